@@ -1,0 +1,1 @@
+"""Converters from the datasets' own files to nnU-Net's raw format."""

@@ -1,0 +1,7 @@
+"""The pyramidal convolution and the swap; needs torch alone."""
+
+from nnunet_pyconv.nn.convert import convert_to_pyconv, pyramid_per_stage
+from nnunet_pyconv.nn.pyconv import PyConv2d, PyConv3d
+from nnunet_pyconv.nn.pyramid import Level, Pyramid
+
+__all__ = ["Level", "PyConv2d", "PyConv3d", "Pyramid", "convert_to_pyconv", "pyramid_per_stage"]

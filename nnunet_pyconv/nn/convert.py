@@ -1,0 +1,147 @@
+"""The swap: replace the k x k convolutions of a U-Net that nnU-Net builds by pyramidal convolutions."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any, TypeVar
+
+from torch import nn
+
+from nnunet_pyconv.nn.pyconv import PyConv2d, PyConv3d
+from nnunet_pyconv.nn.pyramid import Pyramid
+
+_Network = TypeVar("_Network", bound=nn.Module)
+
+
+def convert_to_pyconv(
+    network: _Network,
+    pyramid: Pyramid | Sequence[Pyramid] = Pyramid(),  # noqa: B008  # frozen
+    *,
+    patch_size: Sequence[int] | None = None,
+) -> _Network:
+    """Replace, in place, the k x k convolutions of a network by pyramidal convolutions.
+
+    Swapped are the convolutions of the stem, of the encoder's stages and of the decoder's stages that have a kernel
+    larger than 1 along some axis; a pyramid grows only along those axes. 1 x 1 convolutions (projections of residual
+    blocks, bottlenecks), transposed convolutions and the segmentation heads stay as they are. The new layers are
+    initialised by the network's own `initialize`.
+
+    Args:
+        network: `PlainConvUNet`, `ResidualEncoderUNet` or another network with their `encoder.stages` and
+            `decoder.stages` (dynamic_network_architectures, architectures/unet.py), in 2D or 3D.
+        pyramid: One pyramid for all stages, or one for each stage of the encoder, full resolution first; the
+            decoder's stage takes that of the encoder's stage of its resolution.
+        patch_size: The patch that the network sees, in pixels. With it, one pyramid for all stages keeps in each stage
+            only the levels that fit its feature map, see `pyramid_per_stage`.
+
+    Returns:
+        The same network.
+
+    Raises:
+        TypeError: A network without such stages, or one that has been swapped before.
+        ValueError: A number of pyramids that is not the number of stages.
+    """
+    stages = _stages(network)
+    if any(isinstance(module, (PyConv2d, PyConv3d)) for module in network.modules()):
+        raise TypeError(
+            f"{type(network).__name__} has pyramidal convolutions already; pass the network before the swap"
+        )
+    if not isinstance(pyramid, Pyramid):
+        pyramids = list(pyramid)
+    elif patch_size is None:
+        pyramids = [pyramid] * len(stages)
+    else:
+        pyramids = pyramid_per_stage(patch_size, getattr(network, "encoder").strides, pyramid)  # noqa: B009  # untyped
+    if len(pyramids) != len(stages):
+        raise ValueError(
+            f"{len(pyramids)} pyramids for {len(stages)} stages; give one for each stage of the encoder, or one for all"
+        )
+
+    for stage, stage_pyramid in zip(stages, pyramids, strict=True):
+        for part in stage:
+            _swap(part, stage_pyramid, getattr(network, "initialize", None))
+    _update_input_keys(network)
+    return network
+
+
+def pyramid_per_stage(
+    patch_size: Sequence[int],
+    strides: Sequence[Sequence[int]],
+    pyramid: Pyramid = Pyramid(),  # noqa: B008
+) -> list[Pyramid]:
+    """Decide how many levels each stage of a network gets.
+
+    The rule is that of `Pyramid.fitted`, with the size of the stage's output at the patch size of the plans. At
+    512 x 512 and eight stages, the stages down to 32 x 32 have kernels 3, 5, 7, 9, that of 16 x 16 has 3, 5, 7, and
+    those of 8 x 8 and 4 x 4 have 3 alone.
+
+    Args:
+        patch_size: The patch that the network sees, in pixels.
+        strides: Stride of each stage, one an axis.
+        pyramid: The pyramid where all levels fit.
+
+    Returns:
+        A pyramid for each stage, full resolution first.
+    """
+    pyramids = []
+    map_size = tuple(patch_size)
+    for stride in strides:
+        map_size = tuple(math.ceil(edge / s) for edge, s in zip(map_size, stride, strict=True))
+        pyramids.append(pyramid.fitted(map_size))
+    return pyramids
+
+
+def _stages(network: nn.Module) -> list[list[nn.Module]]:
+    """For each stage of the encoder, the parts of the network that work at its resolution."""
+    encoder: Any = getattr(network, "encoder", None)
+    decoder: Any = getattr(network, "decoder", None)
+    if not (hasattr(encoder, "stages") and hasattr(encoder, "strides") and hasattr(decoder, "stages")):
+        raise TypeError(
+            f"{type(network).__name__} has no encoder and decoder with stages, so its convolutions can't be swapped; "
+            "expected a PlainConvUNet or ResidualEncoderUNet of dynamic_network_architectures"
+        )
+    parts: list[list[nn.Module]] = [[stage] for stage in encoder.stages]
+    if getattr(encoder, "stem", None) is not None:
+        parts[0].append(encoder.stem)
+    for below, stage in enumerate(decoder.stages):  # lowest resolution first, without the bottleneck
+        parts[len(parts) - 2 - below].append(stage)
+    return parts
+
+
+def _swap(part: nn.Module, pyramid: Pyramid, initialize: object) -> None:
+    swapped: dict[nn.Module, nn.Module] = {}
+    for parent in list(part.modules()):
+        for name, child in list(parent.named_children()):
+            if isinstance(child, (nn.Conv2d, nn.Conv3d)) and max(child.kernel_size) > 1:
+                # ConvDropoutNormReLU registers its convolution twice, as .conv and in .all_modules: one layer for both
+                if child not in swapped:
+                    swapped[child] = _pyconv_for(child, pyramid)
+                    if callable(initialize):
+                        swapped[child].apply(initialize)
+                setattr(parent, name, swapped[child])
+
+
+def _pyconv_for(conv: nn.Conv2d | nn.Conv3d, pyramid: Pyramid) -> PyConv2d | PyConv3d:
+    layer = PyConv2d if isinstance(conv, nn.Conv2d) else PyConv3d
+    along = pyramid.along(conv.kernel_size)
+    return layer(
+        conv.in_channels,
+        conv.out_channels,
+        kernel_sizes=along.kernel_sizes,
+        groups=along.groups,
+        split=along.split,
+        stride=conv.stride,
+        dilation=conv.dilation,
+        bias=conv.bias is not None,
+    ).to(device=conv.weight.device, dtype=conv.weight.dtype)
+
+
+def _update_input_keys(network: nn.Module) -> None:
+    """Let `keys_to_in_proj` (dynamic_network_architectures, abstract_arch.py) name the levels of the swapped stem."""
+    keys = getattr(network, "keys_to_in_proj", ())
+    network.keys_to_in_proj = tuple(  # type: ignore[assignment]  # a plain attribute of that class
+        f"{key}.levels.{z}"
+        for key in keys
+        for z in range(len(network.get_submodule(key).levels))  # type: ignore[arg-type]
+    )

@@ -1,0 +1,5 @@
+"""The trainers that nnU-Net's finder sees."""
+
+from nnunet_pyconv.trainers import nnUNetTrainerPyConv
+
+__all__ = ["nnUNetTrainerPyConv"]

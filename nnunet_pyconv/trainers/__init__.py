@@ -1,0 +1,5 @@
+"""Thin subclasses of nnU-Net's trainer; nnU-Net finds them through `nnunet_pyconv trainer_dir`."""
+
+from nnunet_pyconv.trainers.nnUNetTrainerPyConv import nnUNetTrainerPyConv
+
+__all__ = ["nnUNetTrainerPyConv"]

@@ -1,0 +1,45 @@
+"""nnU-Net's default trainer with pyramidal convolutions in the network of any plans."""
+
+from __future__ import annotations
+
+from nnunetv2.training.nnUNetTrainer.nnUNetTrainer import nnUNetTrainer
+from nnunetv2.utilities.plans_handling.plans_handler import ConfigurationManager, PlansManager
+from torch import nn
+
+from nnunet_pyconv.architectures import PYCONV_CLASSES
+from nnunet_pyconv.nn import convert_to_pyconv
+
+
+class nnUNetTrainerPyConv(nnUNetTrainer):
+    """Trains the network of the plans with its k x k convolutions replaced by pyramidal ones.
+
+    Everything else is nnU-Net's own recipe. Plans that name one of our networks already (`nnunet_pyconv plan`) are
+    taken as they are.
+    """
+
+    @staticmethod
+    def build_network_architecture(
+        plans_manager: PlansManager,
+        configuration_manager: ConfigurationManager,
+        num_input_channels: int,
+        num_output_channels: int,
+        enable_deep_supervision: bool = True,
+    ) -> nn.Module:
+        """Build the network of the plans and swap its convolutions.
+
+        Called by nnU-Net for training and for inference, where the patch size of the plans decides alike how many
+        levels each stage gets.
+
+        Raises:
+            TypeError: Plans that name a network whose convolutions can't be swapped.
+        """
+        network: nn.Module = nnUNetTrainer.build_network_architecture(
+            plans_manager,
+            configuration_manager,
+            num_input_channels,
+            num_output_channels,
+            enable_deep_supervision,
+        )
+        if type(network) in PYCONV_CLASSES.values():
+            return network
+        return convert_to_pyconv(network, patch_size=configuration_manager.patch_size)

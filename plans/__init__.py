@@ -1,0 +1,1 @@
+"""Plans files that come with the package."""
