@@ -73,8 +73,8 @@ def pyramid_per_stage(
     """Decide how many levels each stage of a network gets.
 
     The rule is that of `Pyramid.fitted`, with the size of the stage's output at the patch size of the plans. At
-    512 x 512 and eight stages, the stages down to 32 x 32 have kernels 3, 5, 7, 9, that of 16 x 16 has 3, 5, 7, and
-    those of 8 x 8 and 4 x 4 have 3 alone.
+    512 x 512 and eight stages, the stages down to 16 x 16 have kernels 3, 5, 7, 9, that of 8 x 8 has 3, 5, 7, and that
+    of 4 x 4 has 3 alone.
 
     Args:
         patch_size: The patch that the network sees, in pixels.

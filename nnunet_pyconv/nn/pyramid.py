@@ -126,9 +126,9 @@ class Pyramid:
     def fitted(self, map_size: Sequence[int]) -> Pyramid:
         """Leave out the levels whose kernel is too large for a feature map.
 
-        A kernel may span at most half of the feature map along every axis along which it is larger than 1; beyond
-        that, much of it lies on padding. So 9 needs 18 pixels, 7 needs 14, 5 needs 10. The first level always
-        stays.
+        A kernel may not be larger than the feature map along any axis along which it grows; beyond that, most of it
+        would lie on padding. So 9 needs 9 pixels, 7 needs 7, and a 4 x 4 map has the kernel 3 alone. The first level
+        always stays.
 
         Args:
             map_size: Edge lengths of the feature map in pixels.
@@ -137,8 +137,7 @@ class Pyramid:
             The same pyramid with the levels that fit. Fractions in `split` are scaled to add up to 1 again.
         """
         fits = [
-            z == 0
-            or all(k == 1 or 2 * k <= size for k, size in zip(_per_axis(kernel, len(map_size)), map_size, strict=True))
+            z == 0 or all(k <= size for k, size in zip(_per_axis(kernel, len(map_size)), map_size, strict=True))
             for z, kernel in enumerate(self.kernel_sizes)
         ]
         if all(fits):

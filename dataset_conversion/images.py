@@ -1,0 +1,106 @@
+"""Reading images and masks as the datasets really have them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import skimage.io as io
+from numpy.typing import NDArray
+
+from nnunet_pyconv.errors import InputError
+
+Array = NDArray[Any]
+
+
+def read_image(path: Path) -> Array:
+    """Read one image or multi-page TIFF with the library that nnU-Net reads it with.
+
+    Args:
+        path: A TIFF or PNG.
+
+    Returns:
+        `(Y, X)`, `(Y, X, 3)` or, for a multi-page TIFF, `(pages, Y, X)`, in the file's own type.
+
+    Raises:
+        InputError: A file that is missing, truncated or not an image.
+    """
+    try:
+        image: Array = io.imread(path)
+    except Exception as error:  # each image library raises its own kinds
+        raise InputError(
+            f"can't read {path}: {error or type(error).__name__}. Expected a whole TIFF or PNG; "
+            "the file may be truncated, copy it again"
+        ) from error
+    if image.size == 0 or image.ndim < 2:
+        raise InputError(f"{path} holds no image (shape {image.shape}); copy the file again")
+    return image
+
+
+def to_grey(image: Array, source: str) -> Array:
+    """Collapse an image with equal colour channels to one channel.
+
+    Args:
+        image: `(Y, X)` or `(Y, X, 3 or 4)`; a fourth channel is opacity and ignored.
+        source: Where the image comes from, for the message.
+
+    Returns:
+        `(Y, X)`.
+
+    Raises:
+        InputError: Channels that differ, or another number of axes.
+    """
+    if image.ndim == 2:
+        return image
+    if image.ndim == 3 and image.shape[-1] in (3, 4):
+        grey: Array = image[..., 0]
+        if (image[..., :3] == grey[..., None]).all():
+            return grey
+        raise InputError(f"{source} is a colour image; expected grey values (one channel, or three equal ones)")
+    raise InputError(f"{source} has shape {image.shape}; expected one grey image (Y, X)")
+
+
+def to_mask(label: Array, source: str) -> NDArray[np.bool_]:
+    """Read a binary label image of 0 and 255, or 0 and 1.
+
+    Args:
+        label: `(Y, X)`, or `(Y, X, 3)` with equal channels.
+        source: Where the label comes from, for the message.
+
+    Returns:
+        `(Y, X)`, true where the label is not 0.
+
+    Raises:
+        InputError: Other values, for instance those of antialiased edges.
+    """
+    grey = to_grey(label, source)
+    values = np.unique(grey)
+    if set(values.tolist()) <= {0, 255} or set(values.tolist()) <= {0, 1}:
+        return grey > 0
+    message = f"label {source} has {len(values)} values ({_some(values)}); expected two, 0 and 255 (or 0 and 1)"
+    if len(values) > 2 and {0, 255} <= set(values.tolist()):
+        message += (
+            ". Grey values between them are what resizing or lossy compression leaves at edges (antialiasing): "
+            "threshold the label at 128 and save it as PNG or TIFF"
+        )
+    raise InputError(message)
+
+
+def require_same_size(image: Array, label: Array, source: str) -> None:
+    """Raise an InputError where image `(Y, X)` and label `(Y, X)` of a case differ in size."""
+    if image.shape != label.shape:
+        raise InputError(
+            f"{source}: the image has {_size(image.shape)} pixels and its label {_size(label.shape)}; "
+            "expected the same size, check that both belong together"
+        )
+
+
+def _size(shape: Sequence[int]) -> str:
+    return " x ".join(map(str, shape))
+
+
+def _some(values: Array) -> str:
+    shown = ", ".join(f"{value:g}" for value in values[:5])
+    return shown + (", ..." if len(values) > 5 else "")

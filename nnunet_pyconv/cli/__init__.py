@@ -1,0 +1,47 @@
+"""The command line: `nnunet_pyconv COMMAND ...`, one module a command."""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import signal
+import sys
+from collections.abc import Sequence
+
+from nnunet_pyconv import __version__
+from nnunet_pyconv.errors import InputError
+
+COMMANDS = {
+    "demo": "run the whole chain once, from images to a scored segmentation",
+    "convert": "convert a dataset to nnU-Net's raw format",
+    "plan": "write plans whose network has pyramidal convolutions",
+    "trainer_dir": "print the folder for nnUNet_extTrainer",
+    "doctor": "check that a training could start",
+}
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Run a command; the exit status is 2 for bad input, 1 for a failed check and 130 for an interrupt."""
+    commands = "\n".join(f"  {name:<12} {text}" for name, text in COMMANDS.items())
+    parser = argparse.ArgumentParser(
+        prog="nnunet_pyconv",
+        description="Pyramidal convolutions (PyConv) for a stock nnU-Net v2.",
+        epilog=f"commands:\n{commands}\n\nnnunet_pyconv COMMAND -h tells more. Start with: nnunet_pyconv demo",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--version", action="version", version=f"nnunet-pyconv {__version__}")
+    parser.add_argument("command", choices=COMMANDS, metavar="COMMAND", help="one of the commands below")
+    parser.add_argument("arguments", nargs=argparse.REMAINDER, metavar="...", help="its arguments")
+    args = parser.parse_args(argv)
+
+    # A terminated command cleans up after itself just as an interrupted one.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
+    command = importlib.import_module(f"nnunet_pyconv.cli.{args.command}")
+    try:
+        command.main(args.arguments, prog=f"nnunet_pyconv {args.command}")
+    except InputError as error:
+        print(f"error: {error}", file=sys.stderr)
+        sys.exit(2)
+    except KeyboardInterrupt:
+        print("interrupted", file=sys.stderr)
+        sys.exit(130)

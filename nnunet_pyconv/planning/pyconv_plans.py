@@ -1,0 +1,212 @@
+"""Plans whose network has pyramidal convolutions, made from plans of nnU-Net."""
+
+from __future__ import annotations
+
+import json
+import tempfile
+from collections.abc import Mapping
+from copy import deepcopy
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from batchgenerators.utilities.file_and_folder_operations import load_json, save_json
+from nnunetv2.paths import nnUNet_preprocessed
+from nnunetv2.utilities.dataset_name_id_conversion import maybe_convert_to_dataset_name
+from nnunetv2.utilities.get_network_from_plans import get_network_from_plans
+from nnunetv2.utilities.label_handling.label_handling import determine_num_input_channels
+from nnunetv2.utilities.plans_handling.plans_handler import ConfigurationManager, PlansManager
+from torch import nn
+
+from nnunet_pyconv.architectures import PYCONV_CLASSES
+from nnunet_pyconv.errors import InputError
+from nnunet_pyconv.nn import pyramid_per_stage
+
+DEFAULT_SOURCE = "nnUNetPlans"
+DEFAULT_OUTPUT = "nnUNetPyConvPlans"
+
+
+@dataclass(frozen=True)
+class PlannedConfiguration:
+    """What a configuration's network became.
+
+    Attributes:
+        name: The configuration, for example `2d`.
+        network_class_name: The class that the plans name now.
+        kernel_sizes_per_stage: Kernels of the pyramid of each stage, full resolution first.
+        parameters_before: Parameters of the source plans' network.
+        parameters_after: Parameters of the new plans' network.
+    """
+
+    name: str
+    network_class_name: str
+    kernel_sizes_per_stage: list[list[int]]
+    parameters_before: int
+    parameters_after: int
+
+
+def plan_pyconv(
+    dataset_name_or_id: str | int,
+    source_plans: str = DEFAULT_SOURCE,
+    output_plans: str = DEFAULT_OUTPUT,
+    *,
+    overwrite: bool = False,
+) -> tuple[Path, list[PlannedConfiguration]]:
+    """Write plans whose network is `PyConvUNet` or `PyConvResidualEncoderUNet`.
+
+    Everything but the architecture is that of the source plans, `data_identifier` included: the preprocessed data are
+    shared. Since the plans name a class that can be imported, they train and predict with any trainer, nnU-Net's own
+    included.
+
+    Args:
+        dataset_name_or_id: As nnU-Net takes it: `312`, `"312"` or `"Dataset312_ISBICell"`.
+        source_plans: Name of the plans to start from, without `.json`.
+        output_plans: Name of the plans to write, without `.json`.
+        overwrite: Whether to replace plans of that name.
+
+    Returns:
+        The plans file, and for each configuration with a network of its own what became of it.
+
+    Raises:
+        InputError: `nnUNet_preprocessed` unset, a dataset or plans that are not there, plans of a planner that
+            nnU-Net doesn't know, a network that can't be swapped, or an output that exists.
+    """
+    folder = _preprocessed_folder(dataset_name_or_id)
+    output_file = folder / f"{output_plans}.json"
+    if "__" in output_plans or Path(output_plans).name != output_plans:
+        raise InputError(
+            f"plans can't be named {output_plans!r}: nnU-Net makes folder names of it, with '__' between their parts; "
+            f"give -o a plain name, for example {DEFAULT_OUTPUT}"
+        )
+    if output_file.exists() and not overwrite:
+        raise InputError(f"{output_file} exists already; choose another name with -o, or replace it with --overwrite")
+
+    plans = _load_plans(folder, source_plans)
+    dataset_json = load_json(str(folder / "dataset.json"))
+    new_plans, planned = swap_plans(plans, dataset_json, output_plans)
+    _write_whole(new_plans, output_file)
+    return output_file, planned
+
+
+def swap_plans(
+    plans: Mapping[str, Any], dataset_json: dict[str, Any], output_plans: str
+) -> tuple[dict[str, Any], list[PlannedConfiguration]]:
+    """Return plans with every network replaced by its pyramidal counterpart.
+
+    A configuration that inherits its network and its patch size (`3d_cascade_fullres`) inherits the swapped network.
+
+    Args:
+        plans: nnU-Net's plans.
+        dataset_json: nnU-Net's `dataset.json`; it gives the channels and classes for counting parameters.
+        output_plans: Name of the new plans.
+
+    Returns:
+        The new plans, and for each configuration with a network of its own what became of it.
+
+    Raises:
+        InputError: Plans of an unknown planner, or a network that can't be swapped.
+    """
+    manager = PlansManager(deepcopy(dict(plans)))
+    if manager.experiment_planner_class is None:
+        raise InputError(
+            f"the plans {manager.plans_name} were made by {manager.experiment_planner_name}, a planner that this "
+            "nnU-Net doesn't have, so what they hold is unknown; make plans with nnUNetv2_plan_experiment and give "
+            "their name with -p"
+        )
+    new_plans = deepcopy(manager.plans)
+    new_plans["plans_name"] = output_plans
+    planned = []
+    for name, raw_configuration in new_plans["configurations"].items():
+        if "inherits_from" in raw_configuration and not {"architecture", "patch_size"} & raw_configuration.keys():
+            continue
+        configuration = manager.get_configuration(name)
+        architecture = _swap_architecture(configuration)
+        before = _count_parameters(manager, configuration, dataset_json)
+        # get_configuration also brings the keys of old plans into today's form
+        raw_configuration.clear()
+        raw_configuration.update(deepcopy(configuration.configuration), architecture=architecture)
+        after = _count_parameters(manager, ConfigurationManager(raw_configuration), dataset_json)
+        planned.append(
+            PlannedConfiguration(
+                name,
+                architecture["network_class_name"],
+                [stage["kernel_sizes"] for stage in architecture["arch_kwargs"]["pyramid"]],
+                before,
+                after,
+            )
+        )
+    return new_plans, planned
+
+
+def _preprocessed_folder(dataset_name_or_id: str | int) -> Path:
+    if not nnUNet_preprocessed.is_set():
+        raise InputError(
+            "the environment variable nnUNet_preprocessed is not set, so plans can't be found; "
+            "set it to the folder that nnUNetv2_plan_and_preprocess wrote to"
+        )
+    try:
+        name = maybe_convert_to_dataset_name(dataset_name_or_id)
+    except (RuntimeError, ValueError) as error:
+        raise InputError(
+            f"dataset {dataset_name_or_id!r} not found, or not the only one of its ID, in your nnU-Net folders; expected "
+            "an ID or name such as 312 or Dataset312_ISBICell whose data nnUNetv2_plan_and_preprocess has prepared"
+        ) from error
+    folder = Path(nnUNet_preprocessed.require()) / name
+    if not (folder / "dataset.json").is_file():
+        raise InputError(f"{folder} has no dataset.json; run nnUNetv2_plan_and_preprocess for it first")
+    return folder
+
+
+def _load_plans(folder: Path, name: str) -> dict[str, Any]:
+    file = folder / f"{name}.json"
+    if not file.is_file():
+        there = sorted(path.stem for path in folder.glob("*.json") if "Plans" in path.stem)
+        raise InputError(
+            f"plans {file} not found; {folder.name} has {', '.join(there) or 'no plans'}. "
+            "Give one of them with -p, or make plans with nnUNetv2_plan_experiment"
+        )
+    try:
+        plans = load_json(str(file))
+    except json.JSONDecodeError as error:
+        raise InputError(f"{file} is not JSON ({error}); make the plans anew with nnUNetv2_plan_experiment") from error
+    missing = {"plans_name", "configurations", "experiment_planner_used"} - plans.keys()
+    if missing:
+        raise InputError(f"{file} has no {', '.join(sorted(missing))}, so it isn't a plans file of nnU-Net v2")
+    return plans
+
+
+def _swap_architecture(configuration: ConfigurationManager) -> dict[str, Any]:
+    class_name = configuration.network_arch_class_name
+    # older plans have the same class under another module, so the name alone decides
+    swapped = PYCONV_CLASSES.get(class_name.rpartition(".")[2])
+    if swapped is None:
+        raise InputError(
+            f"the plans name the network {class_name}, whose convolutions can't be swapped; expected one of "
+            f"{', '.join(PYCONV_CLASSES)}. Give plans with one of them with -p"
+        )
+    architecture = deepcopy(configuration.configuration["architecture"])
+    architecture["network_class_name"] = f"{swapped.__module__}.{swapped.__qualname__}"
+    pyramids = pyramid_per_stage(configuration.patch_size, configuration.pool_op_kernel_sizes)
+    architecture["arch_kwargs"]["pyramid"] = [pyramid.to_json() for pyramid in pyramids]
+    return architecture
+
+
+def _count_parameters(manager: PlansManager, configuration: ConfigurationManager, dataset_json: dict[str, Any]) -> int:
+    with torch.device("meta"):  # shapes alone, no memory
+        network: nn.Module = get_network_from_plans(
+            configuration.network_arch_class_name,
+            configuration.network_arch_init_kwargs,
+            configuration.network_arch_init_kwargs_req_import,
+            determine_num_input_channels(manager, configuration, dataset_json),
+            manager.get_label_manager(dataset_json).num_segmentation_heads,
+            allow_init=False,
+        )
+    return sum(parameter.numel() for parameter in network.parameters())
+
+
+def _write_whole(plans: dict[str, Any], file: Path) -> None:
+    with tempfile.TemporaryDirectory(prefix=f".{file.stem}-", dir=file.parent) as hidden:
+        new = Path(hidden) / file.name
+        save_json(plans, str(new), sort_keys=False)
+        new.replace(file)
