@@ -52,7 +52,8 @@ def convert_to_pyconv(
     elif patch_size is None:
         pyramids = [pyramid] * len(stages)
     else:
-        pyramids = pyramid_per_stage(patch_size, getattr(network, "encoder").strides, pyramid)  # noqa: B009  # untyped
+        encoder: Any = network.encoder
+        pyramids = pyramid_per_stage(patch_size, encoder.strides, encoder.kernel_sizes, pyramid)
     if len(pyramids) != len(stages):
         raise ValueError(
             f"{len(pyramids)} pyramids for {len(stages)} stages; give one for each stage of the encoder, or one for all"
@@ -68,7 +69,8 @@ def convert_to_pyconv(
 def pyramid_per_stage(
     patch_size: Sequence[int],
     strides: Sequence[Sequence[int]],
-    pyramid: Pyramid = Pyramid(),  # noqa: B008
+    kernel_sizes: Sequence[Sequence[int]],
+    pyramid: Pyramid = Pyramid(),  # noqa: B008  # frozen
 ) -> list[Pyramid]:
     """Decide how many levels each stage of a network gets.
 
@@ -79,6 +81,7 @@ def pyramid_per_stage(
     Args:
         patch_size: The patch that the network sees, in pixels.
         strides: Stride of each stage, one an axis.
+        kernel_sizes: Kernel of each stage's convolutions, one edge an axis; where it is 1, the pyramid doesn't grow.
         pyramid: The pyramid where all levels fit.
 
     Returns:
@@ -86,9 +89,9 @@ def pyramid_per_stage(
     """
     pyramids = []
     map_size = tuple(patch_size)
-    for stride in strides:
+    for stride, kernel_size in zip(strides, kernel_sizes, strict=True):
         map_size = tuple(math.ceil(edge / s) for edge, s in zip(map_size, stride, strict=True))
-        pyramids.append(pyramid.fitted(map_size))
+        pyramids.append(pyramid.along(kernel_size).fitted(map_size))
     return pyramids
 
 

@@ -160,8 +160,10 @@ class Pyramid:
                 (3, 5, 7, 9) grow to (1, 9, 9).
 
         Returns:
-            The same pyramid with one edge an axis.
+            The same pyramid, with one edge an axis if the axes differ.
         """
+        if min(kernel_size) > 1:
+            return self
         return Pyramid(
             kernel_sizes=tuple(
                 tuple(

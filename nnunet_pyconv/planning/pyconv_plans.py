@@ -149,8 +149,8 @@ def _preprocessed_folder(dataset_name_or_id: str | int) -> Path:
         name = maybe_convert_to_dataset_name(dataset_name_or_id)
     except (RuntimeError, ValueError) as error:
         raise InputError(
-            f"dataset {dataset_name_or_id!r} not found, or not the only one of its ID, in your nnU-Net folders; expected "
-            "an ID or name such as 312 or Dataset312_ISBICell whose data nnUNetv2_plan_and_preprocess has prepared"
+            f"dataset {dataset_name_or_id!r} not found, or not the only one of its ID, in your nnU-Net folders; "
+            "expected an ID or name such as 312 or Dataset312_ISBICell whose data nnUNetv2_plan_and_preprocess has prepared"
         ) from error
     folder = Path(nnUNet_preprocessed.require()) / name
     if not (folder / "dataset.json").is_file():
@@ -187,8 +187,9 @@ def _swap_architecture(configuration: ConfigurationManager) -> dict[str, Any]:
         )
     architecture = deepcopy(configuration.configuration["architecture"])
     architecture["network_class_name"] = f"{swapped.__module__}.{swapped.__qualname__}"
-    pyramids = pyramid_per_stage(configuration.patch_size, configuration.pool_op_kernel_sizes)
-    architecture["arch_kwargs"]["pyramid"] = [pyramid.to_json() for pyramid in pyramids]
+    arch_kwargs = architecture["arch_kwargs"]
+    pyramids = pyramid_per_stage(configuration.patch_size, arch_kwargs["strides"], arch_kwargs["kernel_sizes"])
+    arch_kwargs["pyramid"] = [pyramid.to_json() for pyramid in pyramids]
     return architecture
 
 
