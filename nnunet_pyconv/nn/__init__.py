@@ -1,4 +1,4 @@
-"""The pyramidal convolution and the swap; needs torch alone."""
+"""The pyramidal convolution and the swap."""
 
 from nnunet_pyconv.nn.convert import convert_to_pyconv, pyramid_per_stage
 from nnunet_pyconv.nn.pyconv import PyConv2d, PyConv3d

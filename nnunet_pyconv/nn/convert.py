@@ -6,9 +6,10 @@ import math
 from collections.abc import Sequence
 from typing import Any, TypeVar
 
+from dynamic_network_architectures.building_blocks.helper import maybe_convert_scalar_to_list
 from torch import nn
 
-from nnunet_pyconv.nn.pyconv import PyConv2d, PyConv3d
+from nnunet_pyconv.nn.pyconv import PyConv, PyConv2d, PyConv3d
 from nnunet_pyconv.nn.pyramid import Pyramid
 
 _Network = TypeVar("_Network", bound=nn.Module)
@@ -43,7 +44,7 @@ def convert_to_pyconv(
         ValueError: A number of pyramids that is not the number of stages.
     """
     stages = _stages(network)
-    if any(isinstance(module, (PyConv2d, PyConv3d)) for module in network.modules()):
+    if any(isinstance(module, PyConv) for module in network.modules()):
         raise TypeError(
             f"{type(network).__name__} has pyramidal convolutions already; pass the network before the swap"
         )
@@ -53,7 +54,8 @@ def convert_to_pyconv(
         pyramids = [pyramid] * len(stages)
     else:
         encoder: Any = network.encoder
-        pyramids = pyramid_per_stage(patch_size, encoder.strides, encoder.kernel_sizes, pyramid)
+        kernel_sizes = [maybe_convert_scalar_to_list(encoder.conv_op, k) for k in encoder.kernel_sizes]
+        pyramids = pyramid_per_stage(patch_size, encoder.strides, kernel_sizes, pyramid)
     if len(pyramids) != len(stages):
         raise ValueError(
             f"{len(pyramids)} pyramids for {len(stages)} stages; give one for each stage of the encoder, or one for all"
@@ -142,9 +144,8 @@ def _pyconv_for(conv: nn.Conv2d | nn.Conv3d, pyramid: Pyramid) -> PyConv2d | PyC
 
 def _update_input_keys(network: nn.Module) -> None:
     """Let `keys_to_in_proj` (dynamic_network_architectures, abstract_arch.py) name the levels of the swapped stem."""
-    keys = getattr(network, "keys_to_in_proj", ())
-    network.keys_to_in_proj = tuple(  # type: ignore[assignment]  # a plain attribute of that class
-        f"{key}.levels.{z}"
-        for key in keys
-        for z in range(len(network.get_submodule(key).levels))  # type: ignore[arg-type]
-    )
+    keys = []
+    for key in getattr(network, "keys_to_in_proj", ()):
+        layer = network.get_submodule(key)
+        keys += [f"{key}.levels.{z}" for z in range(len(layer.levels))] if isinstance(layer, PyConv) else [key]
+    network.keys_to_in_proj = tuple(keys)  # type: ignore[assignment]  # a plain attribute of that class

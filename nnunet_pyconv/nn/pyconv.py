@@ -11,8 +11,8 @@ from torch import nn
 from nnunet_pyconv.nn.pyramid import KernelSize, Level, Pyramid
 
 
-class _PyConv(nn.Module):
-    """Pyramidal convolution; use `PyConv2d` or `PyConv3d`.
+class PyConv(nn.Module):
+    """What `PyConv2d` and `PyConv3d` share.
 
     Level z convolves all input channels with kernel `K_z` in `G_z` groups and gives `C_z` output channels; the
     outputs of the levels are concatenated. The padding is that of an odd "same" convolution, so the output has the
@@ -106,14 +106,14 @@ class _PyConv(nn.Module):
         return f"{type(self).__name__}({self.extra_repr()})"
 
 
-class PyConv2d(_PyConv):
+class PyConv2d(PyConv):
     """Pyramidal convolution of `(N, C, Y, X)` (paper, section "Methods", Eq. 5 to 8)."""
 
     _dim = 2
     _conv = nn.Conv2d
 
 
-class PyConv3d(_PyConv):
+class PyConv3d(PyConv):
     """Pyramidal convolution of `(N, C, Z, Y, X)` (paper, section "Methods", Eq. 5 to 8, with `K^3`)."""
 
     _dim = 3

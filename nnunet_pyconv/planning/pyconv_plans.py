@@ -150,7 +150,7 @@ def _preprocessed_folder(dataset_name_or_id: str | int) -> Path:
     except (RuntimeError, ValueError) as error:
         raise InputError(
             f"dataset {dataset_name_or_id!r} not found, or not the only one of its ID, in your nnU-Net folders; "
-            "expected an ID or name such as 312 or Dataset312_ISBICell whose data nnUNetv2_plan_and_preprocess has prepared"
+            "expected an ID or name such as 312 or Dataset312_ISBICell that nnUNetv2_plan_and_preprocess has prepared"
         ) from error
     folder = Path(nnUNet_preprocessed.require()) / name
     if not (folder / "dataset.json").is_file():

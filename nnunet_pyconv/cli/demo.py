@@ -1,0 +1,67 @@
+"""`nnunet_pyconv demo`: the whole chain once."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+from pathlib import Path
+
+from nnunet_pyconv.demo.workspace import Workspace
+from nnunet_pyconv.device import DEVICES, pick_device
+
+DATASET_ID = 312
+
+
+def main(argv: Sequence[str], prog: str) -> None:
+    """Run the demo and say how to go on by hand."""
+    parser = argparse.ArgumentParser(
+        prog=prog,
+        description=(
+            "Run the whole chain once through nnU-Net's own code: convert, fingerprint, plan, preprocess, train with "
+            "nnUNetTrainerPyConv, validate, predict the test set, evaluate, draw. Needs no environment variable and "
+            "leaves your own nnU-Net folders alone."
+        ),
+    )
+    parser.add_argument(
+        "-i",
+        dest="source",
+        type=Path,
+        metavar="SRC",
+        help="folder of the ISBI 2012 data (about 10 minutes on 2 CPU cores); without it, small synthetic data are made "
+        "(about 2 minutes)",
+    )
+    parser.add_argument(
+        "-o",
+        dest="folder",
+        type=Path,
+        default=Path("nnunet_pyconv_demo"),
+        metavar="DIR",
+        help="where everything is written (default: %(default)s)",
+    )
+    parser.add_argument("-device", choices=DEVICES, help="where the network runs (default: a GPU if there is one)")
+    parser.add_argument("--overwrite", action="store_true", help="replace an earlier demo in DIR")
+    args = parser.parse_args(argv)
+
+    device = pick_device(args.device)
+    workspace = Workspace(args.folder.absolute())
+    workspace.prepare(overwrite=args.overwrite)
+    with workspace.environment():
+        # imported here because nnU-Net reads the number of its workers from the environment when it is imported
+        from nnunet_pyconv.demo import chain
+
+        chain.run(workspace, args.source, device)
+    print(_next_steps(workspace, args.source, device.type))
+
+
+def _next_steps(workspace: Workspace, source: Path | None, device: str) -> str:
+    flag = "" if device == "cuda" else f" -device {device}"
+    return f"""Picture: {workspace.picture}
+What nnU-Net printed: {workspace.log}
+
+The same by hand, at nnU-Net's full size:
+  export nnUNet_raw=... nnUNet_preprocessed=... nnUNet_results=...
+  export nnUNet_extTrainer="$(nnunet_pyconv trainer_dir)"
+  nnunet_pyconv convert isbi_cell -i {source or workspace.source}
+  nnUNetv2_plan_and_preprocess -d {DATASET_ID} -c 2d --verify_dataset_integrity
+  nnUNetv2_train {DATASET_ID} 2d 0 -tr nnUNetTrainerPyConv{flag}
+  nnUNetv2_predict -d {DATASET_ID} -i IMAGES -o PREDICTIONS -c 2d -f 0 -tr nnUNetTrainerPyConv{flag}"""

@@ -1,0 +1,162 @@
+"""The demo: every step of nnU-Net's chain, through nnU-Net's own code."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, redirect_stdout
+from pathlib import Path
+from typing import Any
+
+import torch
+from batchgenerators.utilities.file_and_folder_operations import load_json, save_json
+from nnunetv2.configuration import default_num_processes
+from nnunetv2.evaluation.evaluate_predictions import compute_metrics_on_folder
+from nnunetv2.experiment_planning.plan_and_preprocess_api import (
+    extract_fingerprint_dataset,
+    plan_experiment_dataset,
+    preprocess_dataset,
+)
+from nnunetv2.inference.predict_from_raw_data import nnUNetPredictor
+from nnunetv2.run.run_training import get_trainer_from_args
+from nnunetv2.utilities.file_path_utilities import get_output_folder
+from nnunetv2.utilities.plans_handling.plans_handler import PlansManager
+from tqdm import tqdm
+
+from nnunet_pyconv.dataset_conversion import isbi_cell
+from nnunet_pyconv.demo.network import CONFIGURATION, REAL, SYNTHETIC, DemoTraining, small_configuration
+from nnunet_pyconv.demo.synthetic import write_synthetic_isbi
+from nnunet_pyconv.demo.workspace import Workspace
+from nnunet_pyconv.evaluation import CaseOverlap, format_table, mean_overlap, read_overlaps, save_picture
+
+TRAINER = "nnUNetTrainerPyConv"
+PLANS = "nnUNetPlans"
+FOLD = 0
+
+
+def run(workspace: Workspace, source: Path | None, device: torch.device) -> list[CaseOverlap]:
+    """Convert, plan, preprocess, train, validate, predict, evaluate and draw.
+
+    To be called inside `workspace.environment()`.
+
+    Args:
+        workspace: Where to.
+        source: Folder of the ISBI 2012 data; None makes synthetic data in the same files.
+        device: Where the network runs.
+
+    Returns:
+        Dice and IoU of each test case.
+
+    Raises:
+        InputError: A source that can't be used.
+    """
+    console = _Console(workspace)
+    if source is None:
+        source, training = workspace.source, SYNTHETIC
+        with console.step("make a synthetic EM data set in the files of ISBI 2012"):
+            write_synthetic_isbi(source)
+    else:
+        training = REAL
+
+    with console.step("convert it to nnU-Net's raw format"):
+        dataset = isbi_cell.convert(source)
+    with console.step("extract the fingerprint, plan the experiment, preprocess"):
+        _plan_and_preprocess(workspace, dataset.name, training)
+    with console.step(f"train fold {FOLD} with {TRAINER} on {device}"):
+        trainer = _train(dataset.name, training, device)
+    with console.step("validate on the cases of the fold"):
+        trainer.perform_actual_validation()
+    with console.step("predict the test cases"):
+        _predict(workspace, dataset, device)
+    with console.step("evaluate the prediction with nnU-Net"):
+        overlaps = _evaluate(workspace, dataset)
+    with console.step("draw image, truth and prediction"):
+        save_picture(
+            workspace.picture,
+            overlaps,
+            dataset / "imagesTs",
+            dataset / "labelsTs",
+            workspace.predictions,
+            isbi_cell.FILE_ENDING,
+        )
+    print(f"\n{format_table([*overlaps, mean_overlap(overlaps)])}\n")
+    return overlaps
+
+
+class _Console:
+    """Says each step and its time; what nnU-Net prints goes to a log."""
+
+    def __init__(self, workspace: Workspace) -> None:
+        self._log = workspace.log
+        self._number = 0
+
+    @contextmanager
+    def step(self, text: str) -> Iterator[None]:
+        self._number += 1
+        print(f"[{self._number}] {text}", flush=True)
+        start = time.monotonic()
+        with self._log.open("a") as log, redirect_stdout(log):
+            yield
+        print(f"    {time.monotonic() - start:.0f} s", flush=True)
+
+
+def _plan_and_preprocess(workspace: Workspace, dataset_name: str, training: DemoTraining) -> None:
+    extract_fingerprint_dataset(isbi_cell.DATASET_ID, check_dataset_integrity=True, num_processes=default_num_processes)
+    plan_experiment_dataset(isbi_cell.DATASET_ID)
+    plans_file = workspace.preprocessed / dataset_name / f"{PLANS}.json"
+    plans = load_json(str(plans_file))
+    plans["configurations"][CONFIGURATION] = small_configuration(plans, training)
+    save_json(plans, str(plans_file), sort_keys=False)
+    preprocess_dataset(
+        isbi_cell.DATASET_ID, PLANS, configurations=[CONFIGURATION], num_processes=[default_num_processes]
+    )
+
+
+def _train(dataset_name: str, training: DemoTraining, device: torch.device) -> Any:
+    trainer = get_trainer_from_args(dataset_name, CONFIGURATION, FOLD, TRAINER, PLANS, device=device)
+    trainer.num_epochs = training.epochs
+    trainer.num_iterations_per_epoch = training.iterations_per_epoch
+    trainer.num_val_iterations_per_epoch = max(1, training.iterations_per_epoch // 10)
+    train_step = trainer.train_step
+    with tqdm(total=training.epochs * training.iterations_per_epoch, desc="training", unit="iteration") as bar:
+
+        def train_step_with_bar(batch: dict[str, Any]) -> Any:
+            outputs = train_step(batch)
+            bar.set_postfix(loss=f"{outputs['loss']:.3f}", refresh=False)
+            bar.update()
+            return outputs
+
+        trainer.train_step = train_step_with_bar
+        trainer.run_training()
+    return trainer
+
+
+def _predict(workspace: Workspace, dataset: Path, device: torch.device) -> None:
+    predictor = nnUNetPredictor(device=device)
+    model = get_output_folder(dataset.name, TRAINER, PLANS, CONFIGURATION)
+    predictor.initialize_from_trained_model_folder(model, use_folds=(FOLD,))
+    predictor.predict_from_files(
+        str(dataset / "imagesTs"),
+        str(workspace.predictions),
+        num_processes_preprocessing=1,
+        num_processes_segmentation_export=1,
+    )
+
+
+def _evaluate(workspace: Workspace, dataset: Path) -> list[CaseOverlap]:
+    plans = PlansManager(str(workspace.predictions / "plans.json"))
+    dataset_json = load_json(str(dataset / "dataset.json"))
+    labels = plans.get_label_manager(dataset_json)
+    summary = workspace.predictions / "summary.json"
+    compute_metrics_on_folder(
+        str(dataset / "labelsTs"),
+        str(workspace.predictions),
+        str(summary),
+        plans.image_reader_writer_class(),
+        dataset_json["file_ending"],
+        labels.foreground_labels,
+        labels.ignore_label,
+        num_processes=default_num_processes,
+        chill=False,  # a missing prediction is an error
+    )
+    return read_overlaps(summary)

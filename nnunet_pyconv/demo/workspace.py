@@ -1,0 +1,110 @@
+"""The demo's own nnU-Net folders, apart from the user's."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from nnunet_pyconv.errors import InputError
+from nnunet_pyconv.trainer_dir import TRAINER_DIR
+
+
+@dataclass(frozen=True)
+class Workspace:
+    """Where the demo reads and writes; everything lies below `folder`."""
+
+    folder: Path
+
+    @property
+    def source(self) -> Path:
+        """The synthetic data, in the files of ISBI 2012."""
+        return self.folder / "isbi2012_synthetic"
+
+    @property
+    def raw(self) -> Path:
+        """nnUNet_raw."""
+        return self.folder / "nnUNet_raw"
+
+    @property
+    def preprocessed(self) -> Path:
+        """nnUNet_preprocessed."""
+        return self.folder / "nnUNet_preprocessed"
+
+    @property
+    def results(self) -> Path:
+        """nnUNet_results."""
+        return self.folder / "nnUNet_results"
+
+    @property
+    def predictions(self) -> Path:
+        """Predictions of the test cases and nnU-Net's summary.json."""
+        return self.folder / "predictions"
+
+    @property
+    def picture(self) -> Path:
+        """Image, truth and prediction of the test cases."""
+        return self.folder / "demo.png"
+
+    @property
+    def log(self) -> Path:
+        """What nnU-Net printed."""
+        return self.folder / "demo.log"
+
+    def prepare(self, *, overwrite: bool) -> None:
+        """Make the folder, or empty it of an earlier demo.
+
+        Raises:
+            InputError: Something is there and `overwrite` is false.
+        """
+        earlier = [
+            path
+            for path in (
+                self.source,
+                self.raw,
+                self.preprocessed,
+                self.results,
+                self.predictions,
+                self.picture,
+                self.log,
+            )
+            if path.exists()
+        ]
+        if earlier and not overwrite:
+            raise InputError(
+                f"{self.folder} holds an earlier demo ({earlier[0].name}, ...); "
+                "choose another folder with -o, or replace the demo with --overwrite"
+            )
+        for path in earlier:
+            if path.is_dir():
+                shutil.rmtree(path)
+            else:
+                path.unlink()
+        self.folder.mkdir(parents=True, exist_ok=True)
+
+    @contextmanager
+    def environment(self) -> Iterator[None]:
+        """Let nnU-Net see this workspace and our trainers, in this process alone."""
+        ours = {
+            "nnUNet_raw": str(self.raw),
+            "nnUNet_preprocessed": str(self.preprocessed),
+            "nnUNet_results": str(self.results),
+            "nnUNet_extTrainer": str(TRAINER_DIR),
+            # each of nnU-Net's workers imports torch: no more of them than there are cores
+            "nnUNet_def_n_proc": str(min(os.cpu_count() or 1, 8)),
+        }
+        before = {name: os.environ.get(name) for name in ours}
+        for name in ("nnUNet_raw", "nnUNet_preprocessed", "nnUNet_results"):
+            Path(ours[name]).mkdir(parents=True, exist_ok=True)
+        os.environ.update(ours)
+        try:
+            yield
+        finally:
+            for name, value in before.items():
+                if value is None:
+                    del os.environ[name]
+                else:
+                    os.environ[name] = value
