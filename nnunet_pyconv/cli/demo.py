@@ -27,8 +27,8 @@ def main(argv: Sequence[str], prog: str) -> None:
         dest="source",
         type=Path,
         metavar="SRC",
-        help="folder of the ISBI 2012 data (about 10 minutes on 2 CPU cores); without it, small synthetic data are made "
-        "(about 2 minutes)",
+        help="folder of the ISBI 2012 data (within 15 minutes on 2 CPU cores); without it, small synthetic data are "
+        "made (within 3 minutes)",
     )
     parser.add_argument(
         "-o",

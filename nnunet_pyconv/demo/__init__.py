@@ -1,0 +1,1 @@
+"""The demo: nnU-Net's whole chain on a small data set."""

@@ -101,8 +101,9 @@ class _Console:
 
 
 def _plan_and_preprocess(workspace: Workspace, dataset_name: str, training: DemoTraining) -> None:
-    extract_fingerprint_dataset(isbi_cell.DATASET_ID, check_dataset_integrity=True, num_processes=default_num_processes)
-    plan_experiment_dataset(isbi_cell.DATASET_ID)
+    dataset_id = isbi_cell.DATASET_ID
+    extract_fingerprint_dataset(dataset_id, check_dataset_integrity=True, num_processes=default_num_processes)
+    plan_experiment_dataset(dataset_id)
     plans_file = workspace.preprocessed / dataset_name / f"{PLANS}.json"
     plans = load_json(str(plans_file))
     plans["configurations"][CONFIGURATION] = small_configuration(plans, training)

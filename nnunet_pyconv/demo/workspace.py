@@ -60,19 +60,8 @@ class Workspace:
         Raises:
             InputError: Something is there and `overwrite` is false.
         """
-        earlier = [
-            path
-            for path in (
-                self.source,
-                self.raw,
-                self.preprocessed,
-                self.results,
-                self.predictions,
-                self.picture,
-                self.log,
-            )
-            if path.exists()
-        ]
+        ours = (self.source, self.raw, self.preprocessed, self.results, self.predictions, self.picture, self.log)
+        earlier = [path for path in ours if path.exists()]
         if earlier and not overwrite:
             raise InputError(
                 f"{self.folder} holds an earlier demo ({earlier[0].name}, ...); "

@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import matplotlib
 import numpy as np
 import skimage.io as io
 from matplotlib.figure import Figure
@@ -35,16 +34,16 @@ def save_picture(
     columns = ("image", "truth", "prediction", "errors: orange too much, blue missing")
     figure = Figure(figsize=(3 * len(columns), 3.2 * len(overlaps)), layout="constrained")
     axes = figure.subplots(len(overlaps), len(columns), squeeze=False)
+    for axis, title in zip(axes[0], columns, strict=True):
+        axis.set_title(title, fontsize=9)
     for row, overlap in zip(axes, overlaps, strict=True):
         image = io.imread(images / f"{overlap.case}_0000{file_ending}")
         truth = io.imread(truths / f"{overlap.case}{file_ending}") > 0
         prediction = io.imread(predictions / f"{overlap.case}{file_ending}") > 0
         pictures = (image, truth, prediction, _with_errors(image, truth, prediction))
-        for axis, picture, title in zip(row, pictures, columns, strict=True):
-            axis.imshow(picture, cmap=matplotlib.colormaps["gray"], interpolation="nearest")
+        for axis, picture in zip(row, pictures, strict=True):
+            axis.imshow(picture, cmap="gray", interpolation="nearest")
             axis.set_axis_off()
-            if row is axes[0]:
-                axis.set_title(title, fontsize=9)
         row[0].text(
             0.02, 0.02, f"{overlap.case}\nDice {overlap.dice:.3f}  IoU {overlap.iou:.3f}",
             transform=row[0].transAxes, fontsize=8, color="white", va="bottom",

@@ -91,6 +91,7 @@ class PyConv(nn.Module):
         return torch.cat([level(x) for level in self.levels], dim=1)
 
     def extra_repr(self) -> str:
+        """Channels and, for each level, kernel, groups and output channels."""
         levels = ", ".join(
             str(Level(level.kernel_size, level.groups, level.out_channels))  # type: ignore[arg-type]
             for level in self.levels
