@@ -7,12 +7,10 @@ import importlib.metadata
 import io
 import os
 import platform
-import pydoc
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from batchgenerators.utilities.file_and_folder_operations import load_json
 from nnunetv2.paths import nnUNet_preprocessed, nnUNet_raw, nnUNet_results
 from nnunetv2.utilities.find_objects import recursive_find_trainer_class_by_name
 from packaging.requirements import Requirement
@@ -94,133 +92,6 @@ def _trainer() -> Iterator[Finding]:
         )
     else:
         yield Finding(TRAINER, f"found by nnU-Net in {trainer.__module__}")
-
-
-def _plans() -> Iterator[Finding]:
-    preprocessed = nnUNet_preprocessed.get()
-    if not preprocessed or not Path(preprocessed).is_dir():
-        return
-    findings = [
-        finding
-        for file in sorted(Path(preprocessed).glob("Dataset*/*.json"))
-        for finding in _configurations(file)
-    ]
-    yield from findings
-    if all(finding.mend is not None for finding in findings):
-        yield Finding(
-            "datasets", f"none in {preprocessed} is ready to train", "nnUNetv2_plan_and_preprocess -d ID -c 2d"
-        )
-
-
-def _configurations(file: Path) -> Iterator[Finding]:
-    """One finding for each configuration of a plans file that has been preprocessed; other files have none."""
-    plans = load_json(str(file))
-    if not isinstance(plans, dict) or "configurations" not in plans:
-        return
-    for name, configuration in plans["configurations"].items():
-        architecture = configuration.get("architecture")
-        if architecture is None or not any((file.parent / configuration.get("data_identifier", "")).glob("*.pkl")):
-            continue
-        class_name = architecture["network_class_name"]
-        subject = f"{file.parent.name} {file.stem} {name}"
-        if pydoc.locate(class_name) is None:
-            yield Finding(subject, f"the network {class_name} is not installed", f"install the package of {class_name}")
-        else:
-            yield Finding(subject, f"resolves to {class_name.rpartition('.')[2]}")
-
-
-_CHECKS:
-        yield from check()
-
-
-def _versions() -> Iterator[Finding]:
-    yield Finding("Python", platform.python_version())
-    yield Finding("nnunet-pyconv", importlib.metadata.version("nnunet-pyconv"))
-    for line in importlib.metadata.requires("nnunet-pyconv") or ():
-        requirement = Requirement(line)
-        if requirement.name not in ("nnunetv2", "torch", "dynamic-network-architectures"):
-            continue
-        version = importlib.metadata.version(requirement.name)
-        # a local build such as 2.13.0+cpu counts as its release
-        supported = requirement.specifier.contains(version.partition("+")[0], prereleases=True)
-        mend = None if supported else f"pip install '{requirement.name}{requirement.specifier}'"
-        yield Finding(requirement.name, version, mend)
-
-
-def _device() -> Iterator[Finding]:
-    devices = available_devices()
-    hint = "" if devices[0] == "cuda" else f"; give nnU-Net -device {devices[0]}"
-    yield Finding("device", f"{', '.join(devices)}{hint}")
-
-
-def _folders() -> Iterator[Finding]:
-    for name, path in (
-        ("nnUNet_raw", nnUNet_raw.get()),
-        ("nnUNet_preprocessed", nnUNet_preprocessed.get()),
-        ("nnUNet_results", nnUNet_results.get()),
-    ):
-        if not path:
-            yield Finding(name, "not set", f"set it to a folder: export {name}=$HOME/{name}")
-        elif not Path(path).is_dir():
-            yield Finding(name, f"{path} is not a folder", f'make it: mkdir -p "{path}"')
-        elif name != "nnUNet_raw" and not os.access(path, os.W_OK):
-            yield Finding(name, f"{path} can't be written", "give yourself the right to write, or set another folder")
-        else:
-            yield Finding(name, path)
-
-
-def _trainer() -> Iterator[Finding]:
-    try:
-        with contextlib.redirect_stdout(io.StringIO()):  # the finder narrates its search
-            trainer = recursive_find_trainer_class_by_name(TRAINER)
-    except RuntimeError:
-        yield Finding(
-            TRAINER,
-            "nnU-Net's finder does not see it",
-            'export nnUNet_extTrainer="$(nnunet_pyconv trainer_dir)"'
-            if "nnUNet_extTrainer" not in os.environ
-            else f"add {TRAINER_DIR} to nnUNet_extTrainer, with {os.pathsep!r} between the folders",
-        )
-    else:
-        yield Finding(TRAINER, f"found by nnU-Net in {trainer.__module__}")
-
-
-def _plans() -> Iterator[Finding]:
-    preprocessed = nnUNet_preprocessed.get()
-    if not preprocessed or not Path(preprocessed).is_dir():
-        return
-    ready = False
-    for file in sorted(Path(preprocessed).glob("Dataset*/*Plans*.json")):
-        for finding in _plans_file(file):
-            ready |= finding.mend is None
-            yield finding
-    if not ready:
-        yield Finding(
-            "plans", f"no dataset in {preprocessed} is ready to train", "nnUNetv2_plan_and_preprocess -d ID"
-        )
-
-
-def _plans_file(file: Path) -> Iterator[Finding]:
-    subject = f"{file.parent.name} {file.stem}"
-    try:
-        configurations = load_json(str(file))["configurations"]
-    except (ValueError, KeyError):
-        yield Finding(subject, "not a plans file", f"make it anew, or remove {file}")
-        return
-    for name, configuration in configurations.items():
-        architecture = configuration.get("architecture")
-        if architecture is None:
-            continue
-        class_name = architecture["network_class_name"]
-        data = file.parent / configuration.get("data_identifier", "")
-        if pydoc.locate(class_name) is None:
-            yield Finding(f"{subject} {name}", f"network {class_name} not found", "install the package that has it")
-        elif not any(data.glob("*")):
-            yield Finding(
-                f"{subject} {name}", "not preprocessed", f"nnUNetv2_preprocess -d {file.parent.name[7:10]} -plans_name {file.stem} -c {name}"
-            )
-        else:
-            yield Finding(f"{subject} {name}", f"resolves to {class_name.rpartition('.')[2]}")
 
 
 _CHECKS: tuple[Callable[[], Iterator[Finding]], ...] = (_versions, _device, _folders, _trainer, _plans)
