@@ -94,4 +94,34 @@ def _trainer() -> Iterator[Finding]:
         yield Finding(TRAINER, f"found by nnU-Net in {trainer.__module__}")
 
 
+def _plans() -> Iterator[Finding]:
+    preprocessed = nnUNet_preprocessed.get()
+    if not preprocessed or not Path(preprocessed).is_dir():
+        return
+    files = sorted(Path(preprocessed).glob("Dataset*/*.json"))
+    findings = [finding for file in files for finding in _configurations(file)]
+    yield from findings
+    if all(finding.mend is not None for finding in findings):
+        yield Finding(
+            "datasets", f"none in {preprocessed} is ready to train", "nnUNetv2_plan_and_preprocess -d ID -c 2d"
+        )
+
+
+def _configurations(file: Path) -> Iterator[Finding]:
+    """One finding for each configuration of a plans file that has been preprocessed; other files have none."""
+    plans = load_json(str(file))
+    if not isinstance(plans, dict) or "configurations" not in plans:
+        return
+    for name, configuration in plans["configurations"].items():
+        architecture = configuration.get("architecture")
+        if architecture is None or not any((file.parent / configuration.get("data_identifier", "")).glob("*.pkl")):
+            continue
+        class_name = architecture["network_class_name"]
+        subject = f"{file.parent.name} {file.stem} {name}"
+        if pydoc.locate(class_name) is None:
+            yield Finding(subject, f"the network {class_name} is not installed", f"install the package of {class_name}")
+        else:
+            yield Finding(subject, f"resolves to {class_name.rpartition('.')[2]}")
+
+
 _CHECKS: tuple[Callable[[], Iterator[Finding]], ...] = (_versions, _device, _folders, _trainer, _plans)
