@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import logging
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +30,8 @@ def read_image(path: Path) -> Array:
         InputError: A file that is missing, truncated or not an image.
     """
     try:
-        image: Array = io.imread(path)
+        with _tifffile_errors_raised():
+            image: Array = io.imread(path)
     except Exception as error:  # each image library raises its own kinds
         raise InputError(
             f"can't read {path}: {error or type(error).__name__}. Expected a whole TIFF or PNG; "
@@ -37,6 +40,22 @@ def read_image(path: Path) -> Array:
     if image.size == 0 or image.ndim < 2:
         raise InputError(f"{path} holds no image (shape {image.shape}); copy the file again")
     return image
+
+
+@contextmanager
+def _tifffile_errors_raised() -> Iterator[None]:
+    """Raise what tifffile only logs: it reads a truncated stack as far as it goes, and says so in its log."""
+    records: list[logging.LogRecord] = []
+    handler = logging.Handler(logging.ERROR)
+    handler.emit = records.append  # type: ignore[method-assign,assignment]
+    logger = logging.getLogger("tifffile")
+    logger.addHandler(handler)
+    try:
+        yield
+    finally:
+        logger.removeHandler(handler)
+    if records:
+        raise ValueError(records[0].getMessage())
 
 
 def to_grey(image: Array, source: str) -> Array:

@@ -1,0 +1,82 @@
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pytest
+import skimage.io as io
+import torch
+
+from nnunet_pyconv.demo.synthetic import write_synthetic_isbi
+
+torch.set_num_threads(2)
+
+
+@dataclass(frozen=True)
+class NnunetFolders:
+    raw: Path
+    preprocessed: Path
+    results: Path
+
+
+@pytest.fixture
+def nnunet_folders(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> NnunetFolders:
+    """nnU-Net's three folders, empty, and no trainer folder."""
+    return _set_folders(tmp_path, monkeypatch)
+
+
+@pytest.fixture(scope="module")
+def module_folders(tmp_path_factory: pytest.TempPathFactory) -> Iterator[NnunetFolders]:
+    """The same for all tests of a module."""
+    with pytest.MonkeyPatch.context() as monkeypatch:
+        yield _set_folders(tmp_path_factory.mktemp("nnunet"), monkeypatch)
+
+
+def _set_folders(base: Path, monkeypatch: pytest.MonkeyPatch) -> NnunetFolders:
+    folders = NnunetFolders(base / "nnUNet_raw", base / "nnUNet_preprocessed", base / "nnUNet_results")
+    for name in ("raw", "preprocessed", "results"):
+        folder: Path = getattr(folders, name)
+        folder.mkdir()
+        monkeypatch.setenv(f"nnUNet_{name}", str(folder))
+    monkeypatch.delenv("nnUNet_extTrainer", raising=False)
+    return folders
+
+
+@pytest.fixture
+def isbi_tiffs(tmp_path: Path) -> Path:
+    """ISBI 2012 as three multi-page TIFFs: 10 labelled pages of 32 x 32, 2 unlabelled."""
+    source = tmp_path / "isbi_tiffs"
+    write_synthetic_isbi(source, labelled=10, unlabelled=2, size_px=32)
+    return source
+
+
+@pytest.fixture
+def isbi_pngs(isbi_tiffs: Path, tmp_path: Path) -> Path:
+    """The same slices as PNGs with numbers that are not padded."""
+    source = tmp_path / "isbi_pngs"
+    for volume, folder in (
+        ("train-volume.tif", "train/image"),
+        ("train-labels.tif", "train/label"),
+        ("test-volume.tif", "test/image"),
+    ):
+        (source / folder).mkdir(parents=True)
+        for number, page in enumerate(io.imread(isbi_tiffs / volume)):
+            io.imsave(source / folder / f"{number}.png", page, check_contrast=False)
+    return source
+
+
+@pytest.fixture(scope="session")
+def real_data() -> Path:
+    """The folder of real data: NNUNET_PYCONV_DATA, or shared/data beside this checkout."""
+    beside = Path(__file__).resolve().parents[2] / "shared" / "data"
+    folder = Path(os.environ.get("NNUNET_PYCONV_DATA", beside))
+    if not (folder / "isbi2012").is_dir():
+        pytest.skip("the real ISBI 2012 data are not here; set NNUNET_PYCONV_DATA to the folder that holds isbi2012")
+    return folder
+
+
+def read_all(folder: Path) -> dict[str, np.ndarray]:
+    return {path.name: io.imread(path) for path in sorted(folder.iterdir())}

@@ -1,0 +1,144 @@
+from __future__ import annotations
+
+import json
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from nnunet_pyconv.nn import Pyramid
+
+
+@pytest.mark.parametrize(
+    ("channels", "dim", "groups"),
+    [
+        pytest.param(64, 2, (1, 4, 8, 16), id="published-2d"),
+        pytest.param(128, 3, (1, 8, 16, 32), id="published-3d"),
+        pytest.param(32, 2, (1, 4, 8, 8), id="fewer-channels-than-groups"),
+        pytest.param(36, 2, (1, 3, 9, 9), id="not-a-power-of-two"),
+        pytest.param(1, 2, (1,), id="one-channel"),
+    ],
+)
+def test_groups_by_rule(channels: int, dim: int, groups: tuple[int, ...]) -> None:
+    levels = Pyramid().levels(channels, channels, dim)
+    assert tuple(level.groups for level in levels) == groups
+
+
+def test_published_3d_groups_at_64_channels_with_the_published_split() -> None:
+    levels = Pyramid(split=(0.125, 0.125, 0.25, 0.5)).levels(64, 64, dim=3)
+    assert [level.groups for level in levels] == [1, 8, 16, 32]
+
+
+@pytest.mark.parametrize(
+    ("in_channels", "out_channels", "kernel_sizes", "shares"),
+    [
+        pytest.param(64, 64, (3, 5, 7, 9), [16, 16, 16, 16], id="even"),
+        pytest.param(1, 10, (3, 5, 7, 9), [3, 3, 2, 2], id="rest-to-the-first"),
+        pytest.param(3, 3, (3, 5, 7, 9), [1, 1, 1], id="fewer-channels-than-levels"),
+        pytest.param(36, 36, (3, 5, 7, 9), [9, 9, 9, 9], id="36"),
+        pytest.param(512, 512, (3, 5, 7), [176, 168, 168], id="rounded-to-the-groups"),
+    ],
+)
+def test_equal_split(in_channels: int, out_channels: int, kernel_sizes: tuple[int, ...], shares: list[int]) -> None:
+    levels = Pyramid(kernel_sizes).levels(in_channels, out_channels, dim=2)
+    assert [level.out_channels for level in levels] == shares
+
+
+@pytest.mark.parametrize("split", [(8, 8, 16, 32), (0.125, 0.125, 0.25, 0.5)], ids=["channels", "fractions"])
+def test_published_split(split: tuple[float, ...]) -> None:
+    levels = Pyramid(split=split).levels(64, 64, dim=2)
+    assert [(level.groups, level.out_channels) for level in levels] == [(1, 8), (4, 8), (8, 16), (16, 32)]
+
+
+@given(
+    in_channels=st.integers(1, 80),
+    out_channels=st.integers(1, 80),
+    n_levels=st.integers(1, 4),
+    dim=st.sampled_from([2, 3]),
+)
+def test_rule_holds_for_any_channels(in_channels: int, out_channels: int, n_levels: int, dim: int) -> None:
+    levels = Pyramid((3, 5, 7, 9)[:n_levels]).levels(in_channels, out_channels, dim)
+    assert sum(level.out_channels for level in levels) == out_channels
+    assert levels[0].groups == 1
+    for level in levels:
+        assert level.out_channels >= 1
+        assert in_channels % level.groups == 0
+        assert level.out_channels % level.groups == 0
+
+
+@given(channels=st.sampled_from([32, 64, 128, 256, 320, 512]), n_levels=st.integers(1, 4))
+def test_costs_no_more_than_one_convolution_at_nnunets_widths(channels: int, n_levels: int) -> None:
+    """Eq. 8: with the groups of Eq. 7, all levels together cost what the convolution of the first kernel costs."""
+    levels = Pyramid((3, 5, 7, 9)[:n_levels]).levels(channels, channels, dim=2)
+    weights = sum(level.kernel_size[0] ** 2 * channels // level.groups * level.out_channels for level in levels)
+    # at 32 channels the last level has 8 groups instead of the 9 of Eq. 7
+    assert weights <= 9 * channels * channels
+
+
+@pytest.mark.parametrize(
+    ("map_size", "kernel_sizes"),
+    [((9, 9), (3, 5, 7, 9)), ((8, 8), (3, 5, 7)), ((64, 6), (3, 5)), ((4, 4), (3,)), ((1, 1), (3,))],
+)
+def test_kernels_fit_the_map(map_size: tuple[int, ...], kernel_sizes: tuple[int, ...]) -> None:
+    assert Pyramid().fitted(map_size).kernel_sizes == kernel_sizes
+
+
+def test_fitted_keeps_groups_and_scales_fractions() -> None:
+    fitted = Pyramid(groups=(1, 4, 8, 16), split=(0.125, 0.125, 0.25, 0.5)).fitted((6, 6))
+    assert fitted == Pyramid((3, 5), groups=(1, 4), split=(0.5, 0.5))
+
+
+def test_grows_along_the_axes_of_the_convolution() -> None:
+    along = Pyramid().along((1, 3, 3))
+    assert along.kernel_sizes == ((1, 3, 3), (1, 5, 5), (1, 7, 7), (1, 9, 9))
+    assert along.fitted((1, 7, 7)).kernel_sizes == ((1, 3, 3), (1, 5, 5), (1, 7, 7))
+    assert [level.groups for level in along.levels(64, 64, dim=3)] == [1, 4, 8, 16]
+
+
+@pytest.mark.parametrize(
+    "pyramid",
+    [Pyramid(), Pyramid((3, 5), groups=(1, 4), split=(0.25, 0.75)), Pyramid().along((1, 3, 3))],
+    ids=["default", "explicit", "anisotropic"],
+)
+def test_json_round_trip(pyramid: Pyramid) -> None:
+    assert Pyramid.from_json(json.loads(json.dumps(pyramid.to_json()))) == pyramid
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"kernel_sizes": ()}, "kernel_sizes is empty"),
+        ({"kernel_sizes": (3, 4)}, r"kernel 4 in kernel_sizes=\(3, 4\) is not odd"),
+        ({"kernel_sizes": (3, -5)}, "kernel -5"),
+        ({"groups": (1, 4)}, r"groups=\(1, 4\) has 2 entries for 4 levels"),
+        ({"split": (0.5, 0.5)}, r"split=\(0.5, 0.5\) has 2 entries for 4 levels"),
+    ],
+)
+def test_bad_specification(arguments: dict, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        Pyramid(**arguments)
+
+
+@pytest.mark.parametrize(
+    ("pyramid", "message"),
+    [
+        (Pyramid(groups=(1, 4, 8, 5)), "groups=5 of the level with kernel"),
+        (Pyramid(split=(16, 16, 16, 17)), "adds up to 65, not to the 64 output channels"),
+        (Pyramid(split=(64, 0, 0, 0)), "give positive channel counts"),
+        (Pyramid(split=(0.5, 0.5, 0.5, 0.5)), "adds up to 2, not to 1"),
+        (Pyramid(((1, 3, 3),)), r"kernel \(1, 3, 3\) has 3 axes; expected 2"),
+    ],
+)
+def test_specification_that_does_not_fit_the_layer(pyramid: Pyramid, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        pyramid.levels(64, 64, dim=2)
+
+
+def test_no_channels() -> None:
+    with pytest.raises(ValueError, match="in_channels=0"):
+        Pyramid().levels(0, 8, dim=2)
+
+
+def test_unknown_key() -> None:
+    with pytest.raises(ValueError, match=r"unknown keys \['kernels'\]"):
+        Pyramid.from_json({"kernels": [3, 5]})
