@@ -1,0 +1,97 @@
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from conftest import NnunetFolders
+
+from nnunet_pyconv import __version__
+from nnunet_pyconv.cli import COMMANDS, main
+from nnunet_pyconv.trainer_dir import TRAINER_DIR
+
+ROOT = Path(__file__).parents[1]
+
+
+def run(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "nnunet_pyconv", *arguments],
+        env={**os.environ, **environment},
+        cwd=Path.home(),
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+@pytest.mark.parametrize(
+    "arguments", [["-h"], *([name, "-h"] for name in COMMANDS), ["convert", "isbi_cell", "-h"]], ids=" ".join
+)
+def test_help(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as exit_:
+        main(arguments)
+    assert exit_.value.code == 0
+    assert " ".join(["usage: nnunet_pyconv", *arguments[:-1]]) in capsys.readouterr().out
+
+
+def test_version(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        main(["--version"])
+    assert __version__ in capsys.readouterr().out
+
+
+def test_trainer_dir(capsys: pytest.CaptureFixture[str]) -> None:
+    main(["trainer_dir"])
+    assert capsys.readouterr().out == f"{TRAINER_DIR}\n"
+    assert sorted(path.name for path in TRAINER_DIR.glob("*.py")) == ["__init__.py", "nnunet_pyconv_trainers.py"]
+
+
+def test_bad_input_is_one_line_and_status_2(nnunet_folders: NnunetFolders, tmp_path: Path) -> None:
+    done = run("convert", "isbi_cell", "-i", str(tmp_path / "nowhere"))
+    assert done.returncode == 2
+    (line,) = [line for line in done.stderr.splitlines() if "Warning" not in line and "warnings.warn" not in line]
+    assert re.fullmatch(r"error: source folder .*nowhere does not exist; give the folder .* with -i", line)
+
+
+def test_unknown_command_names_the_known_ones(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as exit_:
+        main(["trane"])
+    assert exit_.value.code == 2
+    err = capsys.readouterr().err
+    assert all(name in err for name in COMMANDS)
+
+
+@pytest.mark.parametrize("number", ["0", "-3"])
+def test_number_of_processes(
+    number: str, nnunet_folders: NnunetFolders, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as exit_:
+        main(["convert", "isbi_cell", "-i", str(tmp_path), "-np", number])
+    assert exit_.value.code == 2
+    assert f"-np {number}: at least one" in capsys.readouterr().err
+
+
+def test_device_that_is_not_there(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    import torch
+
+    if torch.backends.mps.is_available():
+        pytest.skip("this machine has the device")
+    with pytest.raises(SystemExit) as exit_:
+        main(["demo", "-device", "mps", "-o", str(tmp_path / "demo")])
+    assert exit_.value.code == 2
+    assert re.search(r"-device mps: torch .* sees no such device here, only .*cpu", capsys.readouterr().err)
+    assert not (tmp_path / "demo").exists()
+
+
+def test_ci_runs_what_the_readme_says() -> None:
+    readme = (ROOT / "README.md").read_text()
+    commands = [
+        line
+        for line in (ROOT / ".ci" / "run").read_text().splitlines()
+        if line.startswith(("pip ", "nnunet_pyconv ", "pytest"))
+    ]
+    assert len(commands) == 2
+    assert all(command in readme for command in commands)

@@ -1,0 +1,80 @@
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import skimage.io as io
+
+from nnunet_pyconv.cli import main
+from nnunet_pyconv.demo.synthetic import write_synthetic_isbi
+from nnunet_pyconv.demo.workspace import Workspace
+from nnunet_pyconv.evaluation import mean_overlap, read_overlaps
+
+
+def test_synthetic_data_have_the_files_of_isbi(tmp_path: Path) -> None:
+    write_synthetic_isbi(tmp_path, labelled=3, unlabelled=2, size_px=64)
+    volume, labels, test = (
+        io.imread(tmp_path / f"{name}.tif") for name in ("train-volume", "train-labels", "test-volume")
+    )
+    assert (volume.shape, labels.shape, test.shape) == ((3, 64, 64), (3, 64, 64), (2, 64, 64))
+    assert (volume.dtype, labels.dtype) == (np.uint8, np.uint8)
+    assert set(np.unique(labels)) == {0, 255}
+    assert 0.6 < (labels > 0).mean() < 0.85
+    assert volume[labels > 0].mean() > volume[labels == 0].mean() + 30  # membranes are dark
+
+
+def test_workspace_sets_the_environment_and_puts_it_back(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("nnUNet_raw", "/mine")
+    monkeypatch.delenv("nnUNet_results", raising=False)
+    with pytest.raises(KeyboardInterrupt), Workspace(tmp_path).environment():
+        assert os.environ["nnUNet_raw"] == str(tmp_path / "nnUNet_raw")
+        raise KeyboardInterrupt
+    assert os.environ["nnUNet_raw"] == "/mine"
+    assert "nnUNet_results" not in os.environ
+
+
+def test_earlier_demo_is_kept_without_overwrite(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "nnUNet_raw").mkdir()
+    (tmp_path / "mine.txt").touch()
+    with pytest.raises(SystemExit) as exit_:
+        main(["demo", "-o", str(tmp_path), "-device", "cpu"])
+    assert exit_.value.code == 2
+    assert "holds an earlier demo (nnUNet_raw, ...)" in capsys.readouterr().err
+    Workspace(tmp_path).prepare(overwrite=True)
+    assert [path.name for path in tmp_path.iterdir()] == ["mine.txt"]
+
+
+def test_source_that_is_not_there(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as exit_:
+        main(["demo", "-i", str(tmp_path / "nowhere"), "-o", str(tmp_path / "demo"), "-device", "cpu"])
+    assert exit_.value.code == 2
+    assert "nowhere does not exist" in capsys.readouterr().err
+
+
+@pytest.mark.slow
+def test_demo(tmp_path: Path) -> None:
+    """As a user without any nnU-Net setting runs it."""
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("nnUNet_")}
+    done = subprocess.run(
+        [sys.executable, "-m", "nnunet_pyconv", "demo", "-device", "cpu"],
+        cwd=tmp_path,
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    workspace = Workspace(tmp_path / "nnunet_pyconv_demo")
+    assert [path.name for path in tmp_path.iterdir()] == ["nnunet_pyconv_demo"]
+    overlaps = read_overlaps(workspace.predictions / "summary.json")
+    assert len(overlaps) == 3
+    assert mean_overlap(overlaps).dice > 0.9  # all foreground has about 0.83 there
+    for overlap in overlaps:
+        assert f"{overlap.case}  {overlap.dice:.4f}  {overlap.iou:.4f}" in done.stdout
+    assert io.imread(workspace.picture).shape[0] > 300
+    assert 'export nnUNet_extTrainer="$(nnunet_pyconv trainer_dir)"' in done.stdout
+    assert "nnUNetv2_train 312 2d 0 -tr nnUNetTrainerPyConv -device cpu" in done.stdout

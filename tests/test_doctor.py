@@ -1,0 +1,75 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from conftest import NnunetFolders
+from test_planning import DATASET, make_plans
+
+from nnunet_pyconv.cli import main
+from nnunet_pyconv.doctor import Finding, examine
+from nnunet_pyconv.planning import plan_pyconv
+from nnunet_pyconv.trainer_dir import TRAINER_DIR
+
+
+def to_mend() -> dict[str, Finding]:
+    return {finding.subject: finding for finding in examine() if finding.mend is not None}
+
+
+@pytest.fixture
+def ready(nnunet_folders: NnunetFolders, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A machine on which a training could start."""
+    monkeypatch.setenv("nnUNet_extTrainer", str(TRAINER_DIR))
+    folder = nnunet_folders.preprocessed / DATASET
+    (folder / "nnUNetPlans_2d").mkdir(parents=True)
+    (folder / "nnUNetPlans_2d" / "isbi_cell_000.pkl").touch()
+    (folder / "dataset.json").write_text(
+        json.dumps({"labels": {"background": 0, "cell": 1}, "channel_names": {"0": "EM"}})
+    )
+    (folder / "nnUNetPlans.json").write_text(json.dumps(make_plans()))
+    return folder
+
+
+def test_all_is_well(ready: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    plan_pyconv(312)
+    main(["doctor"])
+    out = capsys.readouterr().out
+    assert f"{DATASET} nnUNetPyConvPlans 2d: resolves to PyConvUNet" in out
+    assert out.endswith("A training can start.\n")
+    assert "!!" not in out
+
+
+def test_nothing_is_set(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    for name in ("nnUNet_raw", "nnUNet_preprocessed", "nnUNet_results", "nnUNet_extTrainer"):
+        monkeypatch.delenv(name, raising=False)
+    with pytest.raises(SystemExit) as exit_:
+        main(["doctor"])
+    assert exit_.value.code == 1
+    out = capsys.readouterr().out
+    for name in ("nnUNet_raw", "nnUNet_preprocessed", "nnUNet_results"):
+        assert f"export {name}=" in out
+    assert 'export nnUNet_extTrainer="$(nnunet_pyconv trainer_dir)"' in out
+
+
+def test_trainer_folder_that_is_another(ready: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("nnUNet_extTrainer", str(tmp_path))
+    (finding,) = to_mend().values()
+    assert str(TRAINER_DIR) in str(finding.mend)
+
+
+def test_folder_that_is_not_there(ready: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("nnUNet_results", str(tmp_path / "gone"))
+    assert "mkdir -p" in str(to_mend()["nnUNet_results"].mend)
+
+
+def test_nothing_is_preprocessed(ready: Path) -> None:
+    (ready / "nnUNetPlans_2d" / "isbi_cell_000.pkl").unlink()
+    assert "nnUNetv2_plan_and_preprocess" in str(to_mend()["datasets"].mend)
+
+
+def test_network_that_is_not_installed(ready: Path) -> None:
+    plans = make_plans()
+    plans["configurations"]["2d"]["architecture"]["network_class_name"] = "nowhere.Network"
+    (ready / "nnUNetPlans.json").write_text(json.dumps(plans))
+    assert to_mend()[f"{DATASET} nnUNetPlans 2d"].state == "the network nowhere.Network is not installed"

@@ -1,0 +1,193 @@
+"""nnU-Net's own console commands on small data, from the raw images to a prediction on another machine."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from conftest import NnunetFolders, read_all
+
+from nnunet_pyconv.dataset_conversion import isbi_cell
+from nnunet_pyconv.demo.synthetic import write_synthetic_isbi
+from nnunet_pyconv.evaluation import mean_overlap, read_overlaps
+from nnunet_pyconv.planning import plan_pyconv
+from nnunet_pyconv.trainer_dir import TRAINER_DIR
+
+pytestmark = pytest.mark.slow
+
+DATASET = "Dataset312_ISBICell"
+EPOCHS, ITERATIONS = 2, 4
+
+# Our trainer with a short training; the number of epochs comes from the environment so that a test can go on.
+SHORT_TRAINERS = f"""
+import os
+
+from nnunet_pyconv.trainers import nnUNetTrainerPyConv
+
+
+class nnUNetTrainerPyConvShort(nnUNetTrainerPyConv):
+    def __init__(self, plans, configuration, fold, dataset_json, device):
+        super().__init__(plans, configuration, fold, dataset_json, device)
+        self.num_epochs = int(os.environ.get("EPOCHS", {EPOCHS}))
+        self.num_iterations_per_epoch = {ITERATIONS}
+        self.num_val_iterations_per_epoch = 1
+"""
+TRAINER = "nnUNetTrainerPyConvShort"
+
+
+def run(command: str, *arguments: str, unset: tuple[str, ...] = (), **environment: str) -> str:
+    """Run a console command of this environment; its output is shown if it fails."""
+    env = {name: value for name, value in os.environ.items() if name not in unset}
+    env |= {"nnUNet_def_n_proc": "2", "nnUNet_n_proc_DA": "1", **environment}
+    done = subprocess.run(
+        [str(Path(sys.executable).with_name(command)), *arguments],
+        env=env,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout
+    return done.stdout
+
+
+@pytest.fixture(scope="module")
+def folders(module_folders: NnunetFolders, tmp_path_factory: pytest.TempPathFactory) -> NnunetFolders:
+    """Converted, planned and preprocessed data."""
+    source = tmp_path_factory.mktemp("source")
+    write_synthetic_isbi(source, labelled=10, unlabelled=1, size_px=48)
+    isbi_cell.convert(source)
+    run("nnUNetv2_plan_and_preprocess", "-d", "312", "-c", "2d", "-np", "2", "--verify_dataset_integrity")
+    return module_folders
+
+
+@pytest.fixture(scope="module")
+def trainers(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """Value of nnUNet_extTrainer: our folder and that of the short trainer."""
+    folder = tmp_path_factory.mktemp("trainers")
+    (folder / "short_trainers.py").write_text(SHORT_TRAINERS)
+    return os.pathsep.join([str(TRAINER_DIR), str(folder)])
+
+
+@pytest.fixture(scope="module")
+def model(folders: NnunetFolders, trainers: str) -> Path:
+    """A model trained with default plans."""
+    run("nnUNetv2_train", "312", "2d", "0", "-tr", TRAINER, "-device", "cpu", nnUNet_extTrainer=trainers)
+    return folders.results / DATASET / f"{TRAINER}__nnUNetPlans__2d"
+
+
+def predict(folders: NnunetFolders, output: Path, trainers: str, **arguments: object) -> dict[str, np.ndarray]:
+    run(
+        "nnUNetv2_predict", "-d", "312", "-i", str(folders.raw / DATASET / "imagesTs"), "-o", str(output), "-c", "2d",
+        "-f", "0", "-tr", TRAINER, "-device", "cpu", "-npp", "1", "-nps", "1",
+        nnUNet_extTrainer=trainers, **arguments,
+    )  # fmt: skip
+    return read_pngs(output)
+
+
+def read_pngs(folder: Path) -> dict[str, np.ndarray]:
+    pngs = folder.parent / f"{folder.name}_pngs"
+    pngs.mkdir()
+    for path in folder.glob("*.png"):
+        shutil.copy(path, pngs)
+    return read_all(pngs)
+
+
+def test_trains_and_validates(model: Path) -> None:
+    fold = model / "fold_0"
+    assert (fold / "checkpoint_final.pth").is_file()
+    assert len(read_overlaps(fold / "validation" / "summary.json")) == 2
+    log = next(fold.glob("training_log*.txt")).read_text()
+    assert f"Epoch {EPOCHS - 1}" in log
+
+
+def test_predicts_and_evaluates(model: Path, folders: NnunetFolders, trainers: str, tmp_path: Path) -> None:
+    predictions = predict(folders, tmp_path / "predictions", trainers)
+    assert predictions.keys() == read_all(folders.raw / DATASET / "labelsTs").keys()
+    run(
+        "nnUNetv2_evaluate_folder", str(folders.raw / DATASET / "labelsTs"), str(tmp_path / "predictions"),
+        "-djfile", str(tmp_path / "predictions/dataset.json"), "-pfile", str(tmp_path / "predictions/plans.json"),
+    )  # fmt: skip
+    assert 0 <= mean_overlap(read_overlaps(tmp_path / "predictions" / "summary.json")).dice <= 1
+
+
+def test_validates_again(model: Path, trainers: str) -> None:
+    summary = model / "fold_0" / "validation" / "summary.json"
+    before = summary.read_text()
+    summary.unlink()
+    run("nnUNetv2_train", "312", "2d", "0", "-tr", TRAINER, "-device", "cpu", "--val", nnUNet_extTrainer=trainers)
+    assert summary.read_text() == before
+
+
+def test_resumes(model: Path, folders: NnunetFolders, trainers: str) -> None:
+    before = set((model / "fold_0").glob("training_log*.txt"))
+    shutil.copytree(model, model.parent / "kept")
+    try:
+        run(
+            "nnUNetv2_train", "312", "2d", "0", "-tr", TRAINER, "-device", "cpu", "--c",
+            nnUNet_extTrainer=trainers, EPOCHS=str(EPOCHS + 1),
+        )  # fmt: skip
+        (new,) = set((model / "fold_0").glob("training_log*.txt")) - before
+        epochs = [line.split()[-1] for line in new.read_text().splitlines() if " Epoch " in line and "time" not in line]
+        assert epochs == [str(EPOCHS)]
+    finally:
+        shutil.rmtree(model)
+        (model.parent / "kept").rename(model)
+
+
+def test_exported_model_predicts_elsewhere(model: Path, folders: NnunetFolders, trainers: str, tmp_path: Path) -> None:
+    """On a machine without raw and preprocessed data the exported model gives the same prediction."""
+    here = predict(folders, tmp_path / "here", trainers)
+    archive = tmp_path / "model.zip"
+    run(
+        "nnUNetv2_export_model_to_zip", "-d", "312", "-o", str(archive), "-c", "2d", "-f", "0", "-tr", TRAINER
+    )  # fmt: skip
+    elsewhere = {"nnUNet_results": str(tmp_path / "results_elsewhere"), "unset": ("nnUNet_raw", "nnUNet_preprocessed")}
+    (tmp_path / "results_elsewhere").mkdir()
+    run("nnUNetv2_install_pretrained_model_from_zip", str(archive), **elsewhere)  # type: ignore[arg-type]
+    there = predict(folders, tmp_path / "there", trainers, **elsewhere)
+    assert here.keys() == there.keys()
+    for name, prediction in here.items():
+        np.testing.assert_array_equal(prediction, there[name])
+
+
+def test_residual_encoder_plans(folders: NnunetFolders, trainers: str) -> None:
+    run("nnUNetv2_plan_experiment", "-d", "312", "-pl", "nnUNetPlannerResEncM")
+    plans = "nnUNetResEncUNetMPlans"
+    run("nnUNetv2_preprocess", "-d", "312", "-plans_name", plans, "-c", "2d", "-np", "2")
+    run(
+        "nnUNetv2_train",
+        "312",
+        "2d",
+        "0",
+        "-p",
+        plans,
+        "-tr",
+        TRAINER,
+        "-device",
+        "cpu",
+        nnUNet_extTrainer=trainers,
+        EPOCHS="1",
+    )
+    assert (folders.results / DATASET / f"{TRAINER}__{plans}__2d" / "fold_0" / "checkpoint_final.pth").is_file()
+
+
+def test_our_plans_with_nnunets_own_trainer(folders: NnunetFolders, tmp_path: Path) -> None:
+    """No variable of ours is set; nnUNetTrainer_1epoch is nnU-Net's own."""
+    plan_pyconv(312)
+    own = ("-tr", "nnUNetTrainer_1epoch", "-p", "nnUNetPyConvPlans")
+    run("nnUNetv2_train", "312", "2d", "0", *own, "-device", "cpu")
+    output = tmp_path / "predictions"
+    run(
+        "nnUNetv2_predict", "-d", "312", "-i", str(folders.raw / DATASET / "imagesTs"), "-o", str(output), "-c", "2d",
+        "-f", "0", *own, "-device", "cpu", "-npp", "1", "-nps", "1",
+    )  # fmt: skip
+    truths = read_all(folders.raw / DATASET / "labelsTs")
+    predictions = read_pngs(output)
+    agreement = np.mean([(predictions[name] == truth).mean() for name, truth in truths.items()])
+    assert agreement > 0.85  # it has learnt: all foreground would have about 0.7
