@@ -10,6 +10,7 @@
 #include "register_blocks.h"
 
 #define MAX_LEVELS 16
+#define L1_FLOATS 6000        /* of input that a register block may walk over again and again */
 #define SCRATCH_FLOATS 320000 /* of one task at most: half of a second-level cache of 2 MiB */
 
 typedef struct {
@@ -110,39 +111,46 @@ static void write_sums(const Pass *p, float *y, const vec *sum, int64_t vectors,
 }
 
 /* Convolve one group of one level. input: the tile's window of that group; y: the tile's place in the first output
- * channel of the level. */
+ * channel of the level. All output channels of a place are computed before the next place, and with no more input
+ * channels at a time than the first-level cache holds there. */
 static void convolve_group(const Tiling *t, const Level *l, int64_t group, const float *input, float *y,
                            const int64_t extent[3], int add) {
     const Pass *p = t->pass;
     const int64_t channel = p->out_size[0] * p->out_size[1] * p->out_size[2];
-    Window window = {.channels = l->in, .depth = l->kernel[0], .height = l->kernel[1], .width = l->kernel[2],
+    const int64_t taps = l->kernel[0] * l->kernel[1] * l->kernel[2];
+    Window window = {.depth = l->kernel[0], .height = l->kernel[1], .width = l->kernel[2],
                      .channel = t->channel, .plane = t->plane, .row = t->row, .row_step = t->row * p->stride[1]};
     for (int64_t kx = 0; kx < l->kernel[2]; kx++) {
         const int64_t column = t->pad[2] - l->pad[2] + kx;
         window.column[kx] = column % p->stride[2] * t->phase + column / p->stride[2];
     }
     input += (t->pad[0] - l->pad[0]) * t->plane + (t->pad[1] - l->pad[1]) * t->row;
-    for (int64_t out = group * l->out; out < (group + 1) * l->out; out += l->block) {
-        const float *weight = l->weight + out * l->in * l->kernel[0] * l->kernel[1] * l->kernel[2];
-        for (int64_t z = 0; z < extent[0]; z++)
-            for (int64_t x = 0, vectors; x < extent[2]; x += vectors * VL) {
-                vectors = extent[2] - x > VL ? 2 : 1;
-                const int64_t rows = SUMS / l->block / vectors;
-                const RegisterBlock run = register_block(l->block, vectors, &window);
-                for (int64_t row = 0; row < extent[1]; row += rows) {
-                    vec sum[SUMS];
-                    run(&window, input + z * p->stride[0] * t->plane + row * window.row_step + x, weight, sum);
-                    for (int64_t o = 0; o < l->block; o++) {
-                        vec *of_channel = sum + o * rows * vectors;
-                        if (l->bias)
-                            for (int64_t i = 0; i < rows * vectors; i++) of_channel[i] += broadcast(l->bias[out + o]);
-                        float *to = y + (out + o) * channel + x * p->step[2] +
-                                    (z * p->step[0] * p->out_size[1] + row * p->step[1]) * p->out_size[2];
-                        write_sums(p, to, of_channel, vectors, min64(rows, extent[1] - row), extent[2] - x, add);
+    for (int64_t z = 0; z < extent[0]; z++)
+        for (int64_t x = 0, vectors; x < extent[2]; x += vectors * VL) {
+            vectors = extent[2] - x > VL ? 2 : 1;
+            const int64_t rows = SUMS / l->block / vectors;
+            const int64_t channel_floats = max64(l->kernel[0], 1) * (rows + l->kernel[1]) * (vectors * VL + l->kernel[2] + 16);
+            const int64_t chunk = min64(l->in, max64(L1_FLOATS / channel_floats, 8));
+            const RegisterBlock run = register_block(l->block, vectors, &window);
+            for (int64_t row = 0; row < extent[1]; row += rows)
+                for (int64_t in = 0; in < l->in; in += chunk) {
+                    window.channels = min64(chunk, l->in - in);
+                    const float *from = input + in * t->channel + z * p->stride[0] * t->plane + row * window.row_step + x;
+                    for (int64_t out = group * l->out; out < (group + 1) * l->out; out += l->block) {
+                        vec sum[SUMS];
+                        run(&window, from, l->weight + (out * l->in + in * l->block) * taps, sum);
+                        for (int64_t o = 0; o < l->block; o++) {
+                            vec *of_channel = sum + o * rows * vectors;
+                            if (l->bias && in == 0)
+                                for (int64_t i = 0; i < rows * vectors; i++) of_channel[i] += broadcast(l->bias[out + o]);
+                            float *to = y + (out + o) * channel + x * p->step[2] +
+                                        (z * p->step[0] * p->out_size[1] + row * p->step[1]) * p->out_size[2];
+                            write_sums(p, to, of_channel, vectors, min64(rows, extent[1] - row), extent[2] - x,
+                                       add || in > 0);
+                        }
                     }
                 }
-            }
-    }
+        }
 }
 
 static void convolve_task(void *context, void *scratch, int64_t index) {

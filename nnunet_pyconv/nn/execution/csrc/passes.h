@@ -45,7 +45,7 @@ static int64_t weight_count(const Shape *shape, int64_t levels, const LayerLevel
 static int forward(const Shape *shape, int64_t levels, const LayerLevel *level, const float *x,
                    const float *const *weight, const float *const *bias, float *y, int64_t threads) {
     Pass p = {.x = x, .y = y, .batch = shape->batch, .in_channels = shape->in_channels,
-              .out_channels = shape->out_channels, .step = {1, 1, 1}, .levels = levels};
+              .out_channels = shape->out_channels, .step = {1, 1, 1}};
     memcpy(p.in_size, shape->in_size, sizeof(p.in_size));
     memcpy(p.out_size, shape->out_size, sizeof(p.out_size));
     memcpy(p.count, shape->out_size, sizeof(p.count));
@@ -53,12 +53,13 @@ static int forward(const Shape *shape, int64_t levels, const LayerLevel *level, 
     float *packed = malloc((size_t)weight_count(shape, levels, level) * sizeof(float)), *end = packed;
     if (!packed) return 1;
     int64_t first_out = 0;
-    for (int64_t i = 0; i < levels; i++) {
-        Level *l = p.level + i;
+    for (int64_t i = 0; i < levels; first_out += level[i++].out_channels) {
+        if (!weight[i]) continue;
+        Level *l = p.level + p.levels++;
         const int64_t *k = level[i].kernel, taps = k[0] * k[1] * k[2];
         *l = (Level){.groups = level[i].groups, .in = shape->in_channels / level[i].groups,
                      .out = level[i].out_channels / level[i].groups, .first_out = first_out,
-                     .weight = end, .bias = bias ? bias[i] : NULL};
+                     .weight = end, .bias = bias[i]};
         l->block = block_channels(l->out);
         for (int a = 0; a < 3; a++) {
             l->kernel[a] = k[a];
@@ -66,7 +67,6 @@ static int forward(const Shape *shape, int64_t levels, const LayerLevel *level, 
         }
         end = pack(end, l, &(Strides){.weight = weight[i], .group = l->out * l->in * taps, .out = l->in * taps,
                                       .in = taps, .tap = {k[1] * k[2], k[2], 1}});
-        first_out += level[i].out_channels;
     }
     const int failed = run_pass(&p, threads);
     free(packed);
@@ -78,7 +78,7 @@ static int forward(const Shape *shape, int64_t levels, const LayerLevel *level, 
 static int input_gradient(const Shape *shape, int64_t levels, const LayerLevel *level, const float *gradient,
                           const float *const *weight, float *x, int64_t threads) {
     Pass p = {.x = gradient, .y = x, .batch = shape->batch, .in_channels = shape->out_channels,
-              .out_channels = shape->in_channels, .stride = {1, 1, 1}, .add_levels = 1, .levels = levels};
+              .out_channels = shape->in_channels, .stride = {1, 1, 1}, .add_levels = 1};
     memcpy(p.in_size, shape->out_size, sizeof(p.in_size));
     memcpy(p.out_size, shape->in_size, sizeof(p.out_size));
     memcpy(p.step, shape->stride, sizeof(p.step));
@@ -96,8 +96,10 @@ static int input_gradient(const Shape *shape, int64_t levels, const LayerLevel *
         }
         if (!elements) continue;
         float *end = packed;
-        for (int64_t i = 0; i < levels; i++) {
-            Level *l = p.level + i;
+        p.levels = 0;
+        for (int64_t i = 0; i < levels; first_in += level[i++].out_channels) {
+            if (!weight[i]) continue;
+            Level *l = p.level + p.levels++;
             const int64_t *k = level[i].kernel, taps = k[0] * k[1] * k[2];
             *l = (Level){.groups = level[i].groups, .in = level[i].out_channels / level[i].groups,
                          .out = shape->in_channels / level[i].groups, .first_in = first_in, .weight = end};
@@ -113,7 +115,6 @@ static int input_gradient(const Shape *shape, int64_t levels, const LayerLevel *
                 from.tap[a] = -s[a] * distance[a];
             }
             end = pack(end, l, &from);
-            first_in += level[i].out_channels;
         }
         failed = run_pass(&p, threads);
     }

@@ -5,8 +5,9 @@
  *   shape  batch, input channels, output channels, input size (depth, height, width), output size, stride
  *   level  kernel (depth, height, width), groups, output channels; one such row for each level
  * A level has padding kernel / 2 and the ordinary weights [output channels][input channels / groups][kernel]; its
- * output channels follow those of the level before. A two-dimensional image has depth 1. The three functions return 0,
- * or 1 if there was no memory. */
+ * output channels follow those of the level before. A level whose pointer is NULL is left out: its part of y is not
+ * written, or not added to the gradient. A two-dimensional image has depth 1. The three functions return 0, or 1 if there
+ * was no memory. */
 #include "passes.h"
 #include "weight_gradient.h"
 
@@ -19,7 +20,7 @@ EXPORT const int64_t pyconv_max_kernel = MAX_KERNEL;
 /* Name the OpenMP runtime whose threads to use, by the address of its GOMP_parallel. */
 EXPORT void pyconv_use_openmp(void *parallel) { openmp_parallel = (OpenMPParallel)parallel; }
 
-/* y = the levels' convolutions of x, one after the other along the channels. bias: one pointer a level, or NULL. */
+/* y = the levels' convolutions of x, one after the other along the channels. A bias may be NULL. */
 EXPORT int pyconv_forward(const Shape *shape, int64_t levels, const LayerLevel *level, const float *x,
                           const float *const *weight, const float *const *bias, float *y, int64_t threads) {
     return forward(shape, levels, level, x, weight, bias, y, threads);
@@ -30,7 +31,6 @@ EXPORT int pyconv_input_gradient(const Shape *shape, int64_t levels, const Layer
     return input_gradient(shape, levels, level, y_gradient, weight, x_gradient, threads);
 }
 
-/* weight_gradient: one pointer a level; NULL leaves a level out. */
 EXPORT int pyconv_weight_gradient(const Shape *shape, int64_t levels, const LayerLevel *level, const float *x,
                                   const float *y_gradient, float *const *weight_gradients, int64_t threads) {
     return weight_gradient(shape, levels, level, x, y_gradient, weight_gradients, threads);

@@ -34,7 +34,7 @@ typedef float vec_unaligned __attribute__((vector_size(4 * VL), aligned(4), may_
 
 static inline vec load(const float *p) { return *(const vec_unaligned *)p; }
 static inline void store(float *p, vec v) { *(vec_unaligned *)p = v; }
-static inline vec broadcast(float f) { return (vec){0} + f; }
+static inline vec broadcast(float f) { return f - (vec){0}; } /* f + 0 is not f where f is -0: an instruction more */
 
 static inline int64_t min64(int64_t a, int64_t b) { return a < b ? a : b; }
 static inline int64_t max64(int64_t a, int64_t b) { return a > b ? a : b; }
