@@ -8,6 +8,7 @@ from typing import ClassVar
 import torch
 from torch import nn
 
+from nnunet_pyconv.nn.execution import execution_for, pyconv
 from nnunet_pyconv.nn.pyramid import KernelSize, Level, Pyramid
 
 
@@ -88,7 +89,11 @@ class PyConv(nn.Module):
         Returns:
             `(N, out_channels, [Z',] Y', X')` with `Y' = ceil(Y / stride)`; the levels' outputs in pyramid order.
         """
-        return torch.cat([level(x) for level in self.levels], dim=1)
+        return pyconv(x, self.levels)
+
+    def execution_for(self, x: torch.Tensor) -> str:
+        """Tell how `forward` would execute this input: "direct", "fold" or "levels", see `nn.execution`."""
+        return execution_for(x, self.levels)
 
     def extra_repr(self) -> str:
         """Channels and, for each level, kernel, groups and output channels."""

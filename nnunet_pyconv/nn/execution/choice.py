@@ -1,0 +1,108 @@
+"""Which execution a layer gets: by a cost rule, or as the user says."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Iterator, Sequence
+
+import torch
+
+from nnunet_pyconv.nn.execution import direct
+from nnunet_pyconv.nn.execution.fold import fold_for
+from nnunet_pyconv.nn.execution.spec import LevelSpec, output_size
+
+EXECUTIONS = ("direct", "fold", "levels")
+VARIABLE = "NNUNET_PYCONV_EXECUTION"
+
+_setting = os.environ.get(VARIABLE, "auto")
+
+
+@contextlib.contextmanager
+def execution(setting: str) -> Iterator[None]:
+    """Choose how the PyConv layers are executed inside a `with` block; the results agree to float rounding.
+
+    Outside of any block the environment variable `NNUNET_PYCONV_EXECUTION` holds, and "auto" without it. The setting is
+    that of the process, for all threads.
+
+    Args:
+        setting: "auto" (what is fastest for each layer and shape), "direct" (the compiled kernel), "fold" (pure
+            PyTorch, no compiler) or "levels" (level by level).
+
+    Raises:
+        ValueError: Another setting.
+    """
+    global _setting
+    _check(setting)
+    before, _setting = _setting, setting
+    try:
+        yield
+    finally:
+        _setting = before
+
+
+def available_executions() -> dict[str, str | None]:
+    """List the executions: for each why this machine does not have it, or None where it does.
+
+    The first call may compile the kernel, which takes some seconds.
+    """
+    return {"direct": direct.unavailable_because(), "fold": None, "levels": None}
+
+
+def choose(x: torch.Tensor, levels: Sequence[LevelSpec], stride: Sequence[int]) -> str:
+    """Choose the execution of a layer of ordinary convolutions without dilation.
+
+    On a CPU the compiled kernel is taken, unless the library is faster for every level; without it, the fold. Other
+    devices and float64 are executed level by level. A half-precision input is computed in float32.
+
+    Args:
+        x: `(N, C, [Z,] Y, X)`.
+        levels: The levels.
+        stride: One an axis.
+
+    Returns:
+        "direct", "fold" or "levels".
+
+    Raises:
+        ValueError: A forced execution that can't run here, or an unknown one in the environment variable.
+    """
+    _check(_setting)
+    refusal = _direct_refusal(x, levels)
+    if _setting == "direct":
+        if refusal:
+            raise ValueError(
+                f'execution "direct" was asked for, but {refusal}; use "auto" to fall back where it can\'t run'
+            )
+        return "direct"
+    if _setting != "auto":
+        return _setting
+    if x.device.type != "cpu" or x.numel() == 0:
+        return "levels"
+    if not refusal:
+        width = output_size(x.shape[2:], stride)[-1]
+        return "levels" if all(direct.library_is_faster(level, width) for level in levels) else "direct"
+    return "levels" if all(fold_for(level) == (1, 1) for level in levels) else "fold"
+
+
+def _direct_refusal(x: torch.Tensor, levels: Sequence[LevelSpec]) -> str | None:
+    if x.device.type != "cpu":
+        return f"the compiled kernel runs on a CPU, not on {x.device.type}"
+    if x.dtype not in (torch.float32, torch.bfloat16, torch.float16):
+        return f"the compiled kernel computes in float32, not in {x.dtype}"
+    if x.numel() == 0:
+        return f"the input {tuple(x.shape)} is empty"
+    if not direct.supports(levels):
+        return "the compiled kernel has at most 16 levels and kernels up to 31"
+    return _machine_refusal()
+
+
+@torch.compiler.assume_constant_result
+def _machine_refusal() -> str | None:
+    return direct.unavailable_because()
+
+
+def _check(setting: str) -> None:
+    if setting not in ("auto", *EXECUTIONS):
+        raise ValueError(
+            f"execution {setting!r} is unknown; expected auto, direct, fold or levels (given in the call or in ${VARIABLE})"
+        )

@@ -1,0 +1,203 @@
+/* All levels of a pyramid in one pass over the image; the output and the input gradient are both such passes.
+ *
+ * A task copies one tile of the image, with the halo of the largest kernel, to scratch memory, so that borders, strides
+ * and odd widths are settled there once; then the levels convolve that tile. The vectors run along the width, hence a
+ * group with one channel is as fast as any other. */
+#ifndef PYCONV_CONVOLVE_H
+#define PYCONV_CONVOLVE_H
+
+#include "parallel.h"
+#include "register_blocks.h"
+
+#define MAX_LEVELS 16
+#define L1_FLOATS 6000        /* of input that a register block may walk over again and again */
+#define SCRATCH_FLOATS 320000 /* of one task at most: half of a second-level cache of 2 MiB */
+
+typedef struct {
+    int64_t kernel[3], pad[3]; /* depth, height, width; pad is that before the first element */
+    int64_t groups, in, out;   /* channels of one group */
+    int64_t first_in, first_out;
+    int64_t block;       /* output channels of a register block */
+    const float *weight; /* [group][out / block][in][kz][kx][ky][block] */
+    const float *bias;   /* [groups * out], or NULL */
+} Level;
+
+typedef struct {
+    const float *x;
+    float *y;
+    int64_t batch, in_channels, out_channels;
+    int64_t in_size[3], out_size[3];
+    int64_t stride[3];         /* of the window over x */
+    int64_t first[3], step[3]; /* the pass computes the elements first, first + step, ... of y along each axis, */
+    int64_t count[3];          /* so many of them */
+    int add_levels;            /* the levels add up in the same channels, instead of each having its own */
+    int64_t levels;
+    Level level[MAX_LEVELS];
+} Pass;
+
+/* How levels [begin, end) of a pass are cut into tasks. A task takes a tile and all groups, or, where all channels of
+ * a tile would not fit in the cache, a tile and one group of one level. */
+typedef struct {
+    const Pass *pass;
+    int64_t begin, end;
+    int64_t groups;                       /* tasks a tile */
+    int64_t channels;                     /* that a task copies */
+    int64_t tile[3], tiles[3];            /* size and number along each axis */
+    int64_t pad[3], window[3];            /* of the copy, in elements of x */
+    int64_t phase, row, plane, channel;   /* scratch is [channel][z][y][x % stride][x / stride]; distances in floats */
+} Tiling;
+
+/* Lay out tiles of at most `depth` x `height` x `width` outputs; returns the size of the scratch in floats. */
+static int64_t lay_out(Tiling *t, int64_t depth, int64_t height, int64_t width) {
+    const Pass *p = t->pass;
+    const int64_t most[3] = {depth, height, width};
+    for (int a = 0; a < 3; a++) {
+        int64_t reach = 0;
+        t->pad[a] = INT64_MIN;
+        for (int64_t l = t->begin; l < t->end; l++) t->pad[a] = max64(t->pad[a], p->level[l].pad[a]);
+        for (int64_t l = t->begin; l < t->end; l++)
+            reach = max64(reach, t->pad[a] - p->level[l].pad[a] + p->level[l].kernel[a]);
+        t->tile[a] = min64(most[a], p->count[a]);
+        t->tiles[a] = ceil_div(p->count[a], t->tile[a]);
+        t->window[a] = (t->tile[a] - 1) * p->stride[a] + reach;
+    }
+    t->phase = ceil_div(t->window[2], p->stride[2]) + 2 * VL - 1; /* the last block may run past the tile, */
+    t->row = t->phase * p->stride[2];
+    t->row += t->row % 16 ? 0 : 4; /* rows a power of two apart would share a few sets of the cache */
+    t->plane = t->row * (t->window[1] + (SUMS - 1) * p->stride[1]); /* both ways */
+    t->channel = t->plane * t->window[0];
+    return t->channel * t->channels + 2 * VL;
+}
+
+/* Copy the window that starts at `origin` of x, with zeros outside of x. */
+static void copy_window(const Tiling *t, const float *x, float *scratch, const int64_t origin[3]) {
+    const int64_t *size = t->pass->in_size, stride = t->pass->stride[2];
+    const int64_t begin = min64(max64(-origin[2], 0), t->window[2]);
+    const int64_t end = max64(min64(t->window[2], size[2] - origin[2]), begin);
+    for (int64_t c = 0; c < t->channels; c++)
+        for (int64_t z = 0; z < t->window[0]; z++)
+            for (int64_t y = 0; y < t->window[1]; y++) {
+                float *to = scratch + c * t->channel + z * t->plane + y * t->row;
+                const int64_t iz = origin[0] + z, iy = origin[1] + y;
+                if (iz < 0 || iz >= size[0] || iy < 0 || iy >= size[1]) {
+                    memset(to, 0, (size_t)t->row * sizeof(float));
+                    continue;
+                }
+                const float *from = x + ((c * size[0] + iz) * size[1] + iy) * size[2] + origin[2];
+                if (stride == 1) {
+                    memset(to, 0, (size_t)begin * sizeof(float));
+                    memcpy(to + begin, from + begin, (size_t)(end - begin) * sizeof(float));
+                    memset(to + end, 0, (size_t)(t->row - end) * sizeof(float));
+                } else {
+                    memset(to, 0, (size_t)t->row * sizeof(float));
+                    for (int64_t i = begin; i < end; i++) to[i % stride * t->phase + i / stride] = from[i];
+                }
+            }
+}
+
+/* Write the sums of one channel, at most height x width of them, to their place in y. */
+static void write_sums(const Pass *p, float *y, const vec *sum, int64_t vectors, int64_t height, int64_t width, int add) {
+    const int64_t step = p->step[2];
+    for (int64_t r = 0; r < height; r++, y += p->out_size[2] * p->step[1])
+        for (int64_t v = 0; v < vectors; v++) {
+            float *to = y + v * VL * step;
+            const vec value = sum[r * vectors + v];
+            const int64_t columns = width - v * VL;
+            if (columns >= VL && step == 1)
+                store(to, add ? load(to) + value : value);
+            else
+                for (int64_t i = 0; i < VL && i < columns; i++) to[i * step] = (add ? to[i * step] : 0) + value[i];
+        }
+}
+
+/* Convolve one group of one level. input: the tile's window of that group; y: the tile's place in the first output
+ * channel of the level. All output channels of a place are computed before the next place, and with no more input
+ * channels at a time than the first-level cache holds there. */
+static void convolve_group(const Tiling *t, const Level *l, int64_t group, const float *input, float *y,
+                           const int64_t extent[3], int add) {
+    const Pass *p = t->pass;
+    const int64_t channel = p->out_size[0] * p->out_size[1] * p->out_size[2];
+    const int64_t taps = l->kernel[0] * l->kernel[1] * l->kernel[2];
+    Window window = {.depth = l->kernel[0], .height = l->kernel[1], .width = l->kernel[2],
+                     .channel = t->channel, .plane = t->plane, .row = t->row, .row_step = t->row * p->stride[1]};
+    for (int64_t kx = 0; kx < l->kernel[2]; kx++) {
+        const int64_t column = t->pad[2] - l->pad[2] + kx;
+        window.column[kx] = column % p->stride[2] * t->phase + column / p->stride[2];
+    }
+    input += (t->pad[0] - l->pad[0]) * t->plane + (t->pad[1] - l->pad[1]) * t->row;
+    for (int64_t z = 0; z < extent[0]; z++)
+        for (int64_t x = 0, vectors; x < extent[2]; x += vectors * VL) {
+            vectors = extent[2] - x > VL ? 2 : 1;
+            const int64_t rows = SUMS / l->block / vectors;
+            const int64_t channel_floats = max64(l->kernel[0], 1) * (rows + l->kernel[1]) * (vectors * VL + l->kernel[2] + 16);
+            const int64_t chunk = min64(l->in, max64(L1_FLOATS / channel_floats, 8));
+            const RegisterBlock run = register_block(l->block, vectors, &window);
+            for (int64_t row = 0; row < extent[1]; row += rows)
+                for (int64_t in = 0; in < l->in; in += chunk) {
+                    window.channels = min64(chunk, l->in - in);
+                    const float *from = input + in * t->channel + z * p->stride[0] * t->plane + row * window.row_step + x;
+                    for (int64_t out = group * l->out; out < (group + 1) * l->out; out += l->block) {
+                        vec sum[SUMS];
+                        run(&window, from, l->weight + (out * l->in + in * l->block) * taps, sum);
+                        for (int64_t o = 0; o < l->block; o++) {
+                            vec *of_channel = sum + o * rows * vectors;
+                            if (l->bias && in == 0)
+                                for (int64_t i = 0; i < rows * vectors; i++) of_channel[i] += broadcast(l->bias[out + o]);
+                            float *to = y + (out + o) * channel + x * p->step[2] +
+                                        (z * p->step[0] * p->out_size[1] + row * p->step[1]) * p->out_size[2];
+                            write_sums(p, to, of_channel, vectors, min64(rows, extent[1] - row), extent[2] - x,
+                                       add || in > 0);
+                        }
+                    }
+                }
+        }
+}
+
+static void convolve_task(void *context, void *scratch, int64_t index) {
+    const Tiling *t = context;
+    const Pass *p = t->pass;
+    const int64_t task_group = index % t->groups;
+    index /= t->groups;
+    int64_t start[3], extent[3], origin[3];
+    for (int a = 2; a >= 0; a--) {
+        start[a] = index % t->tiles[a] * t->tile[a];
+        index /= t->tiles[a];
+        extent[a] = min64(t->tile[a], p->count[a] - start[a]);
+        origin[a] = start[a] * p->stride[a] - t->pad[a];
+    }
+    const int one_group = t->channels < p->in_channels;
+    const Level *level = p->level + t->begin;
+    const int64_t first = one_group ? level->first_in + task_group * level->in : 0;
+    const int64_t channel = p->in_size[0] * p->in_size[1] * p->in_size[2];
+    copy_window(t, p->x + (index * p->in_channels + first) * channel, scratch, origin);
+
+    for (int64_t l = t->begin; l < t->end; l++, level++) {
+        int64_t to = index * p->out_channels + level->first_out;
+        for (int a = 0; a < 3; a++) to = to * p->out_size[a] + p->first[a] + p->step[a] * start[a];
+        for (int64_t g = one_group ? task_group : 0; g < (one_group ? task_group + 1 : level->groups); g++)
+            convolve_group(t, level, g, (float *)scratch + (level->first_in + g * level->in - first) * t->channel,
+                           p->y + to, extent, p->add_levels && l > 0);
+    }
+}
+
+static int run_tiles(Tiling *t, int64_t scratch_floats, int64_t threads) {
+    const int64_t tasks = t->pass->batch * t->groups * t->tiles[0] * t->tiles[1] * t->tiles[2];
+    return run_tasks(convolve_task, t, tasks, scratch_floats * (int64_t)sizeof(float), threads);
+}
+
+/* Returns 0, or 1 without memory. */
+static int run_pass(const Pass *p, int64_t threads) {
+    const int64_t depth = p->in_size[0] > 1 ? 8 : 1;
+    Tiling all = {.pass = p, .begin = 0, .end = p->levels, .groups = 1, .channels = p->in_channels};
+    for (int64_t height = 32; height >= 16; height /= 2) {
+        const int64_t floats = lay_out(&all, depth, height, 64);
+        if (floats <= SCRATCH_FLOATS) return run_tiles(&all, floats, threads);
+    }
+    for (int64_t l = 0; l < p->levels; l++) {
+        Tiling one = {.pass = p, .begin = l, .end = l + 1, .groups = p->level[l].groups, .channels = p->level[l].in};
+        if (run_tiles(&one, lay_out(&one, depth, 32, 32), threads)) return 1;
+    }
+    return 0;
+}
+
+#endif

@@ -1,0 +1,125 @@
+/* The output and the input gradient of a pyramidal convolution as passes over an image, with their packed weights. */
+#ifndef PYCONV_PASSES_H
+#define PYCONV_PASSES_H
+
+#include "convolve.h"
+
+/* A layer as the caller describes it, see pyconv.c. */
+typedef struct {
+    int64_t kernel[3], groups, out_channels;
+} LayerLevel;
+
+typedef struct {
+    int64_t batch, in_channels, out_channels, in_size[3], out_size[3], stride[3];
+} Shape;
+
+/* Where a pass finds element [group][out][in][kz][ky][kx] of its kernels among the weights of a level. */
+typedef struct {
+    const float *weight;
+    int64_t first;                  /* element [0][0][0][0][0] of the pass */
+    int64_t group, out, in, tap[3]; /* distances; negative taps flip the kernel */
+} Strides;
+
+/* Pack the weights of a pass in the order in which the register blocks read them; returns the end. */
+static float *pack(float *to, const Level *l, const Strides *s) {
+    for (int64_t g = 0; g < l->groups; g++)
+        for (int64_t out = 0; out < l->out; out += l->block)
+            for (int64_t i = 0; i < l->in; i++)
+                for (int64_t kz = 0; kz < l->kernel[0]; kz++)
+                    for (int64_t kx = 0; kx < l->kernel[2]; kx++)
+                        for (int64_t ky = 0; ky < l->kernel[1]; ky++)
+                            for (int64_t o = out; o < out + l->block; o++)
+                                *to++ = s->weight[s->first + g * s->group + o * s->out + i * s->in + kz * s->tap[0] +
+                                                  ky * s->tap[1] + kx * s->tap[2]];
+    return to;
+}
+
+static int64_t weight_count(const Shape *shape, int64_t levels, const LayerLevel *level) {
+    int64_t count = 0;
+    for (int64_t l = 0; l < levels; l++)
+        count += level[l].out_channels * (shape->in_channels / level[l].groups) * level[l].kernel[0] *
+                 level[l].kernel[1] * level[l].kernel[2];
+    return count;
+}
+
+static int forward(const Shape *shape, int64_t levels, const LayerLevel *level, const float *x,
+                   const float *const *weight, const float *const *bias, float *y, int64_t threads) {
+    Pass p = {.x = x, .y = y, .batch = shape->batch, .in_channels = shape->in_channels,
+              .out_channels = shape->out_channels, .step = {1, 1, 1}};
+    memcpy(p.in_size, shape->in_size, sizeof(p.in_size));
+    memcpy(p.out_size, shape->out_size, sizeof(p.out_size));
+    memcpy(p.count, shape->out_size, sizeof(p.count));
+    memcpy(p.stride, shape->stride, sizeof(p.stride));
+    float *packed = malloc((size_t)weight_count(shape, levels, level) * sizeof(float)), *end = packed;
+    if (!packed) return 1;
+    int64_t first_out = 0;
+    for (int64_t i = 0; i < levels; first_out += level[i++].out_channels) {
+        if (!weight[i]) continue;
+        Level *l = p.level + p.levels++;
+        const int64_t *k = level[i].kernel, taps = k[0] * k[1] * k[2];
+        *l = (Level){.groups = level[i].groups, .in = shape->in_channels / level[i].groups,
+                     .out = level[i].out_channels / level[i].groups, .first_out = first_out,
+                     .weight = end, .bias = bias[i]};
+        l->block = block_channels(l->out);
+        for (int a = 0; a < 3; a++) {
+            l->kernel[a] = k[a];
+            l->pad[a] = k[a] / 2;
+        }
+        end = pack(end, l, &(Strides){.weight = weight[i], .group = l->out * l->in * taps, .out = l->in * taps,
+                                      .in = taps, .tap = {k[1] * k[2], k[2], 1}});
+    }
+    const int failed = run_pass(&p, threads);
+    free(packed);
+    return failed;
+}
+
+/* The gradient of x is a convolution of that of y with the flipped and transposed kernels, summed over the levels.
+ * With a stride s, elements phase, phase + s, ... of x along an axis see every s-th tap only: one pass a phase. */
+static int input_gradient(const Shape *shape, int64_t levels, const LayerLevel *level, const float *gradient,
+                          const float *const *weight, float *x, int64_t threads) {
+    Pass p = {.x = gradient, .y = x, .batch = shape->batch, .in_channels = shape->out_channels,
+              .out_channels = shape->in_channels, .stride = {1, 1, 1}, .add_levels = 1};
+    memcpy(p.in_size, shape->out_size, sizeof(p.in_size));
+    memcpy(p.out_size, shape->in_size, sizeof(p.out_size));
+    memcpy(p.step, shape->stride, sizeof(p.step));
+    float *packed = malloc((size_t)weight_count(shape, levels, level) * sizeof(float));
+    if (!packed) return 1;
+    int failed = 0;
+    const int64_t *s = shape->stride;
+    for (int64_t phase = 0; phase < s[0] * s[1] * s[2] && !failed; phase++) {
+        const int64_t first[3] = {phase / (s[1] * s[2]), phase / s[2] % s[1], phase % s[2]};
+        int64_t elements = 1, first_in = 0;
+        for (int a = 0; a < 3; a++) {
+            p.first[a] = first[a];
+            p.count[a] = max64(ceil_div(p.out_size[a] - first[a], s[a]), 0);
+            elements *= p.count[a];
+        }
+        if (!elements) continue;
+        float *end = packed;
+        p.levels = 0;
+        for (int64_t i = 0; i < levels; first_in += level[i++].out_channels) {
+            if (!weight[i]) continue;
+            Level *l = p.level + p.levels++;
+            const int64_t *k = level[i].kernel, taps = k[0] * k[1] * k[2];
+            *l = (Level){.groups = level[i].groups, .in = level[i].out_channels / level[i].groups,
+                         .out = shape->in_channels / level[i].groups, .first_in = first_in, .weight = end};
+            l->block = block_channels(l->out);
+            Strides from = {.weight = weight[i], .group = l->out * l->in * taps, .out = taps, .in = l->out * taps};
+            const int64_t distance[3] = {k[1] * k[2], k[2], 1};
+            for (int a = 0; a < 3; a++) {
+                /* x[phase + s q] gets w[first_tap + s j] * y[q + ahead - j] for j = 0 .. kernel - 1. */
+                const int64_t first_tap = (first[a] + k[a] / 2) % s[a], ahead = (first[a] + k[a] / 2) / s[a];
+                l->kernel[a] = max64(ceil_div(k[a] - first_tap, s[a]), 0);
+                l->pad[a] = l->kernel[a] - 1 - ahead;
+                from.first += (first_tap + s[a] * (l->kernel[a] - 1)) * distance[a];
+                from.tap[a] = -s[a] * distance[a];
+            }
+            end = pack(end, l, &from);
+        }
+        failed = run_pass(&p, threads);
+    }
+    free(packed);
+    return failed;
+}
+
+#endif

@@ -1,0 +1,43 @@
+/* Vectors of floats in the GCC and Clang extension, so that one source serves every instruction set.
+ *
+ * PYCONV_AVX512 and PYCONV_AVX2 come from the build (with the matching -m flags); without them a vector has the 128
+ * bits that SSE and NEON share. */
+#ifndef PYCONV_VECTOR_H
+#define PYCONV_VECTOR_H
+
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+
+#if defined(PYCONV_AVX512)
+#define VL 16
+#define REGISTERS 32
+#elif defined(PYCONV_AVX2)
+#define VL 8
+#define REGISTERS 16
+#elif defined(__aarch64__)
+#define VL 4
+#define REGISTERS 32
+#else
+#define VL 4
+#define REGISTERS 16
+#endif
+
+typedef float vec __attribute__((vector_size(4 * VL)));
+typedef float vec_unaligned __attribute__((vector_size(4 * VL), aligned(4), may_alias));
+
+#if defined(__clang__)
+#define UNROLL _Pragma("clang loop unroll(full)")
+#else
+#define UNROLL _Pragma("GCC unroll 32")
+#endif
+
+static inline vec load(const float *p) { return *(const vec_unaligned *)p; }
+static inline void store(float *p, vec v) { *(vec_unaligned *)p = v; }
+static inline vec broadcast(float f) { return f - (vec){0}; } /* f + 0 is not f where f is -0: an instruction more */
+
+static inline int64_t min64(int64_t a, int64_t b) { return a < b ? a : b; }
+static inline int64_t max64(int64_t a, int64_t b) { return a > b ? a : b; }
+static inline int64_t ceil_div(int64_t a, int64_t b) { return (a + b - 1) / b; }
+
+#endif

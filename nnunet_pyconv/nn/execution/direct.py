@@ -1,0 +1,285 @@
+"""The compiled execution: all levels in one pass over the image, as torch operators.
+
+`nnunet_pyconv::direct` and its two gradients call the C library with data pointers. Fake kernels let `torch.compile`
+keep them in its graph. Levels whose groups have many channels are left to the library's convolution, which serves them
+better (`library_is_faster`).
+"""
+
+from __future__ import annotations
+
+import ctypes
+import functools
+import glob
+import os
+import threading
+import warnings
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from nnunet_pyconv.nn.execution import build
+from nnunet_pyconv.nn.execution.level_by_level import convolve
+from nnunet_pyconv.nn.execution.spec import LevelSpec, multiplications, output_size
+
+_lock = threading.Lock()
+
+
+def unavailable_because() -> str | None:
+    """Say why the compiled kernel can't run on this machine, or None where it can.
+
+    The first call compiles it if need be, and gives one warning if that fails.
+    """
+    library = _library()
+    return library if isinstance(library, str) else None
+
+
+def supports(levels: Sequence[LevelSpec]) -> bool:
+    """Tell whether the kernel was compiled for so many levels and such kernels."""
+    return len(levels) <= 16 and all(max(level.kernel_size) <= 31 for level in levels)
+
+
+def library_is_faster(level: LevelSpec, width: int) -> bool:
+    """The cost rule: tell whether the library's convolution of one level is faster than the compiled kernel.
+
+    The library's vectors run along the channels, the kernel's along the width; so the library wins where groups have
+    many channels, earlier on a narrow map. Fitted to measurement, see `docs/performance.md`.
+
+    Args:
+        level: The level.
+        width: Of the output, in pixels.
+    """
+    if width <= 8:
+        return True
+    if width <= 16:
+        return level.inputs >= 32 and level.outputs >= 8
+    return level.inputs >= 64 and level.outputs >= 16
+
+
+@functools.lru_cache(maxsize=1)
+def _load() -> ctypes.CDLL | str:
+    try:
+        library = build.load()
+        library.pyconv_use_openmp(_openmp_parallel())
+    except build.BuildError as error:
+        warnings.warn(
+            f"PyConv runs without its compiled kernel, slower and with the same result: {error}", stacklevel=2
+        )
+        return str(error)
+    return library
+
+
+def _library() -> ctypes.CDLL | str:
+    with _lock:  # lru_cache alone may run twice at once
+        return _load()
+
+
+def _openmp_parallel() -> ctypes.c_void_p:
+    """Return the address of GOMP_parallel in the OpenMP runtime that torch runs on.
+
+    GCC's, Intel's and LLVM's runtimes all have it. Only one that is loaded already will do: a second pool of threads
+    would compete with torch's for the cores.
+    """
+    torch_folder = Path(torch.__file__).parent
+    shipped = [
+        path
+        for folder in ("lib", "../torch.libs", "../functorch/.dylibs")
+        for path in glob.glob(str(torch_folder / folder / "lib*omp*"))
+    ]
+    for name in [*shipped, "libgomp.so.1", "libiomp5.so", "libomp.so.5", "libomp.so", "libomp.dylib"]:
+        try:
+            runtime = ctypes.CDLL(name, mode=os.RTLD_NOW | os.RTLD_NOLOAD)
+            return ctypes.cast(runtime.GOMP_parallel, ctypes.c_void_p)
+        except (OSError, AttributeError):
+            continue
+    raise build.BuildError("the OpenMP runtime of this torch was not found, so the kernel would have one thread only")
+
+
+def _arguments(
+    x_size: Sequence[int],
+    y_size: Sequence[int],
+    stride: Sequence[int],
+    weights: Sequence[torch.Tensor],
+    groups: Sequence[int],
+) -> tuple[Any, Any, Any]:
+    """Lay out shape and levels as the C interface wants them; see csrc/pyconv.c."""
+    ones = [1] * (5 - len(x_size))
+    shape = [x_size[0], x_size[1], y_size[1], *ones, *x_size[2:], *ones, *y_size[2:], *ones, *stride]
+    levels = [
+        value
+        for weight, g in zip(weights, groups, strict=True)
+        for value in (*ones, *weight.shape[2:], g, weight.shape[0])
+    ]
+    return (ctypes.c_int64 * len(shape))(*shape), ctypes.c_int64(len(weights)), (ctypes.c_int64 * len(levels))(*levels)
+
+
+def _pointers(tensors: Sequence[torch.Tensor | None]) -> Any:
+    return (ctypes.c_void_p * len(tensors))(*[None if t is None else t.data_ptr() for t in tensors])
+
+
+def _call(function: str, *arguments: Any) -> None:
+    library = _library()
+    if isinstance(library, str):
+        raise RuntimeError(f"the compiled execution was called on a machine that does not have it: {library}")
+    threads = ctypes.c_int64(torch.get_num_threads())
+    pointers = [ctypes.c_void_p(a.data_ptr()) if isinstance(a, torch.Tensor) else a for a in arguments]
+    if getattr(library, function)(*pointers, threads):
+        raise MemoryError(f"no memory for the scratch of {function}")
+
+
+def _left_to_library(weights: Sequence[torch.Tensor], groups: Sequence[int], width: int) -> list[bool]:
+    return [library_is_faster(LevelSpec.of(w, g), width) for w, g in zip(weights, groups, strict=True)]
+
+
+def _slices(weights: Sequence[torch.Tensor]) -> list[tuple[int, int]]:
+    """First channel and number of channels of each level in the output."""
+    sizes = [w.shape[0] for w in weights]
+    return [(sum(sizes[:z]), size) for z, size in enumerate(sizes)]
+
+
+@torch.library.custom_op("nnunet_pyconv::direct", mutates_args=(), device_types="cpu")
+def direct(
+    x: torch.Tensor, weights: list[torch.Tensor], biases: list[torch.Tensor], groups: list[int], stride: list[int]
+) -> torch.Tensor:
+    """Convolve all levels and concatenate.
+
+    Args:
+        x: `(N, C, [Z,] Y, X)`, float32, any strides.
+        weights: `(out_channels, C / groups, [KZ,] KY, KX)` of each level, float32.
+        biases: `(out_channels,)` of each level, or an empty list.
+        groups: Of each level.
+        stride: One an axis.
+
+    Returns:
+        `(N, all out_channels, [Z',] Y', X')`, contiguous.
+    """
+    x, weights, biases = x.contiguous(), [w.contiguous() for w in weights], [b.contiguous() for b in biases]
+    y = x.new_empty(_output_shape(x, weights, stride))
+    left = _left_to_library(weights, groups, y.shape[-1])
+    with torch.autocast("cpu", enabled=False):
+        for (first, size), weight, g, bias, library in zip(
+            _slices(weights), weights, groups, biases or [None] * len(weights), left, strict=True
+        ):
+            if library:
+                y.narrow(1, first, size).copy_(convolve(x, weight, bias, stride, g))
+    if not all(left):
+        own = [None if library else w for w, library in zip(weights, left, strict=True)]
+        shape = _arguments(x.shape, y.shape, stride, weights, groups)
+        _call("pyconv_forward", *shape, x, _pointers(own), _pointers(biases or [None] * len(weights)), y)
+    return y
+
+
+@torch.library.custom_op("nnunet_pyconv::direct_input_gradient", mutates_args=(), device_types="cpu")
+def direct_input_gradient(
+    gradient: torch.Tensor, weights: list[torch.Tensor], groups: list[int], stride: list[int], x_size: list[int]
+) -> torch.Tensor:
+    """Compute the gradient of `direct` with respect to x, of size `x_size`, from that of its output."""
+    gradient, weights = gradient.contiguous(), [w.contiguous() for w in weights]
+    left = _left_to_library(weights, groups, gradient.shape[-1])
+    x_gradient: torch.Tensor | None = None
+    if not all(left):
+        x_gradient = gradient.new_empty(x_size)
+        own = [None if library else w for w, library in zip(weights, left, strict=True)]
+        shape = _arguments(x_size, gradient.shape, stride, weights, groups)
+        _call("pyconv_input_gradient", *shape, gradient, _pointers(own), x_gradient)
+    # The library wants an input even where it reads only its shape.
+    x = gradient.new_empty(1).expand(x_size)
+    for (first, size), weight, g, library in zip(_slices(weights), weights, groups, left, strict=True):
+        if library:
+            part = _library_gradients(gradient.narrow(1, first, size), x, weight, g, stride, (True, False))[0]
+            x_gradient = part if x_gradient is None else x_gradient.add_(part)
+    assert x_gradient is not None
+    return x_gradient
+
+
+@torch.library.custom_op("nnunet_pyconv::direct_weight_gradient", mutates_args=(), device_types="cpu")
+def direct_weight_gradient(
+    gradient: torch.Tensor, x: torch.Tensor, weights: list[torch.Tensor], groups: list[int], stride: list[int]
+) -> list[torch.Tensor]:
+    """Compute the gradients of `direct` with respect to the weights from that of its output."""
+    gradient, x = gradient.contiguous(), x.contiguous()
+    left = _left_to_library(weights, groups, gradient.shape[-1])
+    gradients = [
+        _library_gradients(gradient.narrow(1, first, size), x, w, g, stride, (False, True))[1]
+        if library
+        else torch.empty_like(w, memory_format=torch.contiguous_format)
+        for (first, size), w, g, library in zip(_slices(weights), weights, groups, left, strict=True)
+    ]
+    if not all(left):
+        own = [None if library else w for w, library in zip(gradients, left, strict=True)]
+        shape = _arguments(x.shape, gradient.shape, stride, weights, groups)
+        _call("pyconv_weight_gradient", *shape, x, gradient, _pointers(own))
+    return gradients
+
+
+def _library_gradients(
+    gradient: torch.Tensor,
+    x: torch.Tensor,
+    weight: torch.Tensor,
+    groups: int,
+    stride: Sequence[int],
+    wanted: tuple[bool, bool],
+) -> tuple[torch.Tensor, torch.Tensor]:
+    axes = len(stride)
+    padding = [k // 2 for k in weight.shape[2:]]
+    with torch.autocast("cpu", enabled=False):
+        return torch.ops.aten.convolution_backward(
+            gradient, x, weight, None, stride, padding, [1] * axes, False, [0] * axes, groups, [*wanted, False]
+        )[:2]
+
+
+def _output_shape(x: torch.Tensor, weights: Sequence[torch.Tensor], stride: Sequence[int]) -> list[int]:
+    return [x.shape[0], sum(w.shape[0] for w in weights), *output_size(x.shape[2:], stride)]
+
+
+@direct.register_fake
+def _(x: torch.Tensor, weights: Any, biases: Any, groups: Any, stride: Any) -> torch.Tensor:  # noqa: ARG001
+    return x.new_empty(_output_shape(x, weights, stride))
+
+
+@direct_input_gradient.register_fake
+def _(gradient: torch.Tensor, weights: Any, groups: Any, stride: Any, x_size: Any) -> torch.Tensor:  # noqa: ARG001
+    return gradient.new_empty(x_size)
+
+
+@direct_weight_gradient.register_fake
+def _(gradient: torch.Tensor, x: Any, weights: Any, groups: Any, stride: Any) -> list[torch.Tensor]:  # noqa: ARG001
+    return [gradient.new_empty(w.shape) for w in weights]
+
+
+def _save(ctx: Any, inputs: Any, output: torch.Tensor) -> None:  # noqa: ARG001
+    x, weights, biases, ctx.groups, ctx.stride = inputs
+    ctx.x_size, ctx.biases = list(x.shape), len(biases)
+    # x serves the weights' gradient and the weights serve that of x: without the one, the other needn't be kept.
+    ctx.save_for_backward(x, *weights)
+
+
+def _backward(ctx: Any, gradient: torch.Tensor) -> tuple[Any, ...]:
+    x, *weights = ctx.saved_tensors
+    need_x, need_weights, need_biases = (_any(need) for need in ctx.needs_input_grad[:3])
+    x_gradient = weight_gradients = bias_gradients = None
+    if need_x:
+        x_gradient = direct_input_gradient(gradient, weights, ctx.groups, ctx.stride, ctx.x_size)
+    if need_weights:
+        weight_gradients = direct_weight_gradient(gradient, x, weights, ctx.groups, ctx.stride)
+    if need_biases and ctx.biases:
+        total = gradient.sum([0, *range(2, gradient.dim())])
+        bias_gradients = list(total.split([w.shape[0] for w in weights]))
+    return x_gradient, weight_gradients or [None] * len(weights), bias_gradients or [None] * ctx.biases, None, None
+
+
+def _any(need: Any) -> bool:
+    return any(need) if isinstance(need, (list, tuple)) else bool(need)
+
+
+def _refuse_second_order(ctx: Any, *gradients: Any) -> Any:  # noqa: ARG001
+    raise NotImplementedError(
+        "the compiled execution of PyConv has no second derivative; "
+        'use `with nnunet_pyconv.nn.execution.execution("levels"):` around the forward pass'
+    )
+
+
+direct.register_autograd(_backward, setup_context=_save)
+direct_input_gradient.register_autograd(_refuse_second_order)
+direct_weight_gradient.register_autograd(_refuse_second_order)

@@ -1,0 +1,74 @@
+"""One entrance to all executions."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import torch
+from torch import nn
+
+from nnunet_pyconv.nn.execution import direct as _direct
+from nnunet_pyconv.nn.execution.choice import choose
+from nnunet_pyconv.nn.execution.fold import folded
+from nnunet_pyconv.nn.execution.spec import LevelSpec
+
+Conv = nn.Conv2d | nn.Conv3d
+
+
+def pyconv(x: torch.Tensor, modules: Iterable[nn.Module]) -> torch.Tensor:
+    """Convolve an input with each of some convolutions and concatenate the results along the channels.
+
+    Args:
+        x: `(N, C, [Z,] Y, X)`.
+        modules: Convolutions that differ in kernel, groups and output channels only.
+
+    Returns:
+        `(N, all out_channels, [Z',] Y', X')`.
+
+    Raises:
+        ValueError: An execution that was forced and can't run here.
+    """
+    levels = list(modules)
+    chosen = execution_for(x, levels)
+    if chosen == "levels":
+        return torch.cat([level(x) for level in levels], dim=1)
+    convs: list[Conv] = levels  # type: ignore[assignment]  # execution_for has checked
+    stride = list(convs[0].stride)
+    if chosen == "fold":
+        return torch.cat([folded(x, c.weight, c.bias, stride, c.groups) for c in convs], dim=1)
+    # Half precision, be it the input's or autocast's, is computed in float32 and rounded once.
+    half = torch.get_autocast_dtype("cpu") if torch.is_autocast_enabled("cpu") else x.dtype
+    y = torch.ops.nnunet_pyconv.direct(
+        x.float(),
+        [c.weight.float() for c in convs],
+        [c.bias.float() for c in convs if c.bias is not None],
+        [c.groups for c in convs],
+        stride,
+    )
+    return y.to(half)
+
+
+def execution_for(x: torch.Tensor, modules: Iterable[nn.Module]) -> str:
+    """Tell which execution `pyconv` takes: "direct", "fold" or "levels"."""
+    levels = list(modules)
+    if _is_recorded(x) or not _is_ordinary(levels):
+        return "levels"
+    convs: list[Conv] = levels  # type: ignore[assignment]
+    return choose(x, [LevelSpec.of(c.weight, c.groups) for c in convs], convs[0].stride)
+
+
+def _is_recorded(x: torch.Tensor) -> bool:
+    """Tell whether the layer is being written down for another runtime, which knows ordinary convolutions only."""
+    exporting = getattr(torch.compiler, "is_exporting", lambda: False)
+    return not isinstance(x, torch.Tensor) or torch.jit.is_tracing() or torch.onnx.is_in_onnx_export() or exporting()
+
+
+def _is_ordinary(levels: list[nn.Module]) -> bool:
+    """Tell whether the levels are what an execution may replace: unhooked, undilated "same" convolutions."""
+    return all(
+        type(level) in (nn.Conv2d, nn.Conv3d)
+        and set(level.dilation) == {1}
+        and level.padding_mode == "zeros"
+        and not (level._forward_hooks or level._forward_pre_hooks or level._backward_hooks)
+        for level in levels
+    )
