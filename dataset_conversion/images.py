@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import skimage.io as io
+import tifffile
 from numpy.typing import NDArray
 
 from nnunet_pyconv.errors import InputError
@@ -18,7 +19,7 @@ Array = NDArray[Any]
 
 
 def read_image(path: Path) -> Array:
-    """Read one image or multi-page TIFF with the library that nnU-Net reads it with.
+    """Read one image or multi-page TIFF.
 
     Args:
         path: A TIFF or PNG.
@@ -31,7 +32,8 @@ def read_image(path: Path) -> Array:
     """
     try:
         with _tifffile_errors_raised():
-            image: Array = io.imread(path)
+            # scikit-image would take a stack of three or four pages for the channels of one image
+            image: Array = tifffile.imread(path) if path.suffix in (".tif", ".tiff") else io.imread(path)
     except Exception as error:  # each image library raises its own kinds
         raise InputError(
             f"can't read {path}: {error or type(error).__name__}. Expected a whole TIFF or PNG; "

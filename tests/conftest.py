@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import skimage.io as io
+import tifffile
 import torch
 
 from nnunet_pyconv.demo.synthetic import write_synthetic_isbi
@@ -63,7 +64,7 @@ def isbi_pngs(isbi_tiffs: Path, tmp_path: Path) -> Path:
         ("test-volume.tif", "test/image"),
     ):
         (source / folder).mkdir(parents=True)
-        for number, page in enumerate(io.imread(isbi_tiffs / volume)):
+        for number, page in enumerate(tifffile.imread(isbi_tiffs / volume)):
             io.imsave(source / folder / f"{number}.png", page, check_contrast=False)
     return source
 

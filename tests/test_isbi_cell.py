@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import skimage.io as io
+import tifffile
 from conftest import NnunetFolders, read_all
 
 from nnunet_pyconv.dataset_conversion import isbi_cell, raw_dataset
@@ -35,8 +36,8 @@ def test_converts_both_layouts_alike(
     assert {name.replace("_0000", "") for name in images} == labels.keys()
     assert not images.keys() & tests.keys()
 
-    volume = io.imread(request.getfixturevalue("isbi_tiffs") / "train-volume.tif")
-    truth = io.imread(request.getfixturevalue("isbi_tiffs") / "train-labels.tif")
+    volume = tifffile.imread(request.getfixturevalue("isbi_tiffs") / "train-volume.tif")
+    truth = tifffile.imread(request.getfixturevalue("isbi_tiffs") / "train-labels.tif")
     for name, label in (labels | test_labels).items():
         number = int(re.findall(r"\d+", name)[0])
         np.testing.assert_array_equal((images | tests)[name.replace(".png", "_0000.png")], volume[number])
@@ -69,8 +70,8 @@ def test_protocol_of_the_paper(isbi_tiffs: Path, nnunet_folders: NnunetFolders) 
 def test_split_of_the_real_size(tmp_path: Path, nnunet_folders: NnunetFolders) -> None:
     """The 20 % of 30 slices that scikit-learn's train_test_split(random_state=41) sets aside."""
     pages = np.repeat(np.arange(30, dtype=np.uint8)[:, None, None], 4, axis=1).repeat(4, axis=2)
-    io.imsave(tmp_path / "train-volume.tif", pages, check_contrast=False)
-    io.imsave(tmp_path / "train-labels.tif", np.zeros_like(pages), check_contrast=False)
+    tifffile.imwrite(tmp_path / "train-volume.tif", pages)
+    tifffile.imwrite(tmp_path / "train-labels.tif", np.zeros_like(pages))
     test = read_all(convert(tmp_path) / "imagesTs")
     assert [int(image[0, 0]) for image in test.values()] == [5, 10, 11, 20, 26, 29]
 
@@ -159,8 +160,8 @@ def test_bad_pngs(damage: object, message: str, isbi_pngs: Path, nnunet_folders:
 
 
 def test_page_counts_that_differ(isbi_tiffs: Path, nnunet_folders: NnunetFolders) -> None:
-    labels = io.imread(isbi_tiffs / "train-labels.tif")
-    io.imsave(isbi_tiffs / "train-labels.tif", labels[:9], check_contrast=False)
+    labels = tifffile.imread(isbi_tiffs / "train-labels.tif")
+    tifffile.imwrite(isbi_tiffs / "train-labels.tif", labels[:9])
     with pytest.raises(InputError, match=r"has 10 pages and .*train-labels\.tif 9"):
         convert(isbi_tiffs)
     assert list(nnunet_folders.raw.iterdir()) == []
@@ -174,6 +175,13 @@ def test_truncated_tiff(kept: float, isbi_tiffs: Path, nnunet_folders: NnunetFol
     with pytest.raises(InputError, match=r"train-volume\.tif"):
         convert(isbi_tiffs)
     assert list(nnunet_folders.raw.iterdir()) == []
+
+
+def test_three_pages_are_not_colours(isbi_tiffs: Path, nnunet_folders: NnunetFolders) -> None:
+    test = tifffile.imread(isbi_tiffs / "train-volume.tif")[:3]
+    tifffile.imwrite(isbi_tiffs / "test-volume.tif", test, photometric="minisblack")
+    challenge = read_all(convert(isbi_tiffs) / "imagesChallenge")
+    np.testing.assert_array_equal(np.stack(list(challenge.values())), test)
 
 
 @pytest.mark.parametrize("missing", ["train-volume.tif", "train-labels.tif"])

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import skimage.io as io
+import tifffile
 from numpy.typing import NDArray
 from scipy.ndimage import gaussian_filter
 from scipy.spatial import cKDTree
@@ -37,7 +37,7 @@ def write_synthetic_isbi(
         ("train-labels.tif", labels[:labelled]),
         ("test-volume.tif", images[labelled:]),
     ):
-        io.imsave(folder / name, volume, check_contrast=False)
+        tifffile.imwrite(folder / name, volume, photometric="minisblack")
 
 
 def _slice(rng: np.random.Generator, size_px: int) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:

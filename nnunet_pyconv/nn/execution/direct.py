@@ -21,7 +21,7 @@ import torch
 
 from nnunet_pyconv.nn.execution import build
 from nnunet_pyconv.nn.execution.level_by_level import convolve
-from nnunet_pyconv.nn.execution.spec import LevelSpec, multiplications, output_size
+from nnunet_pyconv.nn.execution.spec import LevelSpec, output_size
 
 _lock = threading.Lock()
 
@@ -273,7 +273,7 @@ def _any(need: Any) -> bool:
     return any(need) if isinstance(need, (list, tuple)) else bool(need)
 
 
-def _refuse_second_order(ctx: Any, *gradients: Any) -> Any:  # noqa: ARG001
+def _refuse_second_order(ctx: Any, *gradients: Any) -> Any:
     raise NotImplementedError(
         "the compiled execution of PyConv has no second derivative; "
         'use `with nnunet_pyconv.nn.execution.execution("levels"):` around the forward pass'

@@ -7,7 +7,6 @@ from collections.abc import Iterable
 import torch
 from torch import nn
 
-from nnunet_pyconv.nn.execution import direct as _direct
 from nnunet_pyconv.nn.execution.choice import choose
 from nnunet_pyconv.nn.execution.fold import folded
 from nnunet_pyconv.nn.execution.spec import LevelSpec

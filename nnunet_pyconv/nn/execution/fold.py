@@ -23,7 +23,7 @@ def fold_for(level: LevelSpec) -> tuple[int, int]:
     The rule is fitted to measurement, see `docs/performance.md`: the fewer outputs a group has, the larger the block, as
     long as the kernel is so large that it grows by little.
     """
-    if level.inputs >= 32 and level.outputs >= 8 or max(level.kernel_size[-2:]) == 1:
+    if (level.inputs >= 32 and level.outputs >= 8) or max(level.kernel_size[-2:]) == 1:
         return (1, 1)
     if min(level.kernel_size[-2:]) < 3:
         return (1, 4) if level.kernel_size[-1] > 1 else (4, 1)
