@@ -10,14 +10,14 @@
 #include "passes.h"
 
 #define INPUTS 4               /* input channels of a task at most */
-#define GRADIENT_WIDTH 64      /* of a tile */
+#define GRADIENT_WIDTH 128      /* of a tile */
 #define GRADIENT_FLOATS 4096   /* of a tile of the output gradient, all output channels of a task: half of the L1 cache */
 
 /* What a block reads, in scratch memory; the distances are in floats. */
 typedef struct {
     int64_t rows, vectors;                   /* of the tile, rows with those that `rows` of a block add */
     int64_t gradient_channel, gradient_row;
-    int64_t input_row;
+    int64_t input_row, stride;
     int64_t column[MAX_KERNEL];              /* where the window starts for each tap along the width */
 } GradientWindow;
 
@@ -25,21 +25,22 @@ typedef struct {
 typedef void (*RunGradientBlock)(const GradientWindow *window, const float *input, const float *gradient,
                                  const int64_t *column, vec *sum);
 
-INLINE void gradient_block(int out, int taps_y, int taps_x, const GradientWindow *w, const float *input,
+/* Without a stride the taps lie side by side, and the compiler may know it. */
+INLINE void gradient_block(int out, int taps_y, int taps_x, int side_by_side, const GradientWindow *w, const float *input,
                            const float *gradient, const int64_t *column, vec *sum) {
     vec acc[REGISTERS];
-    memcpy(acc, sum, (size_t)(out * taps_y * taps_x) * sizeof(vec));
+    UNROLL for (int i = 0; i < out * taps_y * taps_x; i++) acc[i] = sum[i];
     for (int64_t y = 0; y < w->rows + taps_y - 1; y++, input += w->input_row, gradient += w->gradient_row)
         for (int64_t v = 0; v < w->vectors; v++) {
             vec g[8];
             UNROLL for (int i = 0; i < out * taps_y; i++)
                 g[i] = load(gradient + i / taps_y * w->gradient_channel + (taps_y - 1 - i % taps_y) * w->gradient_row + v * VL);
             UNROLL for (int kx = 0; kx < taps_x; kx++) {
-                const vec x = load(input + column[kx] + v * VL);
+                const vec x = load_once(input + (side_by_side ? kx : column[kx]) + v * VL);
                 UNROLL for (int i = 0; i < out * taps_y; i++) acc[i * taps_x + kx] += x * g[i];
             }
         }
-    memcpy(sum, acc, (size_t)(out * taps_y * taps_x) * sizeof(vec));
+    UNROLL for (int i = 0; i < out * taps_y * taps_x; i++) sum[i] = acc[i];
 }
 
 typedef struct {
@@ -49,21 +50,25 @@ typedef struct {
 
 /* In order of preference; the first that divides a level's output channels and the width of its kernel is taken. */
 #if REGISTERS == 32
-#define GRADIENT_BLOCKS(_)                                                                                      \
-    _(8, 1, 3) _(4, 2, 3) _(4, 1, 3) _(2, 3, 3) _(2, 1, 3) _(1, 3, 3) _(1, 1, 3) /* 3 wide */                   \
-    _(4, 1, 5) _(2, 2, 5) _(2, 1, 5) _(1, 5, 5) _(1, 1, 5)                       /* 5 wide */                   \
-    _(4, 1, 7) _(1, 3, 7) _(1, 1, 7) _(1, 3, 9) _(1, 1, 9)                       /* 7 and 9 wide */             \
+#define GRADIENT_BLOCKS(_)                                                                        \
+    _(1, 3, 9) _(1, 1, 9)                                       /* kernels a multiple of 9 wide */ \
+    _(4, 1, 7) _(1, 4, 7) _(1, 1, 7)                            /* of 7 */                         \
+    _(4, 1, 5) _(2, 2, 5) _(2, 1, 5) _(1, 5, 5) _(1, 1, 5)      /* of 5 */                         \
+    _(8, 1, 3) _(4, 2, 3) _(4, 1, 3) _(2, 3, 3) _(2, 1, 3) _(1, 3, 3) _(1, 1, 3)                  \
     _(8, 1, 1) _(1, 1, 1)
 #else
-#define GRADIENT_BLOCKS(_)                                                                                      \
-    _(4, 1, 3) _(2, 2, 3) _(2, 1, 3) _(1, 3, 3) _(1, 1, 3) _(2, 1, 5) _(1, 2, 5) _(1, 1, 5) _(1, 1, 7) _(1, 1, 9) \
-    _(8, 1, 1) _(1, 1, 1)
+#define GRADIENT_BLOCKS(_)                                                                      \
+    _(1, 1, 9) _(1, 1, 7) _(2, 1, 5) _(1, 2, 5) _(1, 1, 5)                                      \
+    _(4, 1, 3) _(2, 2, 3) _(2, 1, 3) _(1, 3, 3) _(1, 1, 3) _(8, 1, 1) _(1, 1, 1)
 #endif
 
-#define DEFINE(OUT, Y, X)                                                                                              \
-    static void gradient_##OUT##_##Y##_##X(const GradientWindow *w, const float *input, const float *gradient,         \
-                                           const int64_t *column, vec *sum) {                                          \
-        gradient_block(OUT, Y, X, w, input, gradient, column, sum);                                                    \
+#define DEFINE(OUT, Y, X)                                                                                      \
+    static void gradient_##OUT##_##Y##_##X(const GradientWindow *w, const float *input, const float *gradient, \
+                                           const int64_t *column, vec *sum) {                                  \
+        if (w->stride == 1)                                                                                    \
+            gradient_block(OUT, Y, X, 1, w, input + column[0], gradient, column, sum);                         \
+        else                                                                                                   \
+            gradient_block(OUT, Y, X, 0, w, input, gradient, column, sum);                                     \
     }
 #define ENTRY(OUT, Y, X) {OUT, Y, X, gradient_##OUT##_##Y##_##X},
 GRADIENT_BLOCKS(DEFINE)
@@ -107,11 +112,12 @@ static GradientTiling gradient_tiling(const Shape *s, const LayerLevel *l) {
     t.blocks_x = l->kernel[2] / t.block->taps_x;
     t.width = min64(GRADIENT_WIDTH, s->out_size[2]);
     t.window.vectors = ceil_div(t.width, VL);
-    t.height = min64(max64(GRADIENT_FLOATS / (t.block->out * t.window.vectors * VL), 8), s->out_size[1]);
+    t.height = min64(max64(GRADIENT_FLOATS / (t.block->out * t.window.vectors * VL), 4), s->out_size[1]);
     t.window_height = (t.height - 1) * s->stride[1] + l->kernel[1] + t.block->taps_y - 1;
     t.window_width = (t.width - 1) * s->stride[2] + l->kernel[2];
     t.sums = t.inputs * t.blocks_y * t.blocks_x * t.block->out * t.block->taps_y * t.block->taps_x;
     t.window.rows = t.height;
+    t.window.stride = s->stride[2];
     t.window.gradient_row = t.window.vectors * VL;
     t.window.gradient_channel = (t.height + 2 * (t.block->taps_y - 1)) * t.window.gradient_row;
     t.gradient_floats = t.block->out * t.window.gradient_channel;
