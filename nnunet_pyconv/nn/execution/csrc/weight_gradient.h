@@ -9,7 +9,6 @@
 
 #include "passes.h"
 
-#define INPUTS 4               /* input channels of a task at most */
 #define GRADIENT_WIDTH 128      /* of a tile */
 #define GRADIENT_FLOATS 4096   /* of a tile of the output gradient, all output channels of a task: half of the L1 cache */
 
@@ -87,7 +86,7 @@ typedef struct {
     const LayerLevel *level;
     const float *x, *gradient;
     float *const *weight_gradient; /* NULL for a level that is not wanted */
-    int64_t levels;
+    int64_t levels, threads;
     int64_t first_task[MAX_LEVELS + 1];
 } GradientPass;
 
@@ -103,11 +102,12 @@ typedef struct {
     GradientWindow window;
 } GradientTiling;
 
-static GradientTiling gradient_tiling(const Shape *s, const LayerLevel *l) {
+static GradientTiling gradient_tiling(const Shape *s, const LayerLevel *l, int64_t threads) {
     GradientTiling t = {.block = choose_gradient_block(l, s->stride[1])};
     t.in = s->in_channels / l->groups;
     t.out = l->out_channels / l->groups;
-    t.inputs = min64(t.in, INPUTS);
+    /* The more inputs share a copy of the output gradient the better, and the fewer tasks there are to share out. */
+    t.inputs = min64(t.in, max64(threads > 4 ? 4 : 144 / (l->kernel[1] * l->kernel[2]), 4));
     t.blocks_y = ceil_div(l->kernel[1], t.block->taps_y);
     t.blocks_x = l->kernel[2] / t.block->taps_x;
     t.width = min64(GRADIENT_WIDTH, s->out_size[2]);
@@ -154,7 +154,7 @@ static void gradient_task(void *context, void *scratch, int64_t index) {
     while (index >= p->first_task[i + 1]) first_out += p->level[i++].out_channels;
     index -= p->first_task[i];
     const LayerLevel *l = p->level + i;
-    const GradientTiling t = gradient_tiling(s, l);
+    const GradientTiling t = gradient_tiling(s, l, p->threads);
     const GradientBlock *b = t.block;
 
     const int64_t kz = index % l->kernel[0];
@@ -223,10 +223,10 @@ static void gradient_task(void *context, void *scratch, int64_t index) {
 static int weight_gradient(const Shape *shape, int64_t levels, const LayerLevel *level, const float *x,
                            const float *gradient, float *const *to, int64_t threads) {
     GradientPass p = {.shape = shape, .level = level, .x = x, .gradient = gradient, .weight_gradient = to,
-                      .levels = levels};
+                      .levels = levels, .threads = threads};
     int64_t bytes = 0;
     for (int64_t i = 0; i < levels; i++) {
-        const GradientTiling t = gradient_tiling(shape, level + i);
+        const GradientTiling t = gradient_tiling(shape, level + i, threads);
         p.first_task[i + 1] = p.first_task[i] + (to[i] ? gradient_tasks(&t, level + i) : 0);
         bytes = max64(bytes, t.sums * (int64_t)sizeof(vec) + (t.gradient_floats + t.input_floats) * 4);
     }
