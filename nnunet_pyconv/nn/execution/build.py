@@ -50,8 +50,8 @@ def variant() -> str:
 def library_name(variant: str) -> str:
     """Name the binary after all that decides its content: source, flags, platform."""
     content = hashlib.sha256()
-    for path in sorted(SOURCES.iterdir()):
-        content.update(path.name.encode() + b"\0" + path.read_bytes())
+    for source in sorted(SOURCES.iterdir()):
+        content.update(source.name.encode() + b"\0" + source.read_bytes())
     content.update(repr((COMMON_FLAGS, VARIANTS[variant], sys.platform, platform.machine())).encode())
     return f"pyconv-{variant}-{content.hexdigest()[:16]}.so"
 
@@ -74,8 +74,8 @@ def find_compiler() -> list[str]:
     if os.environ.get("CC"):
         return shlex.split(os.environ["CC"])
     for name in ("cc", "gcc", "clang"):
-        if path := shutil.which(name):
-            return [path]
+        if found := shutil.which(name):
+            return [found]
     raise BuildError("no C compiler found (cc, gcc, clang); install one, for example the package gcc, or set CC")
 
 

@@ -96,7 +96,7 @@ def _direct_refusal(x: torch.Tensor, levels: Sequence[LevelSpec]) -> str | None:
     return _machine_refusal()
 
 
-@torch.compiler.assume_constant_result
+@torch.compiler.assume_constant_result  # type: ignore[untyped-decorator]  # torch.compile must not trace the build
 def _machine_refusal() -> str | None:
     return direct.unavailable_because()
 
@@ -104,5 +104,6 @@ def _machine_refusal() -> str | None:
 def _check(setting: str) -> None:
     if setting not in ("auto", *EXECUTIONS):
         raise ValueError(
-            f"execution {setting!r} is unknown; expected auto, direct, fold or levels (given in the call or in ${VARIABLE})"
+            f"execution {setting!r} (given in the call or in ${VARIABLE}) is unknown; "
+            "expected auto, direct, fold or levels"
         )

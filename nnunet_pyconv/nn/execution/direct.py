@@ -7,9 +7,9 @@ better (`library_is_faster`).
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import functools
-import glob
 import os
 import threading
 import warnings
@@ -82,17 +82,11 @@ def _openmp_parallel() -> ctypes.c_void_p:
     would compete with torch's for the cores.
     """
     torch_folder = Path(torch.__file__).parent
-    shipped = [
-        path
-        for folder in ("lib", "../torch.libs", "../functorch/.dylibs")
-        for path in glob.glob(str(torch_folder / folder / "lib*omp*"))
-    ]
+    shipped = [str(path) for folder in ("lib", "../torch.libs") for path in (torch_folder / folder).glob("lib*omp*")]
     for name in [*shipped, "libgomp.so.1", "libiomp5.so", "libomp.so.5", "libomp.so", "libomp.dylib"]:
-        try:
+        with contextlib.suppress(OSError, AttributeError):
             runtime = ctypes.CDLL(name, mode=os.RTLD_NOW | os.RTLD_NOLOAD)
             return ctypes.cast(runtime.GOMP_parallel, ctypes.c_void_p)
-        except (OSError, AttributeError):
-            continue
     raise build.BuildError("the OpenMP runtime of this torch was not found, so the kernel would have one thread only")
 
 
@@ -132,6 +126,10 @@ def _left_to_library(weights: Sequence[torch.Tensor], groups: Sequence[int], wid
     return [library_is_faster(LevelSpec.of(w, g), width) for w, g in zip(weights, groups, strict=True)]
 
 
+def _or_none(biases: Sequence[torch.Tensor], weights: Sequence[torch.Tensor]) -> list[torch.Tensor | None]:
+    return list(biases) or [None] * len(weights)
+
+
 def _slices(weights: Sequence[torch.Tensor]) -> list[tuple[int, int]]:
     """First channel and number of channels of each level in the output."""
     sizes = [w.shape[0] for w in weights]
@@ -159,14 +157,14 @@ def direct(
     left = _left_to_library(weights, groups, y.shape[-1])
     with torch.autocast("cpu", enabled=False):
         for (first, size), weight, g, bias, library in zip(
-            _slices(weights), weights, groups, biases or [None] * len(weights), left, strict=True
+            _slices(weights), weights, groups, _or_none(biases, weights), left, strict=True
         ):
             if library:
                 y.narrow(1, first, size).copy_(convolve(x, weight, bias, stride, g))
     if not all(left):
         own = [None if library else w for w, library in zip(weights, left, strict=True)]
         shape = _arguments(x.shape, y.shape, stride, weights, groups)
-        _call("pyconv_forward", *shape, x, _pointers(own), _pointers(biases or [None] * len(weights)), y)
+        _call("pyconv_forward", *shape, x, _pointers(own), _pointers(_or_none(biases, weights)), y)
     return y
 
 
@@ -251,7 +249,6 @@ def _(gradient: torch.Tensor, x: Any, weights: Any, groups: Any, stride: Any) ->
 def _save(ctx: Any, inputs: Any, output: torch.Tensor) -> None:  # noqa: ARG001
     x, weights, biases, ctx.groups, ctx.stride = inputs
     ctx.x_size, ctx.biases = list(x.shape), len(biases)
-    # x serves the weights' gradient and the weights serve that of x: without the one, the other needn't be kept.
     ctx.save_for_backward(x, *weights)
 
 
@@ -265,7 +262,7 @@ def _backward(ctx: Any, gradient: torch.Tensor) -> tuple[Any, ...]:
         weight_gradients = direct_weight_gradient(gradient, x, weights, ctx.groups, ctx.stride)
     if need_biases and ctx.biases:
         total = gradient.sum([0, *range(2, gradient.dim())])
-        bias_gradients = list(total.split([w.shape[0] for w in weights]))
+        bias_gradients = list(torch.split(total, [w.shape[0] for w in weights]))
     return x_gradient, weight_gradients or [None] * len(weights), bias_gradients or [None] * ctx.biases, None, None
 
 

@@ -8,6 +8,7 @@ import torch
 from torch import nn
 
 from nnunet_pyconv.nn.execution.choice import choose
+from nnunet_pyconv.nn.execution.direct import direct
 from nnunet_pyconv.nn.execution.fold import folded
 from nnunet_pyconv.nn.execution.spec import LevelSpec
 
@@ -36,15 +37,15 @@ def pyconv(x: torch.Tensor, modules: Iterable[nn.Module]) -> torch.Tensor:
     if chosen == "fold":
         return torch.cat([folded(x, c.weight, c.bias, stride, c.groups) for c in convs], dim=1)
     # Half precision, be it the input's or autocast's, is computed in float32 and rounded once.
-    half = torch.get_autocast_dtype("cpu") if torch.is_autocast_enabled("cpu") else x.dtype
-    y = torch.ops.nnunet_pyconv.direct(
+    result_type = torch.get_autocast_dtype("cpu") if torch.is_autocast_enabled("cpu") else x.dtype
+    y = direct(
         x.float(),
         [c.weight.float() for c in convs],
         [c.bias.float() for c in convs if c.bias is not None],
         [c.groups for c in convs],
         stride,
     )
-    return y.to(half)
+    return y.to(result_type)
 
 
 def execution_for(x: torch.Tensor, modules: Iterable[nn.Module]) -> str:
@@ -58,15 +59,21 @@ def execution_for(x: torch.Tensor, modules: Iterable[nn.Module]) -> str:
 
 def _is_recorded(x: torch.Tensor) -> bool:
     """Tell whether the layer is being written down for another runtime, which knows ordinary convolutions only."""
-    exporting = getattr(torch.compiler, "is_exporting", lambda: False)
-    return not isinstance(x, torch.Tensor) or torch.jit.is_tracing() or torch.onnx.is_in_onnx_export() or exporting()
+    exporting = getattr(torch.compiler, "is_exporting", None)  # newer than the oldest torch that we support
+    return (
+        not isinstance(x, torch.Tensor)  # a proxy of torch.fx
+        or torch.jit.is_tracing()  # type: ignore[attr-defined, no-untyped-call]
+        or torch.onnx.is_in_onnx_export()
+        or (exporting is not None and exporting())
+    )
 
 
 def _is_ordinary(levels: list[nn.Module]) -> bool:
     """Tell whether the levels are what an execution may replace: unhooked, undilated "same" convolutions."""
     return all(
-        type(level) in (nn.Conv2d, nn.Conv3d)
-        and set(level.dilation) == {1}
+        isinstance(level, (nn.Conv2d, nn.Conv3d))
+        and type(level) in (nn.Conv2d, nn.Conv3d)  # a subclass may compute something else
+        and all(d == 1 for d in level.dilation)
         and level.padding_mode == "zeros"
         and not (level._forward_hooks or level._forward_pre_hooks or level._backward_hooks)
         for level in levels

@@ -1,9 +1,9 @@
 """The strided fold: an exact grouped convolution in pure PyTorch that gives the library more channels a group.
 
-A library serves groups of one or two output channels badly. So a level is convolved with `r` times its stride, once
-for each of the r x r positions inside a block of output pixels, all in one convolution: position `d` has the same kernel,
-shifted by `d`, inside a kernel that is larger by `r - 1`. The r x r results of a block then move from the channels to the
-pixels. That multiplies more often than the plain convolution, `((k + r - 1) / k)^2` times, and is faster all the same.
+A library serves groups of one or two output channels badly. So a level is convolved with `r` times its stride, once for
+each of the r x r positions inside a block of output pixels, all in one convolution: position `d` has the same kernel,
+shifted by `d`, inside a kernel that is larger by `r - 1`. The r x r results of a block then move from the channels to
+the pixels. That multiplies more often, `((k + r - 1) / k)^2` times as often, and is faster all the same.
 """
 
 from __future__ import annotations
@@ -20,8 +20,8 @@ from nnunet_pyconv.nn.execution.spec import LevelSpec, output_size
 def fold_for(level: LevelSpec) -> tuple[int, int]:
     """Choose the block `(rows, columns)` of output pixels to fold for a level; `(1, 1)` where nothing is gained.
 
-    The rule is fitted to measurement, see `docs/performance.md`: the fewer outputs a group has, the larger the block, as
-    long as the kernel is so large that it grows by little.
+    The rule is fitted to measurement, see `docs/performance.md`: the fewer outputs a group has, the larger the block,
+    as long as the kernel is so large that it grows by little.
     """
     if (level.inputs >= 32 and level.outputs >= 8) or max(level.kernel_size[-2:]) == 1:
         return (1, 1)
@@ -91,7 +91,7 @@ def folded(
 
 def _unfold(y: torch.Tensor, rows: int, columns: int, out_y: int, out_x: int) -> torch.Tensor:
     """Move the folded positions from the channels to the pixels, and cut off what lies beyond the output."""
-    y = y.unflatten(1, (-1, rows, columns))  # (N, C, rows, columns, [Z,] Y, X)
+    y = torch.unflatten(y, 1, (-1, rows, columns))  # (N, C, rows, columns, [Z,] Y, X)
     y = y.movedim(2, -2).movedim(2, -1)  # (N, C, [Z,] Y, rows, X, columns)
     y = y.flatten(-4, -3).flatten(-2, -1)
     return y[..., :out_y, :out_x]

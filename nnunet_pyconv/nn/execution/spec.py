@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -34,9 +33,3 @@ class LevelSpec:
 def output_size(size: Sequence[int], stride: Sequence[int]) -> list[int]:
     """Return the spatial size of the output: that of odd "same" convolutions, `ceil(size / stride)`."""
     return [-(-edge // s) for edge, s in zip(size, stride, strict=True)]
-
-
-def multiplications(levels: Sequence[LevelSpec], batch: int, size: Sequence[int]) -> int:
-    """Count the multiplications of all levels for outputs of a spatial size."""
-    per_pixel = sum(math.prod(level.kernel_size) * level.inputs * level.outputs * level.groups for level in levels)
-    return per_pixel * batch * math.prod(size)

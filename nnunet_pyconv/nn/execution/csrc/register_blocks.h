@@ -27,7 +27,8 @@ typedef void (*RegisterBlock)(const Window *window, const float *input, const fl
 /* `block`, `vectors` and `height` are constants wherever these two are inlined. */
 INLINE void any_height(int block, int vectors, const Window *window, const float *input, const float *weight, vec *sum) {
     const int rows = SUMS / block / vectors;
-    vec acc[SUMS] = {{0}};
+    vec acc[SUMS];
+    UNROLL for (int i = 0; i < SUMS; i++) acc[i] = (vec){0};
     for (int64_t c = 0; c < window->channels; c++)
         for (int64_t z = 0; z < window->depth; z++)
             for (int64_t kx = 0; kx < window->width; kx++) {
@@ -42,21 +43,22 @@ INLINE void any_height(int block, int vectors, const Window *window, const float
                     }
                 }
             }
-    memcpy(sum, acc, sizeof(acc));
+    UNROLL for (int i = 0; i < SUMS; i++) sum[i] = acc[i];
 }
 
 /* For row_step == row and a kernel of that height. */
 INLINE void fixed_height(int block, int vectors, int height, const Window *window, const float *input,
                          const float *weight, vec *sum) {
     const int rows = SUMS / block / vectors;
-    vec acc[SUMS] = {{0}};
+    vec acc[SUMS];
+    UNROLL for (int i = 0; i < SUMS; i++) acc[i] = (vec){0};
     for (int64_t c = 0; c < window->channels; c++)
         for (int64_t z = 0; z < window->depth; z++)
             for (int64_t kx = 0; kx < window->width; kx++, weight += block * height) {
                 const float *x = input + c * window->channel + z * window->plane + window->column[kx];
                 UNROLL for (int y = 0; y < rows + height - 1; y++, x += window->row) {
                     vec row[2];
-                    UNROLL for (int v = 0; v < vectors; v++) row[v] = load(x + v * VL);
+                    UNROLL for (int v = 0; v < vectors; v++) row[v] = load_once(x + v * VL);
                     UNROLL for (int r = 0; r < rows; r++)
                         if (r <= y && y < r + height) {
                             UNROLL for (int o = 0; o < block; o++) {
@@ -67,7 +69,7 @@ INLINE void fixed_height(int block, int vectors, int height, const Window *windo
                         }
                 }
             }
-    memcpy(sum, acc, sizeof(acc));
+    UNROLL for (int i = 0; i < SUMS; i++) sum[i] = acc[i];
 }
 
 #define ANY(BLOCK, VECTORS)                                                                                \

@@ -36,6 +36,18 @@ static inline vec load(const float *p) { return *(const vec_unaligned *)p; }
 static inline void store(float *p, vec v) { *(vec_unaligned *)p = v; }
 static inline vec broadcast(float f) { return f - (vec){0}; } /* f + 0 is not f where f is -0: an instruction more */
 
+/* Load once into a register: a load that the compiler repeats inside each multiplication costs double where it crosses a
+ * cache line. */
+static inline vec load_once(const float *p) {
+    vec v = load(p);
+#if defined(__x86_64__)
+    __asm__("" : "+v"(v));
+#elif defined(__aarch64__)
+    __asm__("" : "+w"(v));
+#endif
+    return v;
+}
+
 static inline int64_t min64(int64_t a, int64_t b) { return a < b ? a : b; }
 static inline int64_t max64(int64_t a, int64_t b) { return a > b ? a : b; }
 static inline int64_t ceil_div(int64_t a, int64_t b) { return (a + b - 1) / b; }

@@ -9,15 +9,14 @@
 
 #include "passes.h"
 
-#define INPUTS 4               /* input channels of a task at most */
-#define GRADIENT_WIDTH 64      /* of a tile */
+#define GRADIENT_WIDTH 128      /* of a tile */
 #define GRADIENT_FLOATS 4096   /* of a tile of the output gradient, all output channels of a task: half of the L1 cache */
 
 /* What a block reads, in scratch memory; the distances are in floats. */
 typedef struct {
     int64_t rows, vectors;                   /* of the tile, rows with those that `rows` of a block add */
     int64_t gradient_channel, gradient_row;
-    int64_t input_row;
+    int64_t input_row, stride;
     int64_t column[MAX_KERNEL];              /* where the window starts for each tap along the width */
 } GradientWindow;
 
@@ -25,21 +24,22 @@ typedef struct {
 typedef void (*RunGradientBlock)(const GradientWindow *window, const float *input, const float *gradient,
                                  const int64_t *column, vec *sum);
 
-INLINE void gradient_block(int out, int taps_y, int taps_x, const GradientWindow *w, const float *input,
+/* Without a stride the taps lie side by side, and the compiler may know it. */
+INLINE void gradient_block(int out, int taps_y, int taps_x, int side_by_side, const GradientWindow *w, const float *input,
                            const float *gradient, const int64_t *column, vec *sum) {
     vec acc[REGISTERS];
-    memcpy(acc, sum, (size_t)(out * taps_y * taps_x) * sizeof(vec));
+    UNROLL for (int i = 0; i < out * taps_y * taps_x; i++) acc[i] = sum[i];
     for (int64_t y = 0; y < w->rows + taps_y - 1; y++, input += w->input_row, gradient += w->gradient_row)
         for (int64_t v = 0; v < w->vectors; v++) {
             vec g[8];
             UNROLL for (int i = 0; i < out * taps_y; i++)
                 g[i] = load(gradient + i / taps_y * w->gradient_channel + (taps_y - 1 - i % taps_y) * w->gradient_row + v * VL);
             UNROLL for (int kx = 0; kx < taps_x; kx++) {
-                const vec x = load(input + column[kx] + v * VL);
+                const vec x = load_once(input + (side_by_side ? kx : column[kx]) + v * VL);
                 UNROLL for (int i = 0; i < out * taps_y; i++) acc[i * taps_x + kx] += x * g[i];
             }
         }
-    memcpy(sum, acc, (size_t)(out * taps_y * taps_x) * sizeof(vec));
+    UNROLL for (int i = 0; i < out * taps_y * taps_x; i++) sum[i] = acc[i];
 }
 
 typedef struct {
@@ -49,21 +49,25 @@ typedef struct {
 
 /* In order of preference; the first that divides a level's output channels and the width of its kernel is taken. */
 #if REGISTERS == 32
-#define GRADIENT_BLOCKS(_)                                                                                      \
-    _(8, 1, 3) _(4, 2, 3) _(4, 1, 3) _(2, 3, 3) _(2, 1, 3) _(1, 3, 3) _(1, 1, 3) /* 3 wide */                   \
-    _(4, 1, 5) _(2, 2, 5) _(2, 1, 5) _(1, 5, 5) _(1, 1, 5)                       /* 5 wide */                   \
-    _(4, 1, 7) _(1, 3, 7) _(1, 1, 7) _(1, 3, 9) _(1, 1, 9)                       /* 7 and 9 wide */             \
+#define GRADIENT_BLOCKS(_)                                                                        \
+    _(1, 3, 9) _(1, 1, 9)                                       /* kernels a multiple of 9 wide */ \
+    _(4, 1, 7) _(1, 4, 7) _(1, 1, 7)                            /* of 7 */                         \
+    _(4, 1, 5) _(2, 2, 5) _(2, 1, 5) _(1, 5, 5) _(1, 1, 5)      /* of 5 */                         \
+    _(8, 1, 3) _(4, 2, 3) _(4, 1, 3) _(2, 3, 3) _(2, 1, 3) _(1, 3, 3) _(1, 1, 3)                  \
     _(8, 1, 1) _(1, 1, 1)
 #else
-#define GRADIENT_BLOCKS(_)                                                                                      \
-    _(4, 1, 3) _(2, 2, 3) _(2, 1, 3) _(1, 3, 3) _(1, 1, 3) _(2, 1, 5) _(1, 2, 5) _(1, 1, 5) _(1, 1, 7) _(1, 1, 9) \
-    _(8, 1, 1) _(1, 1, 1)
+#define GRADIENT_BLOCKS(_)                                                                      \
+    _(1, 1, 9) _(1, 1, 7) _(2, 1, 5) _(1, 2, 5) _(1, 1, 5)                                      \
+    _(4, 1, 3) _(2, 2, 3) _(2, 1, 3) _(1, 3, 3) _(1, 1, 3) _(8, 1, 1) _(1, 1, 1)
 #endif
 
-#define DEFINE(OUT, Y, X)                                                                                              \
-    static void gradient_##OUT##_##Y##_##X(const GradientWindow *w, const float *input, const float *gradient,         \
-                                           const int64_t *column, vec *sum) {                                          \
-        gradient_block(OUT, Y, X, w, input, gradient, column, sum);                                                    \
+#define DEFINE(OUT, Y, X)                                                                                      \
+    static void gradient_##OUT##_##Y##_##X(const GradientWindow *w, const float *input, const float *gradient, \
+                                           const int64_t *column, vec *sum) {                                  \
+        if (w->stride == 1)                                                                                    \
+            gradient_block(OUT, Y, X, 1, w, input + column[0], gradient, column, sum);                         \
+        else                                                                                                   \
+            gradient_block(OUT, Y, X, 0, w, input, gradient, column, sum);                                     \
     }
 #define ENTRY(OUT, Y, X) {OUT, Y, X, gradient_##OUT##_##Y##_##X},
 GRADIENT_BLOCKS(DEFINE)
@@ -82,7 +86,7 @@ typedef struct {
     const LayerLevel *level;
     const float *x, *gradient;
     float *const *weight_gradient; /* NULL for a level that is not wanted */
-    int64_t levels;
+    int64_t levels, threads;
     int64_t first_task[MAX_LEVELS + 1];
 } GradientPass;
 
@@ -98,20 +102,22 @@ typedef struct {
     GradientWindow window;
 } GradientTiling;
 
-static GradientTiling gradient_tiling(const Shape *s, const LayerLevel *l) {
+static GradientTiling gradient_tiling(const Shape *s, const LayerLevel *l, int64_t threads) {
     GradientTiling t = {.block = choose_gradient_block(l, s->stride[1])};
     t.in = s->in_channels / l->groups;
     t.out = l->out_channels / l->groups;
-    t.inputs = min64(t.in, INPUTS);
+    /* The more inputs share a copy of the output gradient the better, and the fewer tasks there are to share out. */
+    t.inputs = min64(t.in, max64(threads > 4 ? 4 : 144 / (l->kernel[1] * l->kernel[2]), 4));
     t.blocks_y = ceil_div(l->kernel[1], t.block->taps_y);
     t.blocks_x = l->kernel[2] / t.block->taps_x;
     t.width = min64(GRADIENT_WIDTH, s->out_size[2]);
     t.window.vectors = ceil_div(t.width, VL);
-    t.height = min64(max64(GRADIENT_FLOATS / (t.block->out * t.window.vectors * VL), 8), s->out_size[1]);
+    t.height = min64(max64(GRADIENT_FLOATS / (t.block->out * t.window.vectors * VL), 4), s->out_size[1]);
     t.window_height = (t.height - 1) * s->stride[1] + l->kernel[1] + t.block->taps_y - 1;
     t.window_width = (t.width - 1) * s->stride[2] + l->kernel[2];
     t.sums = t.inputs * t.blocks_y * t.blocks_x * t.block->out * t.block->taps_y * t.block->taps_x;
     t.window.rows = t.height;
+    t.window.stride = s->stride[2];
     t.window.gradient_row = t.window.vectors * VL;
     t.window.gradient_channel = (t.height + 2 * (t.block->taps_y - 1)) * t.window.gradient_row;
     t.gradient_floats = t.block->out * t.window.gradient_channel;
@@ -148,7 +154,7 @@ static void gradient_task(void *context, void *scratch, int64_t index) {
     while (index >= p->first_task[i + 1]) first_out += p->level[i++].out_channels;
     index -= p->first_task[i];
     const LayerLevel *l = p->level + i;
-    const GradientTiling t = gradient_tiling(s, l);
+    const GradientTiling t = gradient_tiling(s, l, p->threads);
     const GradientBlock *b = t.block;
 
     const int64_t kz = index % l->kernel[0];
@@ -217,10 +223,10 @@ static void gradient_task(void *context, void *scratch, int64_t index) {
 static int weight_gradient(const Shape *shape, int64_t levels, const LayerLevel *level, const float *x,
                            const float *gradient, float *const *to, int64_t threads) {
     GradientPass p = {.shape = shape, .level = level, .x = x, .gradient = gradient, .weight_gradient = to,
-                      .levels = levels};
+                      .levels = levels, .threads = threads};
     int64_t bytes = 0;
     for (int64_t i = 0; i < levels; i++) {
-        const GradientTiling t = gradient_tiling(shape, level + i);
+        const GradientTiling t = gradient_tiling(shape, level + i, threads);
         p.first_task[i + 1] = p.first_task[i] + (to[i] ? gradient_tasks(&t, level + i) : 0);
         bytes = max64(bytes, t.sums * (int64_t)sizeof(vec) + (t.gradient_floats + t.input_floats) * 4);
     }
