@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from torch.utils.flop_counter import FlopCounterMode
 
 from nnunet_pyconv.nn import PyConv2d, PyConv3d
+from nnunet_pyconv.nn.execution import available_executions, execution
 
 # kernels, groups and split of PyConv2, PyConv3 and PyConv4 for 64 channels, as published
 PUBLISHED = [
@@ -164,3 +165,14 @@ def test_gradcheck() -> None:
 def test_bad_arguments(arguments: dict[str, Any], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         PyConv2d(64, 64, **arguments)
+
+
+def test_flop_counter_sees_forward_and_backward_of_the_compiled_kernel() -> None:
+    if (reason := available_executions()["direct"]) is not None:
+        pytest.skip(f"no compiled kernel: {reason}")
+    layer = PyConv2d(16, 16)
+    x = torch.randn(2, 16, 24, 24, requires_grad=True)
+    with execution("direct"), FlopCounterMode(display=False) as counter:
+        layer(x).sum().backward()
+    weights = sum(level.weight.numel() for level in layer.levels)
+    assert counter.get_total_flops() == 3 * 2 * weights * 2 * 24 * 24  # output, gradient of input, of weights
