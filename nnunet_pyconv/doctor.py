@@ -18,6 +18,7 @@ from nnunetv2.utilities.find_objects import recursive_find_trainer_class_by_name
 from packaging.requirements import Requirement
 
 from nnunet_pyconv.device import available_devices
+from nnunet_pyconv.nn.execution import available_executions
 from nnunet_pyconv.trainer_dir import TRAINER_DIR
 
 TRAINER = "nnUNetTrainerPyConv"
@@ -62,6 +63,11 @@ def _device() -> Iterator[Finding]:
     devices = available_devices()
     hint = "" if devices[0] == "cuda" else f"; give nnU-Net -device {devices[0]}"
     yield Finding("device", f"{', '.join(devices)}{hint}")
+
+
+def _executions() -> Iterator[Finding]:
+    for name, reason in available_executions().items():
+        yield Finding(f"execution {name}", "ready" if reason is None else f"not here, others take its place: {reason}")
 
 
 def _folders() -> Iterator[Finding]:
@@ -126,4 +132,4 @@ def _configurations(file: Path) -> Iterator[Finding]:
             yield Finding(subject, f"resolves to {class_name.rpartition('.')[2]}")
 
 
-_CHECKS: tuple[Callable[[], Iterator[Finding]], ...] = (_versions, _device, _folders, _trainer, _plans)
+_CHECKS: tuple[Callable[[], Iterator[Finding]], ...] = (_versions, _device, _executions, _folders, _trainer, _plans)
