@@ -53,6 +53,7 @@ def test_source_that_is_not_there(tmp_path: Path, capsys: pytest.CaptureFixture[
         main(["demo", "-i", str(tmp_path / "nowhere"), "-o", str(tmp_path / "demo"), "-device", "cpu"])
     assert exit_.value.code == 2
     assert "nowhere does not exist" in capsys.readouterr().err
+    assert not (tmp_path / "demo").exists()
 
 
 @pytest.mark.slow

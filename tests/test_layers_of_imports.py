@@ -1,4 +1,4 @@
-"""Imports run one way: nn <- architectures <- trainers; planning and evaluation beside them; the command line on top."""
+"""Imports run one way: nn <- architectures <- trainers; planning and evaluation beside them; the commands on top."""
 
 from __future__ import annotations
 

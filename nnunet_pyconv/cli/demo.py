@@ -8,6 +8,7 @@ from pathlib import Path
 
 from nnunet_pyconv.demo.workspace import Workspace
 from nnunet_pyconv.device import DEVICES, pick_device
+from nnunet_pyconv.errors import InputError
 
 DATASET_ID = 312
 
@@ -49,7 +50,11 @@ def main(argv: Sequence[str], prog: str) -> None:
         # imported here because nnU-Net reads the number of its workers from the environment when it is imported
         from nnunet_pyconv.demo import chain
 
-        chain.run(workspace, args.source, device)
+        try:
+            chain.run(workspace, args.source, device)
+        except InputError:  # nothing has been trained yet
+            workspace.clear()
+            raise
     print(_next_steps(workspace, args.source, device.type))
 
 
@@ -64,4 +69,7 @@ The same by hand, at nnU-Net's full size:
   nnunet_pyconv convert isbi_cell -i {source or workspace.source}
   nnUNetv2_plan_and_preprocess -d {DATASET_ID} -c 2d --verify_dataset_integrity
   nnUNetv2_train {DATASET_ID} 2d 0 -tr nnUNetTrainerPyConv{flag}
-  nnUNetv2_predict -d {DATASET_ID} -i IMAGES -o PREDICTIONS -c 2d -f 0 -tr nnUNetTrainerPyConv{flag}"""
+  nnUNetv2_predict -d {DATASET_ID} -c 2d -f 0 -tr nnUNetTrainerPyConv{flag} \\
+      -i "$nnUNet_raw/Dataset{DATASET_ID}_ISBICell/imagesTs" -o PREDICTIONS
+  nnUNetv2_evaluate_folder "$nnUNet_raw/Dataset{DATASET_ID}_ISBICell/labelsTs" PREDICTIONS \\
+      -djfile PREDICTIONS/dataset.json -pfile PREDICTIONS/plans.json"""

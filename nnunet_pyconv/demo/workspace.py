@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -58,23 +58,32 @@ class Workspace:
         """Make the folder, or empty it of an earlier demo.
 
         Raises:
-            InputError: Something is there and `overwrite` is false.
+            InputError: An earlier demo is there and `overwrite` is false.
         """
-        ours = (self.source, self.raw, self.preprocessed, self.results, self.predictions, self.picture, self.log)
-        earlier = [path for path in ours if path.exists()]
+        earlier = self._contents()
         if earlier and not overwrite:
             raise InputError(
                 f"{self.folder} holds an earlier demo ({earlier[0].name}, ...); "
                 "choose another folder with -o, or replace the demo with --overwrite"
             )
-        for path in earlier:
+        self.clear()
+        self.folder.mkdir(parents=True, exist_ok=True)
+
+    def clear(self) -> None:
+        """Remove what a demo wrote, and the folder if nothing else is in it."""
+        for path in self._contents():
             if path.is_dir():
                 shutil.rmtree(path)
             else:
                 path.unlink()
-        self.folder.mkdir(parents=True, exist_ok=True)
+        with contextlib.suppress(OSError):  # not there, or the user's own files are
+            self.folder.rmdir()
 
-    @contextmanager
+    def _contents(self) -> list[Path]:
+        ours = (self.source, self.raw, self.preprocessed, self.results, self.predictions, self.picture, self.log)
+        return [path for path in ours if path.exists()]
+
+    @contextlib.contextmanager
     def environment(self) -> Iterator[None]:
         """Let nnU-Net see this workspace and our trainers, in this process alone."""
         ours = {
