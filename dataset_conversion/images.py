@@ -28,12 +28,13 @@ def read_image(path: Path) -> Array:
         `(Y, X)`, `(Y, X, 3)` or, for a multi-page TIFF, `(pages, Y, X)`, in the file's own type.
 
     Raises:
-        InputError: A file that is missing, truncated or not an image.
+        InputError: A file that is missing, truncated or not an image, or pages of several sizes.
     """
     try:
-        with _tifffile_errors_raised():
-            # scikit-image would take a stack of three or four pages for the channels of one image
-            image: Array = tifffile.imread(path) if path.suffix in (".tif", ".tiff") else io.imread(path)
+        # scikit-image would take a stack of three or four pages for the channels of one image
+        image: Array = _read_tiff(path) if path.suffix in (".tif", ".tiff") else io.imread(path)
+    except InputError:
+        raise
     except Exception as error:  # each image library raises its own kinds
         raise InputError(
             f"can't read {path}: {error or type(error).__name__}. Expected a whole TIFF or PNG; "
@@ -42,6 +43,15 @@ def read_image(path: Path) -> Array:
     if image.size == 0 or image.ndim < 2:
         raise InputError(f"{path} holds no image (shape {image.shape}); copy the file again")
     return image
+
+
+def _read_tiff(path: Path) -> Array:
+    with _tifffile_errors_raised(), tifffile.TiffFile(path) as file:
+        # tifffile reads all pages with the shape of the first
+        kinds = {f"{_size(page.shape)} {page.dtype}" for page in file.pages}
+        if len(kinds) > 1:
+            raise InputError(f"{path} has pages of several sizes or types ({', '.join(sorted(kinds))}); expected one")
+        return file.asarray()
 
 
 @contextmanager

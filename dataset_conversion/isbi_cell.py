@@ -17,8 +17,9 @@ from __future__ import annotations
 
 import argparse
 import re
-import sys
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -31,11 +32,12 @@ from nnunet_pyconv.dataset_conversion.images import Array, read_image, to_grey, 
 from nnunet_pyconv.dataset_conversion.raw_dataset import (
     Case,
     dataset_folder,
+    preprocessed_before,
     whole_folder,
     write_cases,
     write_dataset_json,
 )
-from nnunet_pyconv.errors import InputError
+from nnunet_pyconv.errors import InputError, run_command
 
 DATASET_ID = 312
 NAME = "ISBICell"
@@ -74,8 +76,8 @@ def convert(
     Raises:
         InputError: A source or a target that can't be used; nothing is written then.
     """
-    labelled, unlabelled = _find_cases(source, foreground)
-    target = dataset_folder(dataset_id, NAME, overwrite=overwrite)
+    labelled, unlabelled = find_cases(source, foreground)
+    target = dataset_folder(dataset_id, NAME, source=source, overwrite=overwrite)
     if len(labelled) < MIN_LABELLED:
         raise InputError(
             f"{source} has {len(labelled)} labelled slices; expected at least {MIN_LABELLED} (the dataset has 30): "
@@ -114,49 +116,69 @@ def convert(
     return target
 
 
-def _find_cases(source: Path, foreground: str) -> tuple[list[Case], list[Case]]:
-    """Find the labelled and the unlabelled slices."""
+def find_cases(source: Path, foreground: str = "cell") -> tuple[list[Case], list[Case]]:
+    """Find the slices; PNGs are read only when they are written.
+
+    Args:
+        source: Folder with the TIFFs or the PNGs, see the module's text.
+        foreground: Which class is label 1: `cell` or `membrane`.
+
+    Returns:
+        The labelled and the unlabelled cases, by number.
+
+    Raises:
+        InputError: No such folder, neither layout, images without label or the reverse, or numbers that stand twice.
+    """
     if not source.is_dir():
-        raise InputError(f"source folder {source} does not exist; give the folder of the downloaded data with -i")
+        what = "is a file" if source.exists() else "does not exist"
+        raise InputError(f"source {source} {what}; give the folder of the downloaded data with -i")
     if (source / TRAIN_VOLUME).is_file() or (source / TRAIN_LABELS).is_file():
-        return _cases_of_tiffs(source, foreground)
-    if (source / TRAIN_IMAGE).is_dir() or (source / TRAIN_LABEL).is_dir():
-        return _cases_of_pngs(source, foreground)
-    raise InputError(
-        f"{source} has neither {TRAIN_VOLUME} and {TRAIN_LABELS} nor the folders {TRAIN_IMAGE.as_posix()} and "
-        f"{TRAIN_LABEL.as_posix()}; give the folder that holds the ISBI 2012 data with -i"
+        images, labels, unlabelled = _slices_of_tiffs(source)
+    elif (source / TRAIN_IMAGE).is_dir() or (source / TRAIN_LABEL).is_dir():
+        images, labels, unlabelled = _slices_of_pngs(source)
+    else:
+        raise InputError(
+            f"{source} has neither {TRAIN_VOLUME} and {TRAIN_LABELS} nor the folders {TRAIN_IMAGE.as_posix()} and "
+            f"{TRAIN_LABEL.as_posix()}; give the folder that holds the ISBI 2012 data with -i"
+        )
+    return (
+        [_case(f"isbi_cell_{number:03d}", image, labels[number], foreground) for number, image in images.items()],
+        [_case(f"isbi_cell_challenge_{number:03d}", image) for number, image in unlabelled.items()],
     )
 
 
-def _cases_of_tiffs(source: Path, foreground: str) -> tuple[list[Case], list[Case]]:
-    volume, labels = (_pages(source / name) for name in (TRAIN_VOLUME, TRAIN_LABELS))
-    if len(volume) != len(labels):
+@dataclass(frozen=True)
+class _Slice:
+    """One image or label and where it comes from, for messages."""
+
+    source: str
+    read: Callable[[], Array]
+
+
+_Slices = dict[int, _Slice]
+
+
+def _slices_of_tiffs(source: Path) -> tuple[_Slices, _Slices, _Slices]:
+    images, labels = (_pages(source / name) for name in (TRAIN_VOLUME, TRAIN_LABELS))
+    if len(images) != len(labels):
         raise InputError(
-            f"{source / TRAIN_VOLUME} has {len(volume)} pages and {source / TRAIN_LABELS} {len(labels)}; "
+            f"{source / TRAIN_VOLUME} has {len(images)} pages and {source / TRAIN_LABELS} {len(labels)}; "
             "expected as many labels as images, check that both files are whole"
         )
-    labelled = [
-        _case(z, f"page {z} of {source / TRAIN_VOLUME}", lambda z=z: volume[z], lambda z=z: labels[z], foreground)  # type: ignore[misc]
-        for z in range(len(volume))
-    ]
-    unlabelled = []
-    if (source / TEST_VOLUME).is_file():
-        test = _pages(source / TEST_VOLUME)
-        unlabelled = [
-            _challenge_case(z, f"page {z} of {source / TEST_VOLUME}", lambda z=z: test[z])  # type: ignore[misc]
-            for z in range(len(test))
-        ]
-    return labelled, unlabelled
+    test = source / TEST_VOLUME
+    return images, labels, _pages(test) if test.is_file() else {}
 
 
-def _pages(path: Path) -> Array:
+def _pages(path: Path) -> _Slices:
     volume = read_image(path)
+    if volume.ndim == 2:  # a single page
+        volume = volume[None]
     if volume.ndim != 3:
         raise InputError(f"{path} has shape {volume.shape}; expected a multi-page TIFF (pages, Y, X)")
-    return volume
+    return {z: _Slice(f"page {z} of {path}", partial(volume.__getitem__, z)) for z in range(len(volume))}
 
 
-def _cases_of_pngs(source: Path, foreground: str) -> tuple[list[Case], list[Case]]:
+def _slices_of_pngs(source: Path) -> tuple[_Slices, _Slices, _Slices]:
     images, labels = (_numbered_pngs(source / folder) for folder in (TRAIN_IMAGE, TRAIN_LABEL))
     for missing, have, what in (
         (images.keys() - labels.keys(), source / TRAIN_IMAGE, f"label in {source / TRAIN_LABEL}"),
@@ -165,47 +187,37 @@ def _cases_of_pngs(source: Path, foreground: str) -> tuple[list[Case], list[Case
         if missing:
             names = ", ".join(f"{number}.png" for number in sorted(missing))
             raise InputError(f"{names} in {have} has no {what}; expected the same numbers in both folders")
-    labelled = [
-        _case(
-            number,
-            str(images[number]),
-            lambda number=number: read_image(images[number]),  # type: ignore[misc]
-            lambda number=number: read_image(labels[number]),  # type: ignore[misc]
-            foreground,
-        )
-        for number in images
-    ]
-    test = _numbered_pngs(source / TEST_IMAGE) if (source / TEST_IMAGE).is_dir() else {}
-    unlabelled = [
-        _challenge_case(number, str(path), lambda path=path: read_image(path))  # type: ignore[misc]
-        for number, path in test.items()
-    ]
-    return labelled, unlabelled
+    test = source / TEST_IMAGE
+    return images, labels, _numbered_pngs(test) if test.is_dir() else {}
 
 
-def _numbered_pngs(folder: Path) -> dict[int, Path]:
+def _numbered_pngs(folder: Path) -> _Slices:
     """The PNGs of a folder by number, in numerical order."""
-    paths = {}
-    for path in folder.glob("*.png"):
-        number = re.search(r"(\d+)$", path.stem)
-        if number is None:
+    paths: dict[int, Path] = {}
+    for path in sorted(folder.glob("[!.]*.png")):  # macOS leaves hidden companions such as ._3.png
+        digits = re.search(r"(\d+)$", path.stem)
+        if digits is None:
             raise InputError(f"{path} has no number; expected files named 0.png, 1.png, ...")
-        paths[int(number.group(1))] = path
+        number = int(digits.group(1))
+        if number in paths:
+            raise InputError(f"{paths[number]} and {path} both have the number {number}; remove the one too many")
+        paths[number] = path
     if not paths:
         raise InputError(f"{folder} has no PNG; expected 0.png, 1.png, ...")
-    return dict(sorted(paths.items()))
+    return {number: _Slice(str(path), partial(read_image, path)) for number, path in sorted(paths.items())}
 
 
-def _case(number: int, source: str, image: Callable[[], Array], label: Callable[[], Array], foreground: str) -> Case:
-    def read_label() -> NDArray[np.uint8]:
-        cell = to_mask(label(), f"of {source}")
+def _case(name: str, image: _Slice, label: _Slice | None = None, foreground: str = "cell") -> Case:
+    def read_label(label: _Slice) -> NDArray[np.uint8]:
+        cell = to_mask(label.read(), label.source)
         return (cell if foreground == "cell" else ~cell).astype(np.uint8)
 
-    return Case(f"isbi_cell_{number:03d}", source, lambda: to_grey(image(), source), read_label)
-
-
-def _challenge_case(number: int, source: str, image: Callable[[], Array]) -> Case:
-    return Case(f"isbi_cell_challenge_{number:03d}", source, lambda: to_grey(image(), source))
+    return Case(
+        name,
+        image.source,
+        image=lambda: to_grey(image.read(), image.source),
+        label=None if label is None else partial(read_label, label),
+    )
 
 
 def build_parser(prog: str | None = None) -> argparse.ArgumentParser:
@@ -254,11 +266,11 @@ def main(argv: Sequence[str] | None = None, prog: str | None = None) -> None:
     if args.num_processes < 1:
         raise InputError(f"-np {args.num_processes}: at least one case at a time has to be written")
     target = convert(**vars(args))
-    print(f"Wrote {target}\nNext: nnUNetv2_plan_and_preprocess -d {args.dataset_id} -c 2d --verify_dataset_integrity")
+    print(f"Wrote {target}")
+    if (earlier := preprocessed_before(target)) is not None:
+        print(f"{earlier} was made from an earlier dataset of this name: remove it before you go on")
+    print(f"Next: nnUNetv2_plan_and_preprocess -d {args.dataset_id} -c 2d --verify_dataset_integrity")
 
 
 if __name__ == "__main__":
-    try:
-        main()
-    except InputError as error:
-        sys.exit(f"error: {error}")
+    run_command(main)

@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import skimage.io as io
 from nnunetv2.dataset_conversion.generate_dataset_json import generate_dataset_json
-from nnunetv2.paths import nnUNet_raw
+from nnunetv2.paths import nnUNet_preprocessed, nnUNet_raw
 from nnunetv2.utilities.dataset_name_id_conversion import find_candidate_datasets
 from numpy.typing import NDArray
 from tqdm import tqdm
@@ -38,14 +38,20 @@ class Case:
     label: Callable[[], NDArray[np.uint8]] | None = None
 
 
-def dataset_folder(dataset_id: int, name: str, *, overwrite: bool) -> Path:
+def dataset_folder(dataset_id: int, name: str, *, source: Path, overwrite: bool) -> Path:
     """Return the folder `nnUNet_raw/DatasetXXX_name` that a conversion may write.
 
+    Args:
+        dataset_id: nnU-Net's dataset ID.
+        name: Name of the dataset.
+        source: What is converted; it may not lie in the folder that is replaced.
+        overwrite: Whether the folder may exist.
+
     Raises:
-        InputError: `nnUNet_raw` unset, an ID outside 1 to 999 or taken under another name, or a folder that
-            exists while `overwrite` is false.
+        InputError: `nnUNet_raw` unset, an ID outside 1 to 999 or taken under another name, a folder that
+            exists while `overwrite` is false, or one that holds the source.
     """
-    if not nnUNet_raw.is_set():
+    if not nnUNet_raw.get():
         raise InputError(
             "the environment variable nnUNet_raw is not set, so there is no place for the dataset; "
             "set it to a folder, for example: export nnUNet_raw=$HOME/nnUNet_raw"
@@ -60,9 +66,18 @@ def dataset_folder(dataset_id: int, name: str, *, overwrite: bool) -> Path:
             f"choose another ID for {name} with -d"
         )
     folder = Path(nnUNet_raw.require()) / folder_name
+    if source.resolve().is_relative_to(folder.resolve()):
+        raise InputError(f"the source {source} lies in {folder}, the folder to be written; move it elsewhere")
     if folder.exists() and not overwrite:
         raise InputError(f"{folder} exists already; choose another ID with -d, or replace it with --overwrite")
     return folder
+
+
+def preprocessed_before(folder: Path) -> Path | None:
+    """Return the folder of an earlier dataset of this name in `nnUNet_preprocessed`, or None: it is out of date now."""
+    base = nnUNet_preprocessed.get()
+    earlier = Path(base) / folder.name if base else None
+    return earlier if earlier is not None and earlier.exists() else None
 
 
 @contextmanager
@@ -78,14 +93,26 @@ def whole_folder(target: Path) -> Iterator[Path]:
     Yields:
         The folder to write into.
     """
-    target.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix=f".{target.name}-", dir=target.parent) as hidden:
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        temporary = tempfile.TemporaryDirectory(prefix=f".{target.name}-", dir=target.parent)
+    except OSError as error:
+        raise InputError(
+            f"can't write into {target.parent}: {error.strerror}; set nnUNet_raw to another folder"
+        ) from error
+    with temporary as hidden:
         new = Path(hidden) / "new"
         new.mkdir()
         yield new
+        old = Path(hidden) / "old"
         if target.exists():
-            target.rename(Path(hidden) / "old")
-        new.rename(target)
+            target.rename(old)
+        try:
+            new.rename(target)
+        except BaseException:
+            if old.exists():
+                old.rename(target)
+            raise
 
 
 def write_cases(
@@ -102,11 +129,13 @@ def write_cases(
         num_processes: How many cases at a time. They run in threads: compression leaves Python's lock alone.
 
     Raises:
-        InputError: A case that can't be read, or whose image and label differ in size.
+        InputError: A case that can't be read, whose image and label differ in size, or whose type PNG can't hold.
     """
 
     def write(case: Case) -> None:
         image = case.image()
+        if file_ending == ".png" and image.dtype not in (np.uint8, np.uint16):
+            raise InputError(f"{case.source} has pixels of type {image.dtype}; expected 8 or 16 bits, unsigned")
         io.imsave(folder / images / f"{case.name}_0000{file_ending}", image, check_contrast=False)
         if labels is not None and case.label is not None:
             label = case.label()

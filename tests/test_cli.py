@@ -53,7 +53,7 @@ def test_bad_input_is_one_line_and_status_2(nnunet_folders: NnunetFolders, tmp_p
     done = run("convert", "isbi_cell", "-i", str(tmp_path / "nowhere"))
     assert done.returncode == 2
     (line,) = [line for line in done.stderr.splitlines() if "Warning" not in line and "warnings.warn" not in line]
-    assert re.fullmatch(r"error: source folder .*nowhere does not exist; give the folder .* with -i", line)
+    assert re.fullmatch(r"error: source .*nowhere does not exist; give the folder .* with -i", line)
 
 
 def test_unknown_command_names_the_known_ones(capsys: pytest.CaptureFixture[str]) -> None:

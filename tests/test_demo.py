@@ -37,29 +37,57 @@ def test_workspace_sets_the_environment_and_puts_it_back(tmp_path: Path, monkeyp
     assert "nnUNet_results" not in os.environ
 
 
-def test_earlier_demo_is_kept_without_overwrite(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    (tmp_path / "nnUNet_raw").mkdir()
-    (tmp_path / "mine.txt").touch()
+def demo_fails(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
     with pytest.raises(SystemExit) as exit_:
-        main(["demo", "-o", str(tmp_path), "-device", "cpu"])
+        main(["demo", "-device", "cpu", *arguments])
     assert exit_.value.code == 2
-    assert "holds an earlier demo (nnUNet_raw, ...)" in capsys.readouterr().err
-    Workspace(tmp_path).prepare(overwrite=True)
-    assert [path.name for path in tmp_path.iterdir()] == ["mine.txt"]
+    return capsys.readouterr().err
+
+
+def test_earlier_demo_is_kept_without_overwrite(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    workspace = Workspace(tmp_path / "demo")
+    workspace.prepare(overwrite=False)
+    (workspace.folder / "mine.txt").touch()
+    assert "holds an earlier demo" in demo_fails(capsys, "-o", str(workspace.folder))
+    assert workspace.raw.is_dir()
+    workspace.clear()
+    assert [path.name for path in workspace.folder.iterdir()] == ["mine.txt"]
+
+
+@pytest.mark.parametrize("flags", [[], ["--overwrite"]], ids=["plain", "overwrite"])
+def test_users_own_folders_are_left_alone(flags: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "nnUNet_raw" / "Dataset001_Mine").mkdir(parents=True)
+    assert "has a nnUNet_raw that no demo made" in demo_fails(capsys, "-o", str(tmp_path), *flags)
+    assert (tmp_path / "nnUNet_raw" / "Dataset001_Mine").is_dir()
+
+
+def test_bad_source_leaves_the_earlier_demo(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    workspace = Workspace(tmp_path / "demo")
+    workspace.prepare(overwrite=False)
+    demo_fails(capsys, "-o", str(workspace.folder), "-i", str(tmp_path / "nowhere"), "--overwrite")
+    assert workspace.raw.is_dir()
+
+
+def test_output_that_is_a_file(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "file").touch()
+    assert "can't write into" in demo_fails(capsys, "-o", str(tmp_path / "file"))
 
 
 def test_source_that_is_not_there(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    with pytest.raises(SystemExit) as exit_:
-        main(["demo", "-i", str(tmp_path / "nowhere"), "-o", str(tmp_path / "demo"), "-device", "cpu"])
-    assert exit_.value.code == 2
-    assert "nowhere does not exist" in capsys.readouterr().err
+    err = demo_fails(capsys, "-i", str(tmp_path / "nowhere"), "-o", str(tmp_path / "demo"))
+    assert "nowhere does not exist" in err
     assert not (tmp_path / "demo").exists()
 
 
 @pytest.mark.slow
 def test_demo(tmp_path: Path) -> None:
-    """As a user without any nnU-Net setting runs it."""
+    """As a user runs it whose own nnU-Net folders are set and hold a dataset of the same ID."""
+    users = tmp_path / "users"
     environment = {name: value for name, value in os.environ.items() if not name.startswith("nnUNet_")}
+    for name in ("nnUNet_raw", "nnUNet_preprocessed", "nnUNet_results"):
+        (users / name / "Dataset312_Mine").mkdir(parents=True)
+        environment[name] = str(users / name)
+    before = sorted(users.rglob("*"))
     done = subprocess.run(
         [sys.executable, "-m", "nnunet_pyconv", "demo", "-device", "cpu"],
         cwd=tmp_path,
@@ -70,8 +98,8 @@ def test_demo(tmp_path: Path) -> None:
     )
     assert done.returncode == 0, done.stderr
     workspace = Workspace(tmp_path / "nnunet_pyconv_demo")
-    assert [path.name for path in tmp_path.iterdir()] == ["nnunet_pyconv_demo"]
-    overlaps = read_overlaps(workspace.predictions / "summary.json")
+    assert sorted(users.rglob("*")) == before
+    overlaps = read_overlaps(workspace.predictions / "summary.json", ".png")
     assert len(overlaps) == 3
     assert mean_overlap(overlaps).dice > 0.9  # all foreground has about 0.83 there
     for overlap in overlaps:

@@ -36,7 +36,7 @@ def evaluated(tmp_path: Path) -> Path:
 
 
 def test_scores_of_nnunets_summary(evaluated: Path) -> None:
-    empty, half = read_overlaps(evaluated / "summary.json")
+    empty, half = read_overlaps(evaluated / "summary.json", ".png")
     assert (empty.case, half.case) == ("a", "b")
     assert (half.dice, half.iou) == (pytest.approx(2 / 3), pytest.approx(1 / 2))
     assert math.isnan(empty.dice)
@@ -53,7 +53,7 @@ def test_table() -> None:
 
 
 def test_picture_shows_errors_in_colour(evaluated: Path) -> None:
-    overlaps = read_overlaps(evaluated / "summary.json")
+    overlaps = read_overlaps(evaluated / "summary.json", ".png")
     file = evaluated / "picture.png"
     save_picture(
         file,

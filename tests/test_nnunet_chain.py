@@ -101,7 +101,7 @@ def read_pngs(folder: Path) -> dict[str, np.ndarray]:
 def test_trains_and_validates(model: Path) -> None:
     fold = model / "fold_0"
     assert (fold / "checkpoint_final.pth").is_file()
-    assert len(read_overlaps(fold / "validation" / "summary.json")) == 2
+    assert len(read_overlaps(fold / "validation" / "summary.json", ".png")) == 2
     log = next(fold.glob("training_log*.txt")).read_text()
     assert f"Epoch {EPOCHS - 1}" in log
 
@@ -113,7 +113,7 @@ def test_predicts_and_evaluates(model: Path, folders: NnunetFolders, trainers: s
         "nnUNetv2_evaluate_folder", str(folders.raw / DATASET / "labelsTs"), str(tmp_path / "predictions"),
         "-djfile", str(tmp_path / "predictions/dataset.json"), "-pfile", str(tmp_path / "predictions/plans.json"),
     )  # fmt: skip
-    assert 0 <= mean_overlap(read_overlaps(tmp_path / "predictions" / "summary.json")).dice <= 1
+    assert 0 <= mean_overlap(read_overlaps(tmp_path / "predictions" / "summary.json", ".png")).dice <= 1
 
 
 def test_validates_again(model: Path, trainers: str) -> None:

@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import argparse
 import importlib
-import signal
-import sys
 from collections.abc import Sequence
 
 from nnunet_pyconv import __version__
-from nnunet_pyconv.errors import InputError
+from nnunet_pyconv.errors import run_command
 
 COMMANDS = {
     "demo": "run the whole chain once, from images to a scored segmentation",
@@ -34,14 +32,5 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("arguments", nargs=argparse.REMAINDER, metavar="...", help="its arguments")
     args = parser.parse_args(argv)
 
-    # A terminated command cleans up after itself just as an interrupted one.
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     command = importlib.import_module(f"nnunet_pyconv.cli.{args.command}")
-    try:
-        command.main(args.arguments, prog=f"nnunet_pyconv {args.command}")
-    except InputError as error:
-        print(f"error: {error}", file=sys.stderr)
-        sys.exit(2)
-    except KeyboardInterrupt:
-        print("interrupted", file=sys.stderr)
-        sys.exit(130)
+    run_command(lambda: command.main(args.arguments, prog=f"nnunet_pyconv {args.command}"))

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import argparse
+import shlex
 from collections.abc import Sequence
 from pathlib import Path
 
 from nnunet_pyconv.demo.workspace import Workspace
 from nnunet_pyconv.device import DEVICES, pick_device
 from nnunet_pyconv.errors import InputError
-
-DATASET_ID = 312
 
 
 def main(argv: Sequence[str], prog: str) -> None:
@@ -44,32 +43,38 @@ def main(argv: Sequence[str], prog: str) -> None:
     args = parser.parse_args(argv)
 
     device = pick_device(args.device)
+    source = None if args.source is None else args.source.absolute()
     workspace = Workspace(args.folder.absolute())
-    workspace.prepare(overwrite=args.overwrite)
     with workspace.environment():
         # imported here because nnU-Net reads the number of its workers from the environment when it is imported
+        from nnunet_pyconv.dataset_conversion import isbi_cell
         from nnunet_pyconv.demo import chain
 
+        if source is not None:
+            isbi_cell.find_cases(source)  # before anything of an earlier demo is removed
+        workspace.prepare(overwrite=args.overwrite)
         try:
-            chain.run(workspace, args.source, device)
+            dataset = chain.run(workspace, source, device)
         except InputError:  # nothing has been trained yet
             workspace.clear()
             raise
-    print(_next_steps(workspace, args.source, device.type))
+    print(_next_steps(workspace, source or workspace.source, dataset.name, device.type))
 
 
-def _next_steps(workspace: Workspace, source: Path | None, device: str) -> str:
+def _next_steps(workspace: Workspace, source: Path, dataset: str, device: str) -> str:
+    dataset_id = int(dataset[len("Dataset") :][:3])
     flag = "" if device == "cuda" else f" -device {device}"
     return f"""Picture: {workspace.picture}
 What nnU-Net printed: {workspace.log}
 
 The same by hand, at nnU-Net's full size:
-  export nnUNet_raw=... nnUNet_preprocessed=... nnUNet_results=...
+  export nnUNet_raw="$HOME/nnUNet_raw" nnUNet_preprocessed="$HOME/nnUNet_preprocessed" nnUNet_results="$HOME/nnUNet_results"
+  mkdir -p "$nnUNet_raw" "$nnUNet_preprocessed" "$nnUNet_results"
   export nnUNet_extTrainer="$(nnunet_pyconv trainer_dir)"
-  nnunet_pyconv convert isbi_cell -i {source or workspace.source}
-  nnUNetv2_plan_and_preprocess -d {DATASET_ID} -c 2d --verify_dataset_integrity
-  nnUNetv2_train {DATASET_ID} 2d 0 -tr nnUNetTrainerPyConv{flag}
-  nnUNetv2_predict -d {DATASET_ID} -c 2d -f 0 -tr nnUNetTrainerPyConv{flag} \\
-      -i "$nnUNet_raw/Dataset{DATASET_ID}_ISBICell/imagesTs" -o PREDICTIONS
-  nnUNetv2_evaluate_folder "$nnUNet_raw/Dataset{DATASET_ID}_ISBICell/labelsTs" PREDICTIONS \\
-      -djfile PREDICTIONS/dataset.json -pfile PREDICTIONS/plans.json"""
+  nnunet_pyconv convert isbi_cell -i {shlex.quote(str(source))}
+  nnUNetv2_plan_and_preprocess -d {dataset_id} -c 2d --verify_dataset_integrity
+  nnUNetv2_train {dataset_id} 2d 0 -tr nnUNetTrainerPyConv{flag}
+  nnUNetv2_predict -d {dataset_id} -c 2d -f 0 -tr nnUNetTrainerPyConv{flag} \\
+      -i "$nnUNet_raw/{dataset}/imagesTs" -o predictions
+  nnUNetv2_evaluate_folder "$nnUNet_raw/{dataset}/labelsTs" predictions \\
+      -djfile predictions/dataset.json -pfile predictions/plans.json"""  # noqa: E501  # lines to paste

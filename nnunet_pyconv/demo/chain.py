@@ -34,7 +34,7 @@ PLANS = "nnUNetPlans"
 FOLD = 0
 
 
-def run(workspace: Workspace, source: Path | None, device: torch.device) -> list[CaseOverlap]:
+def run(workspace: Workspace, source: Path | None, device: torch.device) -> Path:
     """Convert, plan, preprocess, train, validate, predict, evaluate and draw.
 
     To be called inside `workspace.environment()`.
@@ -45,7 +45,7 @@ def run(workspace: Workspace, source: Path | None, device: torch.device) -> list
         device: Where the network runs.
 
     Returns:
-        Dice and IoU of each test case.
+        The dataset folder; scores, picture and predictions are in the workspace.
 
     Raises:
         InputError: A source that can't be used.
@@ -80,7 +80,7 @@ def run(workspace: Workspace, source: Path | None, device: torch.device) -> list
             isbi_cell.FILE_ENDING,
         )
     print(f"\n{format_table([*overlaps, mean_overlap(overlaps)])}\n")
-    return overlaps
+    return dataset
 
 
 class _Console:
@@ -95,8 +95,12 @@ class _Console:
         self._number += 1
         print(f"[{self._number}] {text}", flush=True)
         start = time.monotonic()
-        with self._log.open("a") as log, redirect_stdout(log):
-            yield
+        try:
+            with self._log.open("a") as log, redirect_stdout(log):
+                yield
+        except Exception:
+            print(f"    failed; what nnU-Net printed is in {self._log}", flush=True)
+            raise
         print(f"    {time.monotonic() - start:.0f} s", flush=True)
 
 
@@ -160,4 +164,4 @@ def _evaluate(workspace: Workspace, dataset: Path) -> list[CaseOverlap]:
         num_processes=default_num_processes,
         chill=False,  # a missing prediction is an error
     )
-    return read_overlaps(summary)
+    return read_overlaps(summary, dataset_json["file_ending"])

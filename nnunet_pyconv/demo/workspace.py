@@ -58,26 +58,43 @@ class Workspace:
         """Make the folder, or empty it of an earlier demo.
 
         Raises:
-            InputError: An earlier demo is there and `overwrite` is false.
+            InputError: An earlier demo is there and `overwrite` is false, or something that no demo made, which
+                is never removed.
         """
-        earlier = self._contents()
-        if earlier and not overwrite:
+        contents = self._contents()
+        if contents and not self._marker.exists():
+            raise InputError(f"{self.folder} has a {contents[0].name} that no demo made; choose another folder with -o")
+        if contents and not overwrite:
             raise InputError(
-                f"{self.folder} holds an earlier demo ({earlier[0].name}, ...); "
-                "choose another folder with -o, or replace the demo with --overwrite"
+                f"{self.folder} holds an earlier demo; choose another folder with -o, or replace it with --overwrite"
             )
         self.clear()
-        self.folder.mkdir(parents=True, exist_ok=True)
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            self._marker.touch()
+            for folder in (self.raw, self.preprocessed, self.results):
+                folder.mkdir()
+        except OSError as error:
+            raise InputError(
+                f"can't write into {self.folder} ({error.strerror}); give another folder with -o"
+            ) from error
 
     def clear(self) -> None:
         """Remove what a demo wrote, and the folder if nothing else is in it."""
-        for path in self._contents():
+        if not self._marker.exists():
+            return
+        for path in [*self._contents(), self._marker]:
             if path.is_dir():
                 shutil.rmtree(path)
             else:
                 path.unlink()
-        with contextlib.suppress(OSError):  # not there, or the user's own files are
+        with contextlib.suppress(OSError):  # something of the user's is in it
             self.folder.rmdir()
+
+    @property
+    def _marker(self) -> Path:
+        """Says that a demo made the rest: the user's own folders may bear the same names."""
+        return self.folder / ".nnunet_pyconv_demo"
 
     def _contents(self) -> list[Path]:
         ours = (self.source, self.raw, self.preprocessed, self.results, self.predictions, self.picture, self.log)
@@ -95,8 +112,6 @@ class Workspace:
             "nnUNet_def_n_proc": str(min(os.cpu_count() or 1, 8)),
         }
         before = {name: os.environ.get(name) for name in ours}
-        for name in ("nnUNet_raw", "nnUNet_preprocessed", "nnUNet_results"):
-            Path(ours[name]).mkdir(parents=True, exist_ok=True)
         os.environ.update(ours)
         try:
             yield

@@ -25,11 +25,12 @@ class CaseOverlap:
     iou: float
 
 
-def read_overlaps(summary_json: Path, label: int = 1) -> list[CaseOverlap]:
+def read_overlaps(summary_json: Path, file_ending: str, label: int = 1) -> list[CaseOverlap]:
     """Read the cases of a `summary.json` of nnU-Net (evaluation/evaluate_predictions.py), by name.
 
     Args:
         summary_json: The file.
+        file_ending: That of the predictions, for example `.png`.
         label: The label of interest.
 
     Returns:
@@ -38,7 +39,7 @@ def read_overlaps(summary_json: Path, label: int = 1) -> list[CaseOverlap]:
     overlaps = []
     for entry in load_summary_json(str(summary_json))["metric_per_case"]:
         metrics = entry["metrics"][label]
-        case = Path(entry["prediction_file"]).name.partition(".")[0]
+        case = Path(entry["prediction_file"]).name.removesuffix(file_ending)
         overlaps.append(CaseOverlap(case, metrics["Dice"], metrics["IoU"]))
     return sorted(overlaps, key=lambda overlap: overlap.case)
 
