@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import signal
 import sys
 from collections.abc import Callable
 
@@ -17,12 +16,8 @@ class InputError(ValueError):
 def run_command(command: Callable[[], None]) -> None:
     """Run a command of the command line and end the process as a command should.
 
-    Bad input prints one message and exits with 2, an interrupt with 130. A terminated command, or one whose terminal
-    was closed, cleans up after itself just as an interrupted one.
+    Bad input prints one message and exits with 2, an interrupt exits with 130.
     """
-    for name in ("SIGTERM", "SIGHUP"):
-        if hasattr(signal, name):  # Windows has no SIGHUP
-            signal.signal(getattr(signal, name), lambda number, _: sys.exit(128 + number))
     try:
         command()
     except InputError as error:

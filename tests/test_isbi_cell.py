@@ -1,9 +1,12 @@
 from __future__ import annotations
 
 import json
+import os
 import re
+import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import numpy as np
@@ -244,6 +247,91 @@ def test_interrupt_leaves_things_as_they_were(
     with pytest.raises(KeyboardInterrupt):
         convert(isbi_tiffs, overwrite=overwrite)
     assert sorted(nnunet_folders.raw.rglob("*")) == before
+
+
+def test_failure_of_the_last_step_keeps_the_earlier_dataset(
+    isbi_tiffs: Path, nnunet_folders: NnunetFolders, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (convert(isbi_tiffs) / "mine.txt").touch()
+    before = sorted(nnunet_folders.raw.rglob("*"))
+    rename = Path.rename
+
+    def fail_for_the_new(self: Path, target: Path) -> Path:
+        if self.name == "new":
+            raise OSError("device is gone")
+        return rename(self, target)
+
+    monkeypatch.setattr(Path, "rename", fail_for_the_new)
+    with pytest.raises(OSError, match="device is gone"):
+        convert(isbi_tiffs, overwrite=True)
+    assert sorted(nnunet_folders.raw.rglob("*")) == before
+
+
+@pytest.mark.skipif(os.name != "posix", reason="signals")
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT], ids=["terminated", "interrupted"])
+def test_signal_leaves_no_folder(number: int, tmp_path: Path, nnunet_folders: NnunetFolders) -> None:
+    (tmp_path / "train/image").mkdir(parents=True)
+    (tmp_path / "train/label").mkdir()
+    image = np.zeros((64, 64), np.uint8)
+    for z in range(600):
+        io.imsave(tmp_path / f"train/image/{z}.png", image, check_contrast=False)
+        io.imsave(tmp_path / f"train/label/{z}.png", image, check_contrast=False)
+    # a pipe instead of the last label: the conversion can't end by itself
+    (tmp_path / "train/label/599.png").unlink()
+    os.mkfifo(tmp_path / "train/label/599.png")
+    process = subprocess.Popen(
+        [sys.executable, "-m", "nnunet_pyconv", "convert", "isbi_cell", "-i", str(tmp_path), "-np", "1"],
+        cwd=Path.home(),
+        stderr=subprocess.DEVNULL,
+    )
+    while not list(nnunet_folders.raw.glob(".Dataset*/new/labelsT*/*.png")):
+        assert process.poll() is None
+        time.sleep(0.05)
+    process.send_signal(number)
+    # lets a thread that reads the pipe end; does not block where none does
+    os.close(os.open(tmp_path / "train/label/599.png", os.O_RDWR | os.O_NONBLOCK))
+    assert process.wait(timeout=60) == 128 + number
+    assert list(nnunet_folders.raw.iterdir()) == []
+
+
+def test_source_inside_the_target(isbi_tiffs: Path, nnunet_folders: NnunetFolders) -> None:
+    target = nnunet_folders.raw / NAME
+    isbi_tiffs.rename(target)
+    with pytest.raises(InputError, match="lies in .*the folder to be written; move it elsewhere"):
+        convert(target, overwrite=True)
+    assert (target / "train-volume.tif").is_file()
+
+
+def test_pages_of_several_sizes(isbi_tiffs: Path, nnunet_folders: NnunetFolders) -> None:
+    with tifffile.TiffWriter(isbi_tiffs / "train-volume.tif") as file:
+        for z in range(10):
+            file.write(np.zeros((16 if z == 4 else 32, 32), np.uint8))
+    with pytest.raises(InputError, match=r"pages of several sizes or types \(16 x 32 uint8, 32 x 32 uint8\)"):
+        convert(isbi_tiffs)
+
+
+def test_number_that_stands_twice(isbi_pngs: Path, nnunet_folders: NnunetFolders) -> None:
+    io.imsave(isbi_pngs / "train/image/03.png", np.zeros((32, 32), np.uint8), check_contrast=False)
+    with pytest.raises(InputError, match=r"03\.png and .*3\.png both have the number 3"):
+        convert(isbi_pngs)
+
+
+def test_hidden_companions_are_passed_over(isbi_pngs: Path, nnunet_folders: NnunetFolders) -> None:
+    (isbi_pngs / "train/image/._3.png").write_bytes(b"resource fork")
+    assert len(read_all(convert(isbi_pngs) / "imagesTr")) == 8
+
+
+def test_type_that_png_cannot_hold(isbi_tiffs: Path, nnunet_folders: NnunetFolders) -> None:
+    volume = tifffile.imread(isbi_tiffs / "train-volume.tif").astype(np.float32)
+    tifffile.imwrite(isbi_tiffs / "train-volume.tif", volume, photometric="minisblack")
+    with pytest.raises(InputError, match="pixels of type float32; expected 8 or 16 bits"):
+        convert(isbi_tiffs)
+
+
+def test_messages_name_the_label(isbi_pngs: Path, nnunet_folders: NnunetFolders) -> None:
+    io.imsave(isbi_pngs / "train/label/2.png", np.full((32, 32), 7, np.uint8), check_contrast=False)
+    with pytest.raises(InputError, match=r"train.label.2\.png has 1 values"):
+        convert(isbi_pngs)
 
 
 def test_runs_as_a_script(isbi_pngs: Path, nnunet_folders: NnunetFolders) -> None:
