@@ -135,8 +135,8 @@ def load() -> ctypes.CDLL:
     try:
         library = _load_checked(build(variant(), cache_folder()))
     except OSError:  # a cache that can't be written
-        with tempfile.TemporaryDirectory(prefix="nnunet_pyconv-") as folder:
-            library = _load_checked(build(variant(), Path(folder)))
+        with tempfile.TemporaryDirectory(prefix="nnunet_pyconv-") as temporary:
+            library = _load_checked(build(variant(), Path(temporary)))
     if library is None:
         raise BuildError(
             f"the library that {find_compiler()[0]} compiled does not load on this machine ({platform.machine()}); "
