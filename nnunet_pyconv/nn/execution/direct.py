@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import functools
+import math
 import os
 import threading
 import warnings
@@ -18,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch.utils.flop_counter import register_flop_formula
 
 from nnunet_pyconv.nn.execution import build
 from nnunet_pyconv.nn.execution.level_by_level import convolve
@@ -275,6 +277,22 @@ def _refuse_second_order(ctx: Any, *gradients: Any) -> Any:
         "the compiled execution of PyConv has no second derivative; "
         'use `with nnunet_pyconv.nn.execution.execution("levels"):` around the forward pass'
     )
+
+
+def _flops(y_size: Sequence[int], weight_sizes: Sequence[Sequence[int]]) -> int:
+    """Count two operations a multiplication, as torch's counter does for a convolution."""
+    return 2 * y_size[0] * math.prod(y_size[2:]) * sum(math.prod(size) for size in weight_sizes)
+
+
+@register_flop_formula(torch.ops.nnunet_pyconv.direct)
+def _(x: Any, weights: Any, biases: Any, groups: Any, stride: Any, *, out_shape: Any, **_: Any) -> int:  # noqa: ARG001
+    return _flops(out_shape, weights)
+
+
+@register_flop_formula([torch.ops.nnunet_pyconv.direct_input_gradient, torch.ops.nnunet_pyconv.direct_weight_gradient])
+def _(gradient: Any, *others: Any, **_: Any) -> int:
+    weights = next(other for other in others if isinstance(other, list))
+    return _flops(gradient, weights)
 
 
 direct.register_autograd(_backward, setup_context=_save)

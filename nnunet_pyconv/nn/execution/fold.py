@@ -27,7 +27,7 @@ def fold_for(level: LevelSpec) -> tuple[int, int]:
         return (1, 1)
     if min(level.kernel_size[-2:]) < 3:
         return (1, 4) if level.kernel_size[-1] > 1 else (4, 1)
-    if level.outputs <= 2 and min(level.kernel_size[-2:]) >= 7:
+    if level.outputs == 1 and min(level.kernel_size[-2:]) >= 7:
         return (2, 4)
     return (2, 2)
 

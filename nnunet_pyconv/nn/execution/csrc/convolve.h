@@ -61,10 +61,16 @@ static int64_t lay_out(Tiling *t, int64_t depth, int64_t height, int64_t width) 
         t->tiles[a] = ceil_div(p->count[a], t->tile[a]);
         t->window[a] = (t->tile[a] - 1) * p->stride[a] + reach;
     }
-    t->phase = ceil_div(t->window[2], p->stride[2]) + 2 * VL - 1; /* the last block may run past the tile, */
+    /* The last register block of a row or column may run past the tile. */
+    const int64_t spare_columns = ceil_div(t->tile[2], VL) * VL - t->tile[2];
+    int64_t spare_rows = 0;
+    for (int64_t l = t->begin; l < t->end; l++)
+        for (int64_t rows = SUMS / p->level[l].block; rows >= SUMS / p->level[l].block / 2; rows /= 2)
+            spare_rows = max64(spare_rows, ceil_div(t->tile[1], rows) * rows - t->tile[1]);
+    t->phase = ceil_div(t->window[2], p->stride[2]) + spare_columns;
     t->row = t->phase * p->stride[2];
     t->row += t->row % 16 ? 0 : 4; /* rows a power of two apart would share a few sets of the cache */
-    t->plane = t->row * (t->window[1] + (SUMS - 1) * p->stride[1]); /* both ways */
+    t->plane = t->row * (t->window[1] + spare_rows * p->stride[1]);
     t->channel = t->plane * t->window[0];
     return t->channel * t->channels + 2 * VL;
 }
@@ -191,7 +197,8 @@ static int run_pass(const Pass *p, int64_t threads) {
     Tiling all = {.pass = p, .begin = 0, .end = p->levels, .groups = 1, .channels = p->in_channels};
     for (int64_t height = 32; height >= 16; height /= 2) {
         const int64_t floats = lay_out(&all, depth, height, 64);
-        if (floats <= SCRATCH_FLOATS) return run_tiles(&all, floats, threads);
+        const int64_t tasks = p->batch * all.tiles[0] * all.tiles[1] * all.tiles[2];
+        if (floats <= SCRATCH_FLOATS && tasks >= 2 * threads) return run_tiles(&all, floats, threads);
     }
     for (int64_t l = 0; l < p->levels; l++) {
         Tiling one = {.pass = p, .begin = l, .end = l + 1, .groups = p->level[l].groups, .channels = p->level[l].in};

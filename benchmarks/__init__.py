@@ -1,0 +1,1 @@
+"""Measurements of speed; nothing in here is asserted by a test."""

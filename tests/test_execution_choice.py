@@ -1,0 +1,134 @@
+"""Which execution is chosen, how to force one, and where level by level is a must."""
+
+from __future__ import annotations
+
+import io
+import subprocess
+import sys
+
+import pytest
+import torch
+from torch import nn
+
+from nnunet_pyconv.nn import PyConv2d
+from nnunet_pyconv.nn.execution import available_executions, build, direct, execution
+
+needs_kernel = pytest.mark.skipif(available_executions()["direct"] is not None, reason="no kernel")
+
+
+@pytest.fixture
+def x():
+    return torch.randn(1, 32, 48, 48)
+
+
+@pytest.fixture
+def no_kernel(monkeypatch):
+    monkeypatch.setattr(direct, "_library", lambda: "no C compiler found")
+
+
+@needs_kernel
+@pytest.mark.parametrize(
+    ("channels", "size", "expected"), [(32, 48, "direct"), (512, 16, "levels"), (32, 4, "levels"), (128, 64, "direct")]
+)
+def test_auto_with_the_kernel(channels, size, expected):
+    assert PyConv2d(channels, channels).execution_for(torch.empty(1, channels, size, size)) == expected
+
+
+@pytest.mark.parametrize(("channels", "size", "expected"), [(32, 48, "fold"), (512, 16, "levels")])
+@pytest.mark.usefixtures("no_kernel")
+def test_auto_without_the_kernel(channels, size, expected):
+    assert PyConv2d(channels, channels).execution_for(torch.empty(1, channels, size, size)) == expected
+
+
+@pytest.mark.usefixtures("no_kernel")
+def test_a_forced_kernel_that_is_missing_is_an_error(x):
+    assert available_executions() == {"direct": "no C compiler found", "fold": None, "levels": None}
+    with execution("direct"), pytest.raises(ValueError, match="no C compiler found"):
+        PyConv2d(32, 32)(x)
+
+
+def test_unknown_setting(monkeypatch, x):
+    with pytest.raises(ValueError, match=r"'fastest'.*expected auto, direct, fold or levels"), execution("fastest"):
+        pass
+    monkeypatch.setattr("nnunet_pyconv.nn.execution.choice._setting", "quick")  # as from the environment variable
+    with pytest.raises(ValueError, match=r"'quick'.*NNUNET_PYCONV_EXECUTION"):
+        PyConv2d(32, 32)(x)
+
+
+def test_environment_variable(monkeypatch):
+    monkeypatch.setenv("NNUNET_PYCONV_EXECUTION", "fold")
+    code = (
+        "import torch; from nnunet_pyconv.nn import PyConv2d\n"
+        "print(PyConv2d(32, 32).execution_for(torch.ones(1, 32, 40, 40)))"
+    )
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "fold\n"
+
+
+def test_blocks_nest_and_survive_errors(x):
+    layer = PyConv2d(32, 32)
+    with execution("fold"):
+        with execution("levels"):
+            assert layer.execution_for(x) == "levels"
+        with pytest.raises(ZeroDivisionError), execution("levels"):
+            _ = 1 / 0
+        assert layer.execution_for(x) == "fold"
+
+
+def test_float64_and_other_devices(x):
+    layer = PyConv2d(32, 32)
+    assert layer.double().execution_for(x.double()) == "fold"
+    assert layer.to("meta").execution_for(x.to("meta")) == "levels"
+    with execution("direct"), pytest.raises(ValueError, match=r"computes in float32, not in torch\.float64"):
+        layer.execution_for(x.double())
+
+
+def test_dilation_and_hooks_are_level_by_level(x):
+    assert PyConv2d(32, 32, dilation=2).execution_for(x) == "levels"
+    layer, seen = PyConv2d(32, 32), []
+    layer.levels[1].register_forward_hook(lambda *_: seen.append(1))
+    assert layer.execution_for(x) == "levels"
+    layer(x)
+    assert seen == [1]
+
+
+def test_a_replaced_level_is_respected(x):
+    class Doubled(nn.Conv2d):
+        def forward(self, x):
+            return 2 * super().forward(x)
+
+    layer = PyConv2d(32, 32)
+    level = layer.levels[0]
+    layer.levels[0] = Doubled(32, 8, 3, padding=1, bias=False)
+    layer.levels[0].load_state_dict(level.state_dict())
+    torch.testing.assert_close(layer(x)[:, :8], 2 * level(x))
+
+
+def test_recorded_as_ordinary_convolutions(x):
+    layer = PyConv2d(32, 32)
+    traced = torch.jit.trace(layer, x)
+    assert sum("_convolution" in node.kind() for node in traced.inlined_graph.nodes()) == 4
+    torch.jit.save(traced, io.BytesIO())
+    nodes = torch.export.export(layer, (x,)).graph.nodes
+    assert not any("nnunet_pyconv" in str(node.target) for node in nodes)
+    assert [node.op for node in torch.fx.symbolic_trace(layer).graph.nodes].count("call_module") == 4
+
+
+def test_state_dict_knows_nothing_of_it():
+    assert list(PyConv2d(8, 8, (3, 5), bias=True).state_dict()) == [
+        "levels.0.weight",
+        "levels.0.bias",
+        "levels.1.weight",
+        "levels.1.bias",
+    ]
+
+
+def test_import_compiles_nothing(tmp_path, monkeypatch):
+    monkeypatch.setenv("NNUNET_PYCONV_CACHE", str(tmp_path))
+    subprocess.run([sys.executable, "-c", "import nnunet_pyconv.nn"], check=True)
+    assert not list(tmp_path.iterdir())
+
+
+def test_variant_follows_torch(monkeypatch):
+    for capability, variant in {"AVX512": "avx512", "AVX2": "avx2", "DEFAULT": "baseline", "NEON": "baseline"}.items():
+        monkeypatch.setattr(torch.backends.cpu, "get_cpu_capability", lambda capability=capability: capability)
+        assert build.variant() == variant
