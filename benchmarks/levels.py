@@ -1,6 +1,6 @@
 """Time single levels in the compiled kernel, the library and the fold: the measurement behind the cost rules.
 
-    python -m nnunet_pyconv.benchmarks.levels [--rounds 9]
+python -m nnunet_pyconv.benchmarks.levels [--rounds 9]
 """
 
 from __future__ import annotations
@@ -29,7 +29,9 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--fold", action="store_true", help="the fold's blocks instead of the kernel")
     arguments = parser.parse_args(argv)
     names = [f"fold {rows}x{columns}" for rows, columns in BLOCKS] if arguments.fold else ["kernel"]
-    print(f"| N x C x edge | kernel / groups (in, out) | {' | '.join(f'{n}, {p}' for n in names for p in ('inference', 'training'))} |")
+    print(
+        f"| N x C x edge | kernel / groups (in, out) | {' | '.join(f'{n}, {p}' for n in names for p in ('inference', 'training'))} |"
+    )
     print("|---" * (2 + 2 * len(names)) + "|")
     for (batch, channels, edge), (k, wanted) in itertools.product(SHAPES, LEVELS):
         outputs = channels // 4
@@ -55,7 +57,10 @@ def main(argv: Sequence[str] | None = None) -> None:
             calls = {name: lambda way=way: train(way) for name, way in ways.items()}
             training = ratios(time_in_turn(calls, arguments.rounds), ["library"])
         cells = " | ".join(f"{part[n].ratio:.2f}" for n in names for part in (inference, training))
-        print(f"| {batch} x {channels} x {edge} | {k} / {groups} ({channels // groups}, {outputs // groups}) | {cells} |", flush=True)
+        print(
+            f"| {batch} x {channels} x {edge} | {k} / {groups} ({channels // groups}, {outputs // groups}) | {cells} |",
+            flush=True,
+        )
 
 
 if __name__ == "__main__":

@@ -138,7 +138,13 @@ def _slices(weights: Sequence[torch.Tensor]) -> list[tuple[int, int]]:
     return [(sum(sizes[:z]), size) for z, size in enumerate(sizes)]
 
 
-@torch.library.custom_op("nnunet_pyconv::direct", mutates_args=(), device_types="cpu")
+# torch 2.4 can't derive the schemas from postponed annotations.
+@torch.library.custom_op(
+    "nnunet_pyconv::direct",
+    mutates_args=(),
+    device_types="cpu",
+    schema="(Tensor x, Tensor[] weights, Tensor[] biases, int[] groups, int[] stride) -> Tensor",
+)
 def direct(
     x: torch.Tensor, weights: list[torch.Tensor], biases: list[torch.Tensor], groups: list[int], stride: list[int]
 ) -> torch.Tensor:
@@ -170,7 +176,12 @@ def direct(
     return y
 
 
-@torch.library.custom_op("nnunet_pyconv::direct_input_gradient", mutates_args=(), device_types="cpu")
+@torch.library.custom_op(
+    "nnunet_pyconv::direct_input_gradient",
+    mutates_args=(),
+    device_types="cpu",
+    schema="(Tensor gradient, Tensor[] weights, int[] groups, int[] stride, int[] x_size) -> Tensor",
+)
 def direct_input_gradient(
     gradient: torch.Tensor, weights: list[torch.Tensor], groups: list[int], stride: list[int], x_size: list[int]
 ) -> torch.Tensor:
@@ -193,7 +204,12 @@ def direct_input_gradient(
     return x_gradient
 
 
-@torch.library.custom_op("nnunet_pyconv::direct_weight_gradient", mutates_args=(), device_types="cpu")
+@torch.library.custom_op(
+    "nnunet_pyconv::direct_weight_gradient",
+    mutates_args=(),
+    device_types="cpu",
+    schema="(Tensor gradient, Tensor x, Tensor[] weights, int[] groups, int[] stride) -> Tensor[]",
+)
 def direct_weight_gradient(
     gradient: torch.Tensor, x: torch.Tensor, weights: list[torch.Tensor], groups: list[int], stride: list[int]
 ) -> list[torch.Tensor]:
