@@ -1,6 +1,6 @@
 """Time a PyConv layer in each execution against a dense 3 x 3 convolution of the same width.
 
-    python -m nnunet_pyconv.benchmarks.layer [--rounds 15] [--json FILE] [--executions auto direct fold]
+python -m nnunet_pyconv.benchmarks.layer [--rounds 15] [--json FILE] [--executions auto direct fold]
 """
 
 from __future__ import annotations
@@ -55,7 +55,9 @@ class Result:
     training: dict[str, Ratio]
 
 
-def benchmark_layer(cases: Sequence[Case], executions: Sequence[str], rounds: int, bfloat16: bool = False) -> list[Result]:
+def benchmark_layer(
+    cases: Sequence[Case], executions: Sequence[str], rounds: int, bfloat16: bool = False
+) -> list[Result]:
     """Measure inference and forward + backward of each case.
 
     Args:
