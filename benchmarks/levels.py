@@ -6,19 +6,20 @@ python -m nnunet_pyconv.benchmarks.levels [--rounds 9]
 from __future__ import annotations
 
 import argparse
+import functools
 import itertools
 from collections.abc import Sequence
-from unittest import mock
 
 import torch
 
-from nnunet_pyconv.benchmarks.timing import ratios, time_in_turn
+from nnunet_pyconv.benchmarks.timing import Ratio, ratios, time_in_turn
 from nnunet_pyconv.nn.execution.direct import direct
 from nnunet_pyconv.nn.execution.fold import folded
 from nnunet_pyconv.nn.execution.level_by_level import convolve
 
 SHAPES = [(2, 32, 256), (2, 64, 128), (2, 128, 64), (4, 256, 32), (4, 512, 16), (8, 512, 8)]
 LEVELS = [(3, 1), (5, 4), (7, 8), (9, 16)]
+PARTS = ("inference", "training")
 BLOCKS = [(1, 2), (2, 2), (1, 4), (2, 4), (1, 8), (4, 4)]
 
 
@@ -29,38 +30,42 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--fold", action="store_true", help="the fold's blocks instead of the kernel")
     arguments = parser.parse_args(argv)
     names = [f"fold {rows}x{columns}" for rows, columns in BLOCKS] if arguments.fold else ["kernel"]
-    print(
-        f"| N x C x edge | kernel / groups (in, out) | {' | '.join(f'{n}, {p}' for n in names for p in ('inference', 'training'))} |"
-    )
-    print("|---" * (2 + 2 * len(names)) + "|")
-    for (batch, channels, edge), (k, wanted) in itertools.product(SHAPES, LEVELS):
-        outputs = channels // 4
+    heads = ["N x C x edge", "kernel / groups (in, out)", *(f"{n}, {part}" for n in names for part in PARTS)]
+    print(f"| {' | '.join(heads)} |")
+    print("|---" * len(heads) + "|")
+    for shape, (k, wanted) in itertools.product(SHAPES, LEVELS):
+        outputs = shape[1] // 4
         groups = min(wanted, outputs)
-        x = torch.randn(batch, channels, edge, edge)
-        w = torch.randn(outputs, channels // groups, k, k)
+        measured = _measure(shape, k, groups, names, arguments.rounds)
+        level = f"{k} / {groups} ({shape[1] // groups}, {outputs // groups})"
+        cells = [f"{measured[part][name].ratio:.2f}" for name in names for part in PARTS]
+        print(f"| {' x '.join(map(str, shape))} | {level} | {' | '.join(cells)} |", flush=True)
 
-        ways = {"library": lambda x, w, g: convolve(x, w, None, (1, 1), g)}
-        if arguments.fold:
-            for name, block in zip(names, BLOCKS, strict=True):
-                ways[name] = lambda x, w, g, block=block: folded(x, w, None, (1, 1), g, block)
-        else:
-            ways["kernel"] = lambda x, w, g: direct(x, [w], [], [g], [1, 1])
 
-        def train(way, x=x, w=w, groups=groups):
-            image, weight = x.detach().requires_grad_(), w.detach().requires_grad_()
-            y = way(image, weight, groups)
-            y.backward(torch.ones_like(y))
+def _measure(
+    shape: tuple[int, int, int], k: int, groups: int, names: Sequence[str], rounds: int
+) -> dict[str, dict[str, Ratio]]:
+    batch, channels, edge = shape
+    x = torch.randn(batch, channels, edge, edge)
+    w = torch.randn(channels // 4, channels // groups, k, k)
 
-        with mock.patch("nnunet_pyconv.nn.execution.direct.library_is_faster", lambda *_: False):
-            calls = {name: lambda way=way: way(x, w, groups) for name, way in ways.items()}
-            inference = ratios(time_in_turn(calls, arguments.rounds), ["library"])
-            calls = {name: lambda way=way: train(way) for name, way in ways.items()}
-            training = ratios(time_in_turn(calls, arguments.rounds), ["library"])
-        cells = " | ".join(f"{part[n].ratio:.2f}" for n in names for part in (inference, training))
-        print(
-            f"| {batch} x {channels} x {edge} | {k} / {groups} ({channels // groups}, {outputs // groups}) | {cells} |",
-            flush=True,
-        )
+    def way(name: str, x: torch.Tensor, w: torch.Tensor) -> torch.Tensor:
+        if name == "library":
+            return convolve(x, w, None, (1, 1), groups)
+        if name == "kernel":
+            return direct(x, [w], [], [groups], [1, 1])
+        return folded(x, w, None, (1, 1), groups, BLOCKS[names.index(name)])
+
+    def train(name: str) -> None:
+        y = way(name, x.detach().requires_grad_(), w.detach().requires_grad_())
+        y.backward(torch.ones_like(y))
+
+    steps = {"inference": lambda name: way(name, x, w), "training": train}
+    result = {}
+    for part, step in steps.items():
+        calls = {name: functools.partial(step, name) for name in ("library", *names)}
+        result[part] = ratios(time_in_turn(calls, rounds), ["library"])
+    return result
 
 
 if __name__ == "__main__":

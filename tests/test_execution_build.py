@@ -76,8 +76,7 @@ def test_a_compiler_that_is_not_there(monkeypatch):
 def test_a_binary_for_another_machine(compiler):
     # An ELF header of a machine that nobody has: the last argument of the command is the output.
     compiler(
-        "for output; do :; done\n"
-        "printf '\\177ELF\\002\\001\\001\\000\\000\\000\\000\\000\\000\\000\\000\\000\\003\\000\\371\\000' > \"$output\""
+        "for output; do :; done\nprintf '\\177ELF\\2\\1\\1\\0\\0\\0\\0\\0\\0\\0\\0\\0\\3\\0\\371\\0' > \"$output\""
     )
     assert_falls_back("does not load on this machine")
 

@@ -108,8 +108,9 @@ def test_recorded_as_ordinary_convolutions(x):
     traced = torch.jit.trace(layer, x)
     assert sum("_convolution" in node.kind() for node in traced.inlined_graph.nodes()) == 4
     torch.jit.save(traced, io.BytesIO())
-    nodes = torch.export.export(layer, (x,)).graph.nodes
-    assert not any("nnunet_pyconv" in str(node.target) for node in nodes)
+    if hasattr(torch.compiler, "is_exporting"):  # older releases do not tell a layer that it is exported
+        nodes = torch.export.export(layer, (x,)).graph.nodes
+        assert not any("nnunet_pyconv" in str(node.target) for node in nodes)
     assert [node.op for node in torch.fx.symbolic_trace(layer).graph.nodes].count("call_module") == 4
 
 

@@ -154,6 +154,14 @@ def not_plans(plans: dict[str, Any]) -> None:
     plans.clear()
 
 
+def no_strides(plans: dict[str, Any]) -> None:
+    del plans["configurations"]["2d"]["architecture"]["arch_kwargs"]["strides"]
+
+
+def unknown_parent(plans: dict[str, Any]) -> None:
+    plans["configurations"]["2d_small"]["inherits_from"] = "3d"
+
+
 @pytest.mark.parametrize(
     ("damage", "message"),
     [
@@ -162,7 +170,9 @@ def not_plans(plans: dict[str, Any]) -> None:
             other_network,
             r"network somewhere\.Primus, whose convolutions can't be swapped; expected one of PlainConvUNet",
         ),
-        (not_plans, "has no configurations, experiment_planner_used, plans_name"),
+        (not_plans, "is not a plans file of nnU-Net v2"),
+        (no_strides, r"configuration 2d of the plans nnUNetPlans gives no network \(KeyError\('strides'\)"),
+        (unknown_parent, "configuration 2d_small of the plans nnUNetPlans gives no network.*3d"),
     ],
     ids=lambda value: getattr(value, "__name__", None),
 )
@@ -176,10 +186,19 @@ def test_bad_plans(damage: Any, message: str, preprocessed: Path) -> None:
     assert sorted(preprocessed.iterdir()) == before
 
 
-def test_plans_that_are_not_json(preprocessed: Path) -> None:
-    (preprocessed / "nnUNetPlans.json").write_text("{")
-    with pytest.raises(InputError, match="is not JSON"):
+@pytest.mark.parametrize("content", ["{", "[]", '{"plans_name": "p", "configurations": []}'], ids=str)
+def test_plans_that_are_none(content: str, preprocessed: Path) -> None:
+    (preprocessed / "nnUNetPlans.json").write_text(content)
+    with pytest.raises(InputError, match="is not a plans file"):
         plan_pyconv(312)
+
+
+@pytest.mark.parametrize("name", ["dataset", "nnUNetPlans"])
+def test_files_of_nnunet_are_never_replaced(name: str, preprocessed: Path) -> None:
+    before = (preprocessed / f"{name}.json").read_text()
+    with pytest.raises(InputError, match="is not for us to replace"):
+        plan_pyconv(312, output_plans=name, overwrite=True)
+    assert (preprocessed / f"{name}.json").read_text() == before
 
 
 def test_plans_that_have_been_swapped(preprocessed: Path) -> None:
@@ -199,16 +218,24 @@ def test_dataset_not_found(dataset: str | int, preprocessed: Path) -> None:
         plan_pyconv(dataset)
 
 
+def test_id_of_two_datasets(preprocessed: Path) -> None:
+    (preprocessed.parent / "Dataset312_Other").mkdir()
+    with pytest.raises(InputError, match="is more than one: Dataset312_ISBICell, Dataset312_Other"):
+        plan_pyconv(312)
+
+
 def test_output_that_exists(preprocessed: Path) -> None:
-    (preprocessed / "nnUNetPyConvPlans.json").write_text("mine")
+    file, _ = plan_pyconv(312)
+    mine = json.loads(file.read_text()) | {"note": "mine"}
+    file.write_text(json.dumps(mine))
     with pytest.raises(InputError, match="exists already; choose another name with -o"):
         plan_pyconv(312)
-    assert (preprocessed / "nnUNetPyConvPlans.json").read_text() == "mine"
+    assert json.loads(file.read_text()) == mine
     plan_pyconv(312, overwrite=True)
-    assert json.loads((preprocessed / "nnUNetPyConvPlans.json").read_text())
+    assert "note" not in json.loads(file.read_text())
 
 
-@pytest.mark.parametrize("name", ["my__plans", "folder/plans"])
+@pytest.mark.parametrize("name", ["my__plans", "folder/plans", "", "plans.json", ".hidden"])
 def test_names_that_nnunet_cannot_use(name: str, preprocessed: Path) -> None:
     with pytest.raises(InputError, match="plans can't be named"):
         plan_pyconv(312, output_plans=name)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import json
+import re
 import tempfile
 from collections.abc import Mapping
 from copy import deepcopy
@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from batchgenerators.utilities.file_and_folder_operations import load_json, save_json
 from nnunetv2.paths import nnUNet_preprocessed
-from nnunetv2.utilities.dataset_name_id_conversion import maybe_convert_to_dataset_name
+from nnunetv2.utilities.dataset_name_id_conversion import find_candidate_datasets, maybe_convert_to_dataset_name
 from nnunetv2.utilities.get_network_from_plans import get_network_from_plans
 from nnunetv2.utilities.label_handling.label_handling import determine_num_input_channels
 from nnunetv2.utilities.plans_handling.plans_handler import ConfigurationManager, PlansManager
@@ -74,15 +74,19 @@ def plan_pyconv(
     """
     folder = _preprocessed_folder(dataset_name_or_id)
     output_file = folder / f"{output_plans}.json"
-    if "__" in output_plans or Path(output_plans).name != output_plans:
+    if not re.fullmatch(r"\w[\w.+-]*", output_plans) or "__" in output_plans or output_plans.endswith(".json"):
         raise InputError(
-            f"plans can't be named {output_plans!r}: nnU-Net makes folder names of it, with '__' between their parts; "
-            f"give -o a plain name, for example {DEFAULT_OUTPUT}"
+            f"plans can't be named {output_plans!r}: nnU-Net makes file and folder names of it, with '__' between "
+            f"their parts; give -o a plain name without .json, for example {DEFAULT_OUTPUT}"
         )
-    if output_file.exists() and not overwrite:
-        raise InputError(f"{output_file} exists already; choose another name with -o, or replace it with --overwrite")
-
     plans = _load_plans(folder, source_plans)
+    if output_file.exists():
+        if output_plans == source_plans or not _is_plans_file(output_file):
+            raise InputError(f"{output_file} is not for us to replace; choose another name with -o")
+        if not overwrite:
+            raise InputError(
+                f"{output_file} exists already; choose another name with -o, or replace it with --overwrite"
+            )
     dataset_json = load_json(str(folder / "dataset.json"))
     new_plans, planned = swap_plans(plans, dataset_json, output_plans)
     _write_whole(new_plans, output_file)
@@ -120,27 +124,29 @@ def swap_plans(
     for name, raw_configuration in new_plans["configurations"].items():
         if "inherits_from" in raw_configuration and not {"architecture", "patch_size"} & raw_configuration.keys():
             continue
-        configuration = manager.get_configuration(name)
-        architecture = _swap_architecture(configuration)
-        before = _count_parameters(manager, configuration, dataset_json)
-        # get_configuration also brings the keys of old plans into today's form
+        try:
+            # get_configuration also brings the keys of old plans into today's form
+            configuration = manager.get_configuration(name)
+            swapped = {**deepcopy(configuration.configuration), "architecture": _swap_architecture(configuration)}
+            before = _count_parameters(manager, configuration, dataset_json)
+            after = _count_parameters(manager, ConfigurationManager(swapped), dataset_json)
+        except InputError:
+            raise
+        except Exception as error:  # whatever a damaged configuration makes nnU-Net or torch raise
+            raise InputError(
+                f"the configuration {name} of the plans {manager.plans_name} gives no network ({error!r}); "
+                "make the plans anew with nnUNetv2_plan_experiment"
+            ) from error
         raw_configuration.clear()
-        raw_configuration.update(deepcopy(configuration.configuration), architecture=architecture)
-        after = _count_parameters(manager, ConfigurationManager(raw_configuration), dataset_json)
-        planned.append(
-            PlannedConfiguration(
-                name,
-                architecture["network_class_name"],
-                [stage["kernel_sizes"] for stage in architecture["arch_kwargs"]["pyramid"]],
-                before,
-                after,
-            )
-        )
+        raw_configuration.update(swapped)
+        architecture = swapped["architecture"]
+        kernel_sizes = [stage["kernel_sizes"] for stage in architecture["arch_kwargs"]["pyramid"]]
+        planned.append(PlannedConfiguration(name, architecture["network_class_name"], kernel_sizes, before, after))
     return new_plans, planned
 
 
 def _preprocessed_folder(dataset_name_or_id: str | int) -> Path:
-    if not nnUNet_preprocessed.is_set():
+    if not nnUNet_preprocessed.get():
         raise InputError(
             "the environment variable nnUNet_preprocessed is not set, so plans can't be found; "
             "set it to the folder that nnUNetv2_plan_and_preprocess wrote to"
@@ -148,9 +154,11 @@ def _preprocessed_folder(dataset_name_or_id: str | int) -> Path:
     try:
         name = maybe_convert_to_dataset_name(dataset_name_or_id)
     except (RuntimeError, ValueError) as error:
+        found = find_candidate_datasets(int(dataset_name_or_id)) if str(dataset_name_or_id).isdigit() else []
         raise InputError(
-            f"dataset {dataset_name_or_id!r} not found, or not the only one of its ID, in your nnU-Net folders; "
-            "expected an ID or name such as 312 or Dataset312_ISBICell that nnUNetv2_plan_and_preprocess has prepared"
+            f"dataset {dataset_name_or_id!r} "
+            + (f"is more than one: {', '.join(found)}" if len(found) else "not found in your nnU-Net folders")
+            + "; give an ID or a name such as 312 or Dataset312_ISBICell that nnUNetv2_plan_and_preprocess has prepared"
         ) from error
     folder = Path(nnUNet_preprocessed.require()) / name
     if not (folder / "dataset.json").is_file():
@@ -166,14 +174,24 @@ def _load_plans(folder: Path, name: str) -> dict[str, Any]:
             f"plans {file} not found; {folder.name} has {', '.join(there) or 'no plans'}. "
             "Give one of them with -p, or make plans with nnUNetv2_plan_experiment"
         )
+    if not _is_plans_file(file):
+        raise InputError(
+            f"{file} is not a plans file of nnU-Net v2 (JSON with plans_name, configurations and "
+            "experiment_planner_used); make the plans anew with nnUNetv2_plan_experiment"
+        )
+    return load_json(str(file))
+
+
+def _is_plans_file(file: Path) -> bool:
     try:
         plans = load_json(str(file))
-    except json.JSONDecodeError as error:
-        raise InputError(f"{file} is not JSON ({error}); make the plans anew with nnUNetv2_plan_experiment") from error
-    missing = {"plans_name", "configurations", "experiment_planner_used"} - plans.keys()
-    if missing:
-        raise InputError(f"{file} has no {', '.join(sorted(missing))}, so it isn't a plans file of nnU-Net v2")
-    return plans
+    except ValueError:
+        return False
+    return (
+        isinstance(plans, dict)
+        and {"plans_name", "experiment_planner_used"} <= plans.keys()
+        and isinstance(plans.get("configurations"), dict)
+    )
 
 
 def _swap_architecture(configuration: ConfigurationManager) -> dict[str, Any]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import math
 import os
 from collections.abc import Iterator, Sequence
 
@@ -52,8 +53,8 @@ def available_executions() -> dict[str, str | None]:
 def choose(x: torch.Tensor, levels: Sequence[LevelSpec], stride: Sequence[int]) -> str:
     """Choose the execution of a layer of ordinary convolutions without dilation.
 
-    On a CPU the compiled kernel is taken, unless the library is faster for every level; without the kernel, and for
-    float64, the fold. The kernel computes a half-precision input in float32. Other devices get level by level.
+    On a CPU the compiled kernel is taken, unless `levels_are_faster`; without the kernel, and for float64, the fold. The
+    kernel computes a half-precision input in float32. Other devices get level by level.
 
     Args:
         x: `(N, C, [Z,] Y, X)`.
@@ -80,8 +81,40 @@ def choose(x: torch.Tensor, levels: Sequence[LevelSpec], stride: Sequence[int]) 
         return "levels"
     if not refusal:
         width = output_size(x.shape[2:], stride)[-1]
-        return "levels" if all(direct.library_is_faster(level, width) for level in levels) else "direct"
+        return "levels" if levels_are_faster(levels, width) else "direct"
     return "levels" if all(fold_for(level) == (1, 1) for level in levels) else "fold"
+
+
+def levels_are_faster(levels: Sequence[LevelSpec], width: int) -> bool:
+    """The cost rule: tell whether the library is faster, level by level, than the compiled kernel.
+
+    The library's vectors run along the channels and the kernel's along the width, so the library wins where most of
+    the work is in groups with many channels, and on narrow maps. The costs of a multiplication are fitted to
+    measurement, see `docs/performance.md`.
+
+    Args:
+        levels: The levels.
+        width: Of the output, in pixels.
+    """
+    if width <= 8:
+        return True
+    library = kernel = 0.0
+    for level in levels:
+        work = math.prod(level.kernel_size) * level.inputs * level.outputs * level.groups
+        kernel += work * (1.2 if width <= 16 else 1.0)
+        library += work * _library_cost(level)
+    return library < kernel
+
+
+def _library_cost(level: LevelSpec) -> float:
+    """Time of a multiplication in the library, relative to the compiled kernel's on a wide map."""
+    if level.inputs >= 64 and level.outputs >= 16:
+        return 0.7
+    if level.inputs >= 32 and level.outputs >= 8:
+        return 1.25
+    if level.inputs >= 16 and level.outputs >= 4:
+        return 2.5
+    return 10.0
 
 
 def _direct_refusal(x: torch.Tensor, levels: Sequence[LevelSpec]) -> str | None:

@@ -22,7 +22,6 @@ import torch
 from torch.utils.flop_counter import register_flop_formula
 
 from nnunet_pyconv.nn.execution import build
-from nnunet_pyconv.nn.execution.level_by_level import convolve
 from nnunet_pyconv.nn.execution.spec import LevelSpec, output_size
 
 _lock = threading.Lock()
@@ -40,23 +39,6 @@ def unavailable_because() -> str | None:
 def supports(levels: Sequence[LevelSpec]) -> bool:
     """Tell whether the kernel was compiled for so many levels and such kernels."""
     return len(levels) <= 16 and all(max(level.kernel_size) <= 31 for level in levels)
-
-
-def library_is_faster(level: LevelSpec, width: int) -> bool:
-    """The cost rule: tell whether the library's convolution of one level is faster than the compiled kernel.
-
-    The library's vectors run along the channels, the kernel's along the width; so the library wins where groups have
-    many channels, earlier on a narrow map. Fitted to measurement, see `docs/performance.md`.
-
-    Args:
-        level: The level.
-        width: Of the output, in pixels.
-    """
-    if width <= 8:
-        return True
-    if width <= 16:
-        return level.inputs >= 32 and level.outputs >= 8
-    return level.inputs >= 64 and level.outputs >= 16
 
 
 @functools.lru_cache(maxsize=1)
@@ -124,20 +106,6 @@ def _call(function: str, *arguments: Any) -> None:
         raise MemoryError(f"no memory for the scratch of {function}")
 
 
-def _left_to_library(weights: Sequence[torch.Tensor], groups: Sequence[int], width: int) -> list[bool]:
-    return [library_is_faster(LevelSpec.of(w, g), width) for w, g in zip(weights, groups, strict=True)]
-
-
-def _or_none(biases: Sequence[torch.Tensor], weights: Sequence[torch.Tensor]) -> list[torch.Tensor | None]:
-    return list(biases) or [None] * len(weights)
-
-
-def _slices(weights: Sequence[torch.Tensor]) -> list[tuple[int, int]]:
-    """First channel and number of channels of each level in the output."""
-    sizes = [w.shape[0] for w in weights]
-    return [(sum(sizes[:z]), size) for z, size in enumerate(sizes)]
-
-
 # torch 2.4 can't derive the schemas from postponed annotations.
 @torch.library.custom_op(
     "nnunet_pyconv::direct",
@@ -162,17 +130,9 @@ def direct(
     """
     x, weights, biases = x.contiguous(), [w.contiguous() for w in weights], [b.contiguous() for b in biases]
     y = x.new_empty(_output_shape(x, weights, stride))
-    left = _left_to_library(weights, groups, y.shape[-1])
-    with torch.autocast("cpu", enabled=False):
-        for (first, size), weight, g, bias, library in zip(
-            _slices(weights), weights, groups, _or_none(biases, weights), left, strict=True
-        ):
-            if library:
-                y.narrow(1, first, size).copy_(convolve(x, weight, bias, stride, g))
-    if not all(left):
-        own = [None if library else w for w, library in zip(weights, left, strict=True)]
-        shape = _arguments(x.shape, y.shape, stride, weights, groups)
-        _call("pyconv_forward", *shape, x, _pointers(own), _pointers(_or_none(biases, weights)), y)
+    shape = _arguments(x.shape, y.shape, stride, weights, groups)
+    pointers = _pointers(biases or [None] * len(weights))
+    _call("pyconv_forward", *shape, x, _pointers(weights), pointers, y)
     return y
 
 
@@ -187,20 +147,9 @@ def direct_input_gradient(
 ) -> torch.Tensor:
     """Compute the gradient of `direct` with respect to x, of size `x_size`, from that of its output."""
     gradient, weights = gradient.contiguous(), [w.contiguous() for w in weights]
-    left = _left_to_library(weights, groups, gradient.shape[-1])
-    x_gradient: torch.Tensor | None = None
-    if not all(left):
-        x_gradient = gradient.new_empty(x_size)
-        own = [None if library else w for w, library in zip(weights, left, strict=True)]
-        shape = _arguments(x_size, gradient.shape, stride, weights, groups)
-        _call("pyconv_input_gradient", *shape, gradient, _pointers(own), x_gradient)
-    # The library wants an input even where it reads only its shape.
-    x = gradient.new_empty(1).expand(x_size)
-    for (first, size), weight, g, library in zip(_slices(weights), weights, groups, left, strict=True):
-        if library:
-            part = _library_gradients(gradient.narrow(1, first, size), x, weight, g, stride, (True, False))[0]
-            x_gradient = part if x_gradient is None else x_gradient.add_(part)
-    assert x_gradient is not None
+    x_gradient = gradient.new_empty(x_size)
+    shape = _arguments(x_size, gradient.shape, stride, weights, groups)
+    _call("pyconv_input_gradient", *shape, gradient, _pointers(weights), x_gradient)
     return x_gradient
 
 
@@ -215,34 +164,10 @@ def direct_weight_gradient(
 ) -> list[torch.Tensor]:
     """Compute the gradients of `direct` with respect to the weights from that of its output."""
     gradient, x = gradient.contiguous(), x.contiguous()
-    left = _left_to_library(weights, groups, gradient.shape[-1])
-    gradients = [
-        _library_gradients(gradient.narrow(1, first, size), x, w, g, stride, (False, True))[1]
-        if library
-        else torch.empty_like(w, memory_format=torch.contiguous_format)
-        for (first, size), w, g, library in zip(_slices(weights), weights, groups, left, strict=True)
-    ]
-    if not all(left):
-        own = [None if library else w for w, library in zip(gradients, left, strict=True)]
-        shape = _arguments(x.shape, gradient.shape, stride, weights, groups)
-        _call("pyconv_weight_gradient", *shape, x, gradient, _pointers(own))
+    gradients = [torch.empty_like(w, memory_format=torch.contiguous_format) for w in weights]
+    shape = _arguments(x.shape, gradient.shape, stride, weights, groups)
+    _call("pyconv_weight_gradient", *shape, x, gradient, _pointers(gradients))
     return gradients
-
-
-def _library_gradients(
-    gradient: torch.Tensor,
-    x: torch.Tensor,
-    weight: torch.Tensor,
-    groups: int,
-    stride: Sequence[int],
-    wanted: tuple[bool, bool],
-) -> tuple[torch.Tensor, torch.Tensor]:
-    axes = len(stride)
-    padding = [k // 2 for k in weight.shape[2:]]
-    with torch.autocast("cpu", enabled=False):
-        return torch.ops.aten.convolution_backward(
-            gradient, x, weight, None, stride, padding, [1] * axes, False, [0] * axes, groups, [*wanted, False]
-        )[:2]
 
 
 def _output_shape(x: torch.Tensor, weights: Sequence[torch.Tensor], stride: Sequence[int]) -> list[int]:

@@ -45,7 +45,7 @@ static int64_t weight_count(const Shape *shape, int64_t levels, const LayerLevel
 static int forward(const Shape *shape, int64_t levels, const LayerLevel *level, const float *x,
                    const float *const *weight, const float *const *bias, float *y, int64_t threads) {
     Pass p = {.x = x, .y = y, .batch = shape->batch, .in_channels = shape->in_channels,
-              .out_channels = shape->out_channels, .step = {1, 1, 1}};
+              .out_channels = shape->out_channels, .step = {1, 1, 1}, .levels = levels};
     memcpy(p.in_size, shape->in_size, sizeof(p.in_size));
     memcpy(p.out_size, shape->out_size, sizeof(p.out_size));
     memcpy(p.count, shape->out_size, sizeof(p.count));
@@ -54,8 +54,7 @@ static int forward(const Shape *shape, int64_t levels, const LayerLevel *level, 
     if (!packed) return 1;
     int64_t first_out = 0;
     for (int64_t i = 0; i < levels; first_out += level[i++].out_channels) {
-        if (!weight[i]) continue;
-        Level *l = p.level + p.levels++;
+        Level *l = p.level + i;
         const int64_t *k = level[i].kernel, taps = k[0] * k[1] * k[2];
         *l = (Level){.groups = level[i].groups, .in = shape->in_channels / level[i].groups,
                      .out = level[i].out_channels / level[i].groups, .first_out = first_out,
@@ -78,7 +77,7 @@ static int forward(const Shape *shape, int64_t levels, const LayerLevel *level, 
 static int input_gradient(const Shape *shape, int64_t levels, const LayerLevel *level, const float *gradient,
                           const float *const *weight, float *x, int64_t threads) {
     Pass p = {.x = gradient, .y = x, .batch = shape->batch, .in_channels = shape->out_channels,
-              .out_channels = shape->in_channels, .stride = {1, 1, 1}, .add_levels = 1};
+              .out_channels = shape->in_channels, .stride = {1, 1, 1}, .add_levels = 1, .levels = levels};
     memcpy(p.in_size, shape->out_size, sizeof(p.in_size));
     memcpy(p.out_size, shape->in_size, sizeof(p.out_size));
     memcpy(p.step, shape->stride, sizeof(p.step));
@@ -96,10 +95,8 @@ static int input_gradient(const Shape *shape, int64_t levels, const LayerLevel *
         }
         if (!elements) continue;
         float *end = packed;
-        p.levels = 0;
         for (int64_t i = 0; i < levels; first_in += level[i++].out_channels) {
-            if (!weight[i]) continue;
-            Level *l = p.level + p.levels++;
+                Level *l = p.level + i;
             const int64_t *k = level[i].kernel, taps = k[0] * k[1] * k[2];
             *l = (Level){.groups = level[i].groups, .in = level[i].out_channels / level[i].groups,
                          .out = shape->in_channels / level[i].groups, .first_in = first_in, .weight = end};

@@ -5,9 +5,8 @@
  *   shape  batch, input channels, output channels, input size (depth, height, width), output size, stride
  *   level  kernel (depth, height, width), groups, output channels; one such row for each level
  * A level has padding kernel / 2 and the ordinary weights [output channels][input channels / groups][kernel]; its
- * output channels follow those of the level before. A level whose pointer is NULL is left out: its part of y is not
- * written, or not added to the gradient. A two-dimensional image has depth 1. The three functions return 0, or 1 if there
- * was no memory. */
+ * output channels follow those of the level before. A two-dimensional image has depth 1. The three functions return 0,
+ * or 1 if there was no memory. */
 #include "passes.h"
 #include "weight_gradient.h"
 

@@ -9,7 +9,8 @@
 #include "vector.h"
 
 #define MAX_KERNEL 31
-#define SUMS (REGISTERS / 2) /* vectors of sums in a block; the rest is for rows and weights */
+#define SUMS (REGISTERS / 2)      /* vectors of sums in a block; the rest is for rows and weights */
+#define MAX_BLOCK (REGISTERS / 4) /* output channels of a block, at most */
 
 /* What a block reads, in scratch memory; the distances are in floats. */
 typedef struct {
@@ -83,6 +84,10 @@ INLINE void fixed_height(int block, int vectors, int height, const Window *windo
 #define NARROW(BLOCK, VECTORS) \
     ANY(BLOCK, VECTORS) FIXED(BLOCK, VECTORS, 3) FIXED(BLOCK, VECTORS, 5) FIXED(BLOCK, VECTORS, 7) FIXED(BLOCK, VECTORS, 9)
 
+#if MAX_BLOCK == 8
+ANY(8, 1)
+ANY(8, 2)
+#endif
 ANY(4, 1)
 ANY(4, 2)
 NARROW(2, 1)
@@ -91,10 +96,21 @@ NARROW(1, 1)
 NARROW(1, 2)
 
 /* Output channels of a block: as many as divide a group's. */
-static int64_t block_channels(int64_t channels) { return channels % 4 == 0 ? 4 : channels % 2 == 0 ? 2 : 1; }
+static int64_t block_channels(int64_t channels) {
+    int64_t block = MAX_BLOCK;
+    while (channels % block) block /= 2;
+    return block;
+}
 
 static RegisterBlock register_block(int64_t block, int64_t vectors, const Window *window) {
-    static const RegisterBlock any[3][2] = {{block_1_1, block_1_2}, {block_2_1, block_2_2}, {block_4_1, block_4_2}};
+    static const RegisterBlock any[][2] = {
+        {block_1_1, block_1_2},
+        {block_2_1, block_2_2},
+        {block_4_1, block_4_2},
+#if MAX_BLOCK == 8
+        {block_8_1, block_8_2},
+#endif
+    };
     static const RegisterBlock fixed[2][2][4] = {
         {{block_1_1_3, block_1_1_5, block_1_1_7, block_1_1_9}, {block_1_2_3, block_1_2_5, block_1_2_7, block_1_2_9}},
         {{block_2_1_3, block_2_1_5, block_2_1_7, block_2_1_9}, {block_2_2_3, block_2_2_5, block_2_2_7, block_2_2_9}},
@@ -102,7 +118,7 @@ static RegisterBlock register_block(int64_t block, int64_t vectors, const Window
     const int64_t h = window->height;
     if (block < 4 && window->row_step == window->row && h % 2 && 3 <= h && h <= 9)
         return fixed[block - 1][vectors - 1][(h - 3) / 2];
-    return any[block / 2][vectors - 1];
+    return any[__builtin_ctzll((uint64_t)block)][vectors - 1];
 }
 
 #endif

@@ -85,7 +85,7 @@ typedef struct {
     const Shape *shape;
     const LayerLevel *level;
     const float *x, *gradient;
-    float *const *weight_gradient; /* NULL for a level that is not wanted */
+    float *const *weight_gradient;
     int64_t levels, threads;
     int64_t first_task[MAX_LEVELS + 1];
 } GradientPass;
@@ -227,7 +227,7 @@ static int weight_gradient(const Shape *shape, int64_t levels, const LayerLevel 
     int64_t bytes = 0;
     for (int64_t i = 0; i < levels; i++) {
         const GradientTiling t = gradient_tiling(shape, level + i, threads);
-        p.first_task[i + 1] = p.first_task[i] + (to[i] ? gradient_tasks(&t, level + i) : 0);
+        p.first_task[i + 1] = p.first_task[i] + gradient_tasks(&t, level + i);
         bytes = max64(bytes, t.sums * (int64_t)sizeof(vec) + (t.gradient_floats + t.input_floats) * 4);
     }
     return run_tasks(gradient_task, &p, p.first_task[levels], bytes, threads);
