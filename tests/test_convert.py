@@ -198,6 +198,17 @@ def test_second_swap_is_refused() -> None:
         convert_to_pyconv(convert_to_pyconv(unet(PlainConvUNet)))
 
 
+def test_frozen_network_in_evaluation_stays_so() -> None:
+    network = convert_to_pyconv(unet(PlainConvUNet).eval().requires_grad_(False))
+    assert not any(module.training for module in network.modules())
+    assert not any(parameter.requires_grad for parameter in network.parameters())
+
+
+def test_kernels_instead_of_pyramids() -> None:
+    with pytest.raises(TypeError, match=r"\(3, 5\) are not pyramids; .* give Pyramid\(\(3, 5\)\)"):
+        convert_to_pyconv(unet(PlainConvUNet), (3, 5))  # type: ignore[arg-type]
+
+
 def test_number_of_pyramids() -> None:
     with pytest.raises(ValueError, match="2 pyramids for 3 stages"):
         convert_to_pyconv(unet(PlainConvUNet), [Pyramid()] * 2)

@@ -159,7 +159,8 @@ def test_gradcheck() -> None:
         ({"groups": (1, 2)}, "2 entries for 4 levels"),
         ({"groups": (1, 4, 8, 7)}, "groups=7"),
         ({"split": (1, 2)}, "2 entries for 4 levels"),
-        ({"stride": (1, 2, 2)}, r"\(1, 2, 2\) has 3 entries; expected one int or 2"),
+        ({"stride": (1, 2, 2)}, r"stride or dilation \(1, 2, 2\) can't be used; expected a positive int, or 2 of them"),
+        ({"stride": 0}, "stride or dilation 0 can't be used"),
     ],
 )
 def test_bad_arguments(arguments: dict[str, Any], message: str) -> None:

@@ -13,7 +13,8 @@ from nnunet_pyconv.nn import Pyramid
     ("channels", "dim", "groups"),
     [
         pytest.param(64, 2, (1, 4, 8, 16), id="published-2d"),
-        pytest.param(128, 3, (1, 8, 16, 32), id="published-3d"),
+        pytest.param(128, 3, (1, 8, 16, 32), id="published-3d-from-128-channels-on"),
+        pytest.param(64, 3, (1, 8, 16, 16), id="3d-levels-of-16-channels-cannot-have-32-groups"),
         pytest.param(32, 2, (1, 4, 8, 8), id="fewer-channels-than-groups"),
         pytest.param(36, 2, (1, 3, 9, 9), id="not-a-power-of-two"),
         pytest.param(1, 2, (1,), id="one-channel"),
@@ -48,6 +49,11 @@ def test_equal_split(in_channels: int, out_channels: int, kernel_sizes: tuple[in
 def test_published_split(split: tuple[float, ...]) -> None:
     levels = Pyramid(split=split).levels(64, 64, dim=2)
     assert [(level.groups, level.out_channels) for level in levels] == [(1, 8), (4, 8), (8, 16), (16, 32)]
+
+
+def test_explicit_groups_decide_the_equal_split() -> None:
+    levels = Pyramid((3, 5, 7), groups=(1, 8, 16)).levels(64, 64, dim=2)
+    assert [(level.groups, level.out_channels) for level in levels] == [(1, 32), (8, 16), (16, 16)]
 
 
 @given(
@@ -108,6 +114,9 @@ def test_json_round_trip(pyramid: Pyramid) -> None:
     ("arguments", "message"),
     [
         ({"kernel_sizes": ()}, "kernel_sizes is empty"),
+        ({"kernel_sizes": 3}, r"kernel_sizes=3 is a single number; give one for each level, for example \(3,\)"),
+        ({"groups": 4}, "groups=4 is a single number"),
+        ({"kernel_sizes": (3, True)}, "are not whole numbers"),
         ({"kernel_sizes": (3, 4)}, r"kernel 4 in kernel_sizes=\(3, 4\) is not odd"),
         ({"kernel_sizes": (3, -5)}, "kernel -5"),
         ({"groups": (1, 4)}, r"groups=\(1, 4\) has 2 entries for 4 levels"),

@@ -40,7 +40,7 @@ def convert_to_pyconv(
         The same network.
 
     Raises:
-        TypeError: A network without such stages, or one that has been swapped before.
+        TypeError: A network without such stages, one that has been swapped before, or something else than pyramids.
         ValueError: A number of pyramids that is not the number of stages.
     """
     stages = _stages(network)
@@ -50,6 +50,8 @@ def convert_to_pyconv(
         )
     if not isinstance(pyramid, Pyramid):
         pyramids = list(pyramid)
+        if not all(isinstance(each, Pyramid) for each in pyramids):
+            raise TypeError(f"{pyramid} are not pyramids; for these kernels in all stages give Pyramid({pyramid})")
     elif patch_size is None:
         pyramids = [pyramid] * len(stages)
     else:
@@ -130,7 +132,7 @@ def _swap(part: nn.Module, pyramid: Pyramid, initialize: object) -> None:
 def _pyconv_for(conv: nn.Conv2d | nn.Conv3d, pyramid: Pyramid) -> PyConv2d | PyConv3d:
     layer = PyConv2d if isinstance(conv, nn.Conv2d) else PyConv3d
     along = pyramid.along(conv.kernel_size)
-    return layer(
+    swapped = layer(
         conv.in_channels,
         conv.out_channels,
         kernel_sizes=along.kernel_sizes,
@@ -139,7 +141,10 @@ def _pyconv_for(conv: nn.Conv2d | nn.Conv3d, pyramid: Pyramid) -> PyConv2d | PyC
         stride=conv.stride,
         dilation=conv.dilation,
         bias=conv.bias is not None,
-    ).to(device=conv.weight.device, dtype=conv.weight.dtype)
+    )
+    swapped.to(device=conv.weight.device, dtype=conv.weight.dtype)
+    swapped.requires_grad_(conv.weight.requires_grad)
+    return swapped.train(conv.training)
 
 
 def _update_input_keys(network: nn.Module) -> None:

@@ -54,11 +54,7 @@ class PyConv(nn.Module):
                 the channels; a split that does not add up.
         """
         super().__init__()
-        pyramid = Pyramid(
-            tuple(kernel_sizes),
-            None if groups is None else tuple(groups),
-            None if split is None else tuple(split),
-        )
+        pyramid = Pyramid(kernel_sizes, groups, split)  # type: ignore[arg-type]  # it makes tuples of them
         self.in_channels = in_channels
         self.out_channels = out_channels
         self.stride = _per_axis(stride, self._dim)
@@ -127,8 +123,7 @@ class PyConv3d(PyConv):
 
 
 def _per_axis(value: int | Sequence[int], dim: int) -> tuple[int, ...]:
-    if isinstance(value, int):
-        return (value,) * dim
-    if len(value) != dim:
-        raise ValueError(f"{tuple(value)} has {len(value)} entries; expected one int or {dim}")
-    return tuple(value)
+    values = (value,) * dim if isinstance(value, int) else tuple(value)
+    if len(values) != dim or min(values) < 1:
+        raise ValueError(f"stride or dilation {value} can't be used; expected a positive int, or {dim} of them")
+    return values

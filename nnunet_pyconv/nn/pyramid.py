@@ -40,7 +40,9 @@ class Pyramid:
     **Groups.** Eq. 7 gives level z the groups `K_z^d / K_1^d`, with which the pyramid costs what one convolution
     of kernel `K_1` costs (Eq. 8). Groups must divide the input channels and the level's output channels, so
     `groups=None` takes the smallest common divisor that is at least this ratio, or the largest common divisor
-    where none is. For 64 channels in 2D that gives the published 1, 4, 8, 16.
+    where none is. For 64 channels in 2D that gives the published 1, 4, 8, 16. Groups can't outnumber a level's
+    channels: with equal shares, 3D has the published 1, 8, 16, 32 from 128 channels on (64 have 1, 8, 16, 16), and
+    narrow or odd layers (32 channels in 3D, 16 in 2D, prime numbers) cost more than Eq. 8 says.
 
     **Split.** `split=None` gives every level an equal share of the output channels. Where the groups of Eq. 7 can't
     divide that share (512 channels in three levels), the share is rounded down to a multiple of the groups, and the
@@ -65,16 +67,21 @@ class Pyramid:
 
     def __post_init__(self) -> None:
         # JSON and callers bring lists; a frozen, hashable value needs tuples.
+        for name in ("kernel_sizes", "groups", "split"):
+            value = getattr(self, name)
+            if isinstance(value, (int, float)):
+                raise ValueError(f"{name}={value} is a single number; give one for each level, for example ({value},)")
         object.__setattr__(self, "kernel_sizes", tuple(_frozen(k) for k in self.kernel_sizes))
         for name in ("groups", "split"):
             value = getattr(self, name)
             if value is not None:
                 object.__setattr__(self, name, tuple(value))
+        if any(isinstance(edge, bool) or not isinstance(edge, int) for k in self.kernel_sizes for edge in _edges(k)):
+            raise ValueError(f"kernel_sizes={self.kernel_sizes} are not whole numbers; give odd ones, as (3, 5, 7, 9)")
         if not self.kernel_sizes:
             raise ValueError("kernel_sizes is empty; a pyramid needs at least one level, for example (3, 5, 7, 9)")
         for kernel_size in self.kernel_sizes:
-            edges = kernel_size if isinstance(kernel_size, tuple) else (kernel_size,)
-            if any(edge < 1 or edge % 2 == 0 for edge in edges):
+            if any(edge < 1 or edge % 2 == 0 for edge in _edges(kernel_size)):
                 raise ValueError(
                     f"kernel {kernel_size} in kernel_sizes={self.kernel_sizes} is not odd and positive; "
                     "only odd kernels keep the size of the feature map, for example (3, 5, 7, 9)"
@@ -106,7 +113,11 @@ class Pyramid:
             raise ValueError(f"in_channels={in_channels}, out_channels={out_channels}: both must be at least 1")
         kernels = [_per_axis(kernel_size, dim) for kernel_size in self.kernel_sizes]
         ratios = [Fraction(math.prod(kernel), math.prod(kernels[0])) for kernel in kernels]  # Eq. 7
-        shares = _equal_shares(in_channels, out_channels, ratios) if self.split is None else self._shares(out_channels)
+        if self.split is None:
+            wanted = ratios if self.groups is None else [Fraction(groups) for groups in self.groups]
+            shares = _equal_shares(in_channels, out_channels, wanted)
+        else:
+            shares = self._shares(out_channels)
         levels = []
         for z, (kernel, share) in enumerate(zip(kernels, shares, strict=True)):
             if share == 0:
@@ -220,6 +231,10 @@ class Pyramid:
 
 def _frozen(kernel_size: int | Sequence[int]) -> KernelSize:
     return kernel_size if isinstance(kernel_size, int) else tuple(kernel_size)
+
+
+def _edges(kernel_size: KernelSize) -> tuple[int, ...]:
+    return kernel_size if isinstance(kernel_size, tuple) else (kernel_size,)
 
 
 def _per_axis(kernel_size: KernelSize, dim: int) -> tuple[int, ...]:

@@ -40,6 +40,6 @@ class nnUNetTrainerPyConv(nnUNetTrainer):
             num_output_channels,
             enable_deep_supervision,
         )
-        if type(network) in PYCONV_CLASSES.values():
+        if isinstance(network, tuple(PYCONV_CLASSES.values())):
             return network
         return convert_to_pyconv(network, patch_size=configuration_manager.patch_size)
