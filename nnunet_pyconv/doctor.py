@@ -7,18 +7,19 @@ import importlib.metadata
 import io
 import os
 import platform
-import pydoc
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 from batchgenerators.utilities.file_and_folder_operations import load_json
-from nnunetv2.paths import nnUNet_preprocessed, nnUNet_raw, nnUNet_results
+from nnunetv2.paths import nnUNet_extTrainer, nnUNet_preprocessed, nnUNet_raw, nnUNet_results
 from nnunetv2.utilities.find_objects import recursive_find_trainer_class_by_name
+from nnunetv2.utilities.plans_handling.plans_handler import PlansManager
 from packaging.requirements import Requirement
 
 from nnunet_pyconv.device import available_devices
 from nnunet_pyconv.nn.execution import available_executions
+from nnunet_pyconv.planning import network_on_meta
 from nnunet_pyconv.trainer_dir import TRAINER_DIR
 
 TRAINER = "nnUNetTrainerPyConv"
@@ -32,15 +33,17 @@ class Finding:
         subject: What was looked at.
         state: What it is like.
         mend: What to do about it; None where nothing is to be done.
+        blocks: Whether no training can start before that; a fault of one dataset leaves the others.
     """
 
     subject: str
     state: str
     mend: str | None = None
+    blocks: bool = False
 
 
 def examine() -> Iterator[Finding]:
-    """Run all checks; a training could start if no finding has anything to mend."""
+    """Run all checks; a training could start if no finding blocks."""
     for check in _CHECKS:
         yield from check()
 
@@ -56,7 +59,7 @@ def _versions() -> Iterator[Finding]:
         # a local build such as 2.13.0+cpu counts as its release
         supported = requirement.specifier.contains(version.partition("+")[0], prereleases=True)
         mend = None if supported else f"pip install '{requirement.name}{requirement.specifier}'"
-        yield Finding(requirement.name, version, mend)
+        yield Finding(requirement.name, version, mend, blocks=not supported)
 
 
 def _device() -> Iterator[Finding]:
@@ -77,11 +80,12 @@ def _folders() -> Iterator[Finding]:
         ("nnUNet_results", nnUNet_results.get()),
     ):
         if not path:
-            yield Finding(name, "not set", f"set it to a folder: export {name}=$HOME/{name}")
+            yield Finding(name, "not set", f"set it to a folder: export {name}=$HOME/{name}", blocks=True)
         elif not Path(path).is_dir():
-            yield Finding(name, f"{path} is not a folder", f'make it: mkdir -p "{path}"')
+            yield Finding(name, f"{path} is not a folder", f'make it: mkdir -p "{path}"', blocks=True)
         elif name != "nnUNet_raw" and not os.access(path, os.W_OK):
-            yield Finding(name, f"{path} can't be written", "give yourself the right to write, or set another folder")
+            mend = "give yourself the right to write, or set another folder"
+            yield Finding(name, f"{path} can't be written", mend, blocks=True)
         else:
             yield Finding(name, path)
 
@@ -90,14 +94,19 @@ def _trainer() -> Iterator[Finding]:
     try:
         with contextlib.redirect_stdout(io.StringIO()):  # the finder narrates its search
             trainer = recursive_find_trainer_class_by_name(TRAINER)
-    except RuntimeError:
-        yield Finding(
-            TRAINER,
-            "nnU-Net's finder does not see it",
-            'export nnUNet_extTrainer="$(nnunet_pyconv trainer_dir)"'
-            if "nnUNet_extTrainer" not in os.environ
-            else f"add {TRAINER_DIR} to nnUNet_extTrainer, with {os.pathsep!r} between the folders",
-        )
+    except Exception as error:  # the finder imports whatever lies in the folders
+        folders = nnUNet_extTrainer.get()
+        if not folders:
+            state, mend = "nnU-Net does not look for it", 'export nnUNet_extTrainer="$(nnunet_pyconv trainer_dir)"'
+        elif str(TRAINER_DIR) not in folders.split(os.pathsep):
+            state = "nnU-Net's finder does not see it"
+            mend = f"add {TRAINER_DIR} to nnUNet_extTrainer, with {os.pathsep!r} between the folders"
+        else:
+            state, mend = (
+                f"nnU-Net's finder fails ({error!r})",
+                "mend or leave out the other folders in nnUNet_extTrainer",
+            )
+        yield Finding(TRAINER, state, mend, blocks=True)
     else:
         yield Finding(TRAINER, f"found by nnU-Net in {trainer.__module__}")
 
@@ -106,30 +115,35 @@ def _plans() -> Iterator[Finding]:
     preprocessed = nnUNet_preprocessed.get()
     if not preprocessed or not Path(preprocessed).is_dir():
         return
-    files = sorted(Path(preprocessed).glob("Dataset*/*.json"))
+    files = sorted(Path(preprocessed).glob("Dataset*/*Plans*.json"))
     findings = [finding for file in files for finding in _configurations(file)]
     yield from findings
     if all(finding.mend is not None for finding in findings):
-        yield Finding(
-            "datasets", f"none in {preprocessed} is ready to train", "nnUNetv2_plan_and_preprocess -d ID -c 2d"
-        )
+        mend = "nnUNetv2_plan_and_preprocess -d ID -c 2d"
+        yield Finding("datasets", f"none in {preprocessed} is ready to train", mend, blocks=True)
 
 
 def _configurations(file: Path) -> Iterator[Finding]:
-    """One finding for each configuration of a plans file that has been preprocessed; other files have none."""
-    plans = load_json(str(file))
-    if not isinstance(plans, dict) or "configurations" not in plans:
+    """One finding for each configuration of a plans file that has been preprocessed."""
+    subject = f"{file.parent.name} {file.stem}"
+    try:
+        manager = PlansManager(str(file))
+        dataset_json = load_json(str(file.parent / "dataset.json"))
+        names = manager.available_configurations
+    except Exception as error:
+        yield Finding(subject, f"can't be read ({error!r})", "nnUNetv2_plan_and_preprocess -d ID -c 2d")
         return
-    for name, configuration in plans["configurations"].items():
-        architecture = configuration.get("architecture")
-        if architecture is None or not any((file.parent / configuration.get("data_identifier", "")).glob("*.pkl")):
-            continue
-        class_name = architecture["network_class_name"]
-        subject = f"{file.parent.name} {file.stem} {name}"
-        if pydoc.locate(class_name) is None:
-            yield Finding(subject, f"the network {class_name} is not installed", f"install the package of {class_name}")
+    for name in names:
+        try:
+            configuration = manager.get_configuration(name)
+            if not any((file.parent / configuration.data_identifier).glob("*.pkl")):
+                continue  # not preprocessed, so not meant to be trained yet
+            network = network_on_meta(manager, configuration, dataset_json)
+        except Exception as error:  # whatever damaged plans make nnU-Net or torch raise
+            mend = f"make {file.name} anew, and install the package of its network"
+            yield Finding(f"{subject} {name}", f"gives no network ({error!r})", mend)
         else:
-            yield Finding(subject, f"resolves to {class_name.rpartition('.')[2]}")
+            yield Finding(f"{subject} {name}", f"resolves to {type(network).__name__}")
 
 
 _CHECKS: tuple[Callable[[], Iterator[Finding]], ...] = (_versions, _device, _executions, _folders, _trainer, _plans)

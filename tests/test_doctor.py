@@ -1,7 +1,9 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
+from typing import Any
 
 import pytest
 from conftest import NnunetFolders
@@ -68,8 +70,53 @@ def test_nothing_is_preprocessed(ready: Path) -> None:
     assert "nnUNetv2_plan_and_preprocess" in str(to_mend()["datasets"].mend)
 
 
-def test_network_that_is_not_installed(ready: Path) -> None:
-    plans = make_plans()
-    plans["configurations"]["2d"]["architecture"]["network_class_name"] = "nowhere.Network"
+def damaged(plans: dict[str, Any], **changes: Any) -> dict[str, Any]:
+    architecture = plans["configurations"]["2d"]["architecture"]
+    architecture["arch_kwargs"] |= changes.pop("arch_kwargs", {})
+    architecture |= changes
+    return plans
+
+
+@pytest.mark.parametrize(
+    ("plans", "reason"),
+    [
+        pytest.param(damaged(make_plans(), network_class_name="nowhere.Network"), "ImportError", id="not-installed"),
+        pytest.param(damaged(make_plans(), arch_kwargs={"n_stages": 5}), "AssertionError", id="stages"),
+        pytest.param(
+            damaged(
+                make_plans(),
+                network_class_name="nnunet_pyconv.architectures.PyConvUNet",
+                arch_kwargs={"pyramid": [{"kernel_sizes": [3, 4]}] * 3},
+            ),
+            "kernel 4",
+            id="even-kernel",
+        ),
+    ],
+)
+def test_plans_that_give_no_network(plans: dict[str, Any], reason: str, ready: Path) -> None:
     (ready / "nnUNetPlans.json").write_text(json.dumps(plans))
-    assert to_mend()[f"{DATASET} nnUNetPlans 2d"].state == "the network nowhere.Network is not installed"
+    findings = to_mend()
+    assert reason in findings[f"{DATASET} nnUNetPlans 2d"].state
+    assert findings["datasets"].blocks
+
+
+def test_fault_of_one_dataset_leaves_the_others(ready: Path) -> None:
+    (ready.parent / "Dataset007_Old").mkdir()
+    (ready.parent / "Dataset007_Old" / "nnUNetPlans.json").write_text("{")
+    (finding,) = to_mend().values()
+    assert finding.subject == "Dataset007_Old nnUNetPlans"
+    assert not finding.blocks
+    main(["doctor"])
+
+
+def test_dataset_json_is_gone(ready: Path) -> None:
+    (ready / "dataset.json").unlink()
+    assert to_mend()["datasets"].blocks
+
+
+def test_another_trainer_folder_is_broken(ready: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "broken").mkdir()
+    (tmp_path / "broken" / "trainer_of_mine.py").write_text("import module_that_is_not_there")
+    monkeypatch.setenv("nnUNet_extTrainer", os.pathsep.join([str(tmp_path / "broken"), str(TRAINER_DIR)]))
+    (finding,) = to_mend().values()
+    assert "module_that_is_not_there" in finding.state

@@ -18,13 +18,14 @@ def main(argv: Sequence[str], prog: str) -> None:
             "resolve. The exit status is 0 only if a training could start."
         ),
     ).parse_args(argv)
-    to_mend = 0
+    blocking = 0
     for finding in examine():
-        print(f"[{'ok' if finding.mend is None else '!!'}] {finding.subject}: {finding.state}")
+        mark = "ok" if finding.mend is None else "!!" if finding.blocks else "--"
+        print(f"[{mark}] {finding.subject}: {finding.state}")
         if finding.mend is not None:
-            to_mend += 1
             print(f"     to mend: {finding.mend}")
-    if to_mend:
-        print(f"\n{to_mend} to mend before a training can start.")
+        blocking += finding.blocks
+    if blocking:
+        print(f"\n{blocking} to mend before a training can start.")
         sys.exit(1)
     print("\nA training can start.")

@@ -211,8 +211,20 @@ def _swap_architecture(configuration: ConfigurationManager) -> dict[str, Any]:
     return architecture
 
 
-def _count_parameters(manager: PlansManager, configuration: ConfigurationManager, dataset_json: dict[str, Any]) -> int:
-    with torch.device("meta"):  # shapes alone, no memory
+def network_on_meta(
+    manager: PlansManager, configuration: ConfigurationManager, dataset_json: dict[str, Any]
+) -> nn.Module:
+    """Build the network of a configuration on torch's meta device: its shapes, without memory.
+
+    Args:
+        manager: The plans.
+        configuration: The configuration.
+        dataset_json: nnU-Net's `dataset.json`; it gives the channels and classes.
+
+    Returns:
+        The network; it can't compute.
+    """
+    with torch.device("meta"):
         network: nn.Module = get_network_from_plans(
             configuration.network_arch_class_name,
             configuration.network_arch_init_kwargs,
@@ -221,7 +233,11 @@ def _count_parameters(manager: PlansManager, configuration: ConfigurationManager
             manager.get_label_manager(dataset_json).num_segmentation_heads,
             allow_init=False,
         )
-    return sum(parameter.numel() for parameter in network.parameters())
+    return network
+
+
+def _count_parameters(manager: PlansManager, configuration: ConfigurationManager, dataset_json: dict[str, Any]) -> int:
+    return sum(parameter.numel() for parameter in network_on_meta(manager, configuration, dataset_json).parameters())
 
 
 def _write_whole(plans: dict[str, Any], file: Path) -> None:
