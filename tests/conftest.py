@@ -72,8 +72,10 @@ def isbi_pngs(isbi_tiffs: Path, tmp_path: Path) -> Path:
 @pytest.fixture(scope="session")
 def real_data() -> Path:
     """The folder of real data: NNUNET_PYCONV_DATA, or shared/data beside this checkout."""
-    beside = Path(__file__).resolve().parents[2] / "shared" / "data"
-    folder = Path(os.environ.get("NNUNET_PYCONV_DATA", beside))
+    if given := os.environ.get("NNUNET_PYCONV_DATA"):
+        assert (Path(given) / "isbi2012").is_dir(), f"NNUNET_PYCONV_DATA={given} holds no isbi2012"
+        return Path(given)
+    folder = Path(__file__).resolve().parents[2] / "shared" / "data"
     if not (folder / "isbi2012").is_dir():
         pytest.skip("the real ISBI 2012 data are not here; set NNUNET_PYCONV_DATA to the folder that holds isbi2012")
     return folder

@@ -95,3 +95,9 @@ def test_ci_runs_what_the_readme_says() -> None:
     ]
     assert len(commands) == 2
     assert all(command in readme for command in commands)
+
+
+def test_links_of_the_readme_lead_somewhere() -> None:
+    links = re.findall(r"\]\((?!https?:)([^)#]+)", (ROOT / "README.md").read_text())
+    assert "docs/demo.png" in links
+    assert [link for link in links if not (ROOT / link).exists()] == []

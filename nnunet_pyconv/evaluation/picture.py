@@ -11,7 +11,7 @@ import skimage.io as io
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from nnunet_pyconv.evaluation.overlap import CaseOverlap
+from nnunet_pyconv.evaluation.overlap import CaseOverlap, mean_overlap
 
 # colour-blind safe (Okabe and Ito)
 _FALSE_POSITIVE = (213, 94, 0)
@@ -21,7 +21,7 @@ _FALSE_NEGATIVE = (0, 114, 178)
 def save_picture(
     file: Path, overlaps: Sequence[CaseOverlap], images: Path, truths: Path, predictions: Path, file_ending: str
 ) -> None:
-    """Draw a row of image, truth and prediction for each case.
+    """Draw a row of image, truth and prediction for each case, with its scores and their mean.
 
     Args:
         file: Where to, for example a PNG.
@@ -49,6 +49,8 @@ def save_picture(
             transform=row[0].transAxes, fontsize=8, color="white", va="bottom",
             bbox={"facecolor": "black", "alpha": 0.6, "linewidth": 0},
         )  # fmt: skip
+    mean = mean_overlap(overlaps)
+    figure.suptitle(f"mean of {len(overlaps)} cases: Dice {mean.dice:.4f}, IoU {mean.iou:.4f}", fontsize=11)
     figure.savefig(file, dpi=100)
 
 
