@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+
 import pytest
 import torch
 from hypothesis import given, settings
@@ -27,12 +29,14 @@ def run(setting: str, layer: torch.nn.Module, x: torch.Tensor, seed: int = 0) ->
 
 
 def assert_agrees(setting: str, layer: torch.nn.Module, x: torch.Tensor, tolerance: float = 2e-5) -> None:
-    results, expected = run(setting, layer, x), run("levels", layer, x)
+    # In double precision, because some library gradients are wrong in single: torch 2.15, 9 x 9 x 9 kernel, stride 3.
+    exact = x.detach().double().requires_grad_(x.requires_grad)
+    results, expected = run(setting, layer, x), run("levels", copy.deepcopy(layer).double(), exact)
     for result, reference in zip(results, expected, strict=True):
         assert result.shape == reference.shape
-        assert result.dtype == reference.dtype
+        assert result.dtype == x.dtype
         scale = max(float(reference.abs().max()), 1e-3) if reference.numel() else 1.0
-        torch.testing.assert_close(result, reference, rtol=0, atol=tolerance * scale)
+        torch.testing.assert_close(result.double(), reference, rtol=0, atol=tolerance * scale)
 
 
 @pytest.mark.parametrize("setting", EXECUTIONS)

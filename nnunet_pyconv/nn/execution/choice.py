@@ -53,8 +53,8 @@ def available_executions() -> dict[str, str | None]:
 def choose(x: torch.Tensor, levels: Sequence[LevelSpec], stride: Sequence[int]) -> str:
     """Choose the execution of a layer of ordinary convolutions without dilation.
 
-    On a CPU the compiled kernel is taken, unless `levels_are_faster`; without the kernel, and for float64, the fold. The
-    kernel computes a half-precision input in float32. Other devices get level by level.
+    On a CPU the compiled kernel is taken, unless `levels_are_faster`; without the kernel, and for float64, the fold.
+    The kernel computes a half-precision input in float32. Other devices get level by level.
 
     Args:
         x: `(N, C, [Z,] Y, X)`.

@@ -123,6 +123,7 @@ static void convolve_group(const Tiling *t, const Level *l, int64_t group, const
                            const int64_t extent[3], int add) {
     const Pass *p = t->pass;
     const int64_t channel = p->out_size[0] * p->out_size[1] * p->out_size[2];
+    const int64_t row_distance = p->out_size[2] * p->step[1];
     const int64_t taps = l->kernel[0] * l->kernel[1] * l->kernel[2];
     Window window = {.depth = l->kernel[0], .height = l->kernel[1], .width = l->kernel[2],
                      .channel = t->channel, .plane = t->plane, .row = t->row, .row_step = t->row * p->stride[1]};
@@ -143,16 +144,20 @@ static void convolve_group(const Tiling *t, const Level *l, int64_t group, const
                     window.channels = min64(chunk, l->in - in);
                     const float *from = input + in * t->channel + z * p->stride[0] * t->plane + row * window.row_step + x;
                     for (int64_t out = group * l->out; out < (group + 1) * l->out; out += l->block) {
+                        float *to = y + out * channel + x * p->step[2] +
+                                    (z * p->step[0] * p->out_size[1] + row * p->step[1]) * p->out_size[2];
+                        const int64_t height = min64(rows, extent[1] - row);
+                        for (int64_t o = 0; o < l->block; o++) /* so that the sums need not wait for y */
+                            for (int64_t r = 0; r < height; r++)
+                                for (int64_t v = 0; v < vectors; v++)
+                                    __builtin_prefetch(to + o * channel + r * row_distance + v * VL * p->step[2], 1);
                         vec sum[SUMS];
                         run(&window, from, l->weight + (out * l->in + in * l->block) * taps, sum);
-                        for (int64_t o = 0; o < l->block; o++) {
+                        for (int64_t o = 0; o < l->block; o++, to += channel) {
                             vec *of_channel = sum + o * rows * vectors;
                             if (l->bias && in == 0)
                                 for (int64_t i = 0; i < rows * vectors; i++) of_channel[i] += broadcast(l->bias[out + o]);
-                            float *to = y + (out + o) * channel + x * p->step[2] +
-                                        (z * p->step[0] * p->out_size[1] + row * p->step[1]) * p->out_size[2];
-                            write_sums(p, to, of_channel, vectors, min64(rows, extent[1] - row), extent[2] - x,
-                                       add || in > 0);
+                            write_sums(p, to, of_channel, vectors, height, extent[2] - x, add || in > 0);
                         }
                     }
                 }

@@ -27,19 +27,32 @@ typedef void (*RunGradientBlock)(const GradientWindow *window, const float *inpu
 /* Without a stride the taps lie side by side, and the compiler may know it. */
 INLINE void gradient_block(int out, int taps_y, int taps_x, int side_by_side, const GradientWindow *w, const float *input,
                            const float *gradient, const int64_t *column, vec *sum) {
+#define INPUT(kx) (input + (side_by_side ? (kx) : column[kx]) + v * VL)
+#define GRADIENT(i) \
+    (gradient + (i) / taps_y * w->gradient_channel + (taps_y - 1 - (i) % taps_y) * w->gradient_row + v * VL)
     vec acc[REGISTERS];
     UNROLL for (int i = 0; i < out * taps_y * taps_x; i++) acc[i] = sum[i];
     for (int64_t y = 0; y < w->rows + taps_y - 1; y++, input += w->input_row, gradient += w->gradient_row)
         for (int64_t v = 0; v < w->vectors; v++) {
-            vec g[8];
-            UNROLL for (int i = 0; i < out * taps_y; i++)
-                g[i] = load(gradient + i / taps_y * w->gradient_channel + (taps_y - 1 - i % taps_y) * w->gradient_row + v * VL);
-            UNROLL for (int kx = 0; kx < taps_x; kx++) {
-                const vec x = load_once(input + (side_by_side ? kx : column[kx]) + v * VL);
-                UNROLL for (int i = 0; i < out * taps_y; i++) acc[i * taps_x + kx] += x * g[i];
+            /* The operands of which there are fewer stay in registers, the others pass by. */
+            vec g[8], x[9];
+            if (taps_x < out * taps_y) {
+                UNROLL for (int kx = 0; kx < taps_x; kx++) x[kx] = load_once(INPUT(kx));
+                UNROLL for (int i = 0; i < out * taps_y; i++) {
+                    g[0] = load_once(GRADIENT(i));
+                    UNROLL for (int kx = 0; kx < taps_x; kx++) acc[i * taps_x + kx] += x[kx] * g[0];
+                }
+            } else {
+                UNROLL for (int i = 0; i < out * taps_y; i++) g[i] = load(GRADIENT(i));
+                UNROLL for (int kx = 0; kx < taps_x; kx++) {
+                    x[0] = load_once(INPUT(kx));
+                    UNROLL for (int i = 0; i < out * taps_y; i++) acc[i * taps_x + kx] += x[0] * g[i];
+                }
             }
         }
     UNROLL for (int i = 0; i < out * taps_y * taps_x; i++) sum[i] = acc[i];
+#undef INPUT
+#undef GRADIENT
 }
 
 typedef struct {
@@ -51,7 +64,7 @@ typedef struct {
 #if REGISTERS == 32
 #define GRADIENT_BLOCKS(_)                                                                        \
     _(1, 3, 9) _(1, 1, 9)                                       /* kernels a multiple of 9 wide */ \
-    _(4, 1, 7) _(1, 4, 7) _(1, 1, 7)                            /* of 7 */                         \
+    _(4, 1, 7) _(2, 1, 7) _(1, 4, 7) _(1, 1, 7)                            /* of 7 */                         \
     _(4, 1, 5) _(2, 2, 5) _(2, 1, 5) _(1, 5, 5) _(1, 1, 5)      /* of 5 */                         \
     _(8, 1, 3) _(4, 2, 3) _(4, 1, 3) _(2, 3, 3) _(2, 1, 3) _(1, 3, 3) _(1, 1, 3)                  \
     _(8, 1, 1) _(1, 1, 1)
