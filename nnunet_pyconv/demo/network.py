@@ -28,7 +28,7 @@ class DemoTraining:
 
 
 SYNTHETIC = DemoTraining(64, 4, (16, 32, 64), epochs=5, iterations_per_epoch=20)
-REAL = DemoTraining(192, 4, (16, 32, 64, 128, 128), epochs=10, iterations_per_epoch=30)
+REAL = DemoTraining(192, 2, (16, 32, 64, 128, 128), epochs=10, iterations_per_epoch=100)
 
 
 def small_configuration(plans: dict[str, Any], training: DemoTraining) -> dict[str, Any]:
