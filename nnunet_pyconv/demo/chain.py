@@ -27,6 +27,7 @@ from nnunet_pyconv.dataset_conversion import isbi_cell
 from nnunet_pyconv.demo.network import CONFIGURATION, REAL, SYNTHETIC, DemoTraining, small_configuration
 from nnunet_pyconv.demo.synthetic import write_synthetic_isbi
 from nnunet_pyconv.demo.workspace import Workspace
+from nnunet_pyconv.errors import InputError
 from nnunet_pyconv.evaluation import CaseOverlap, format_table, mean_overlap, read_overlaps, save_picture
 
 TRAINER = "nnUNetTrainerPyConv"
@@ -98,6 +99,8 @@ class _Console:
         try:
             with self._log.open("a") as log, redirect_stdout(log):
                 yield
+        except InputError:
+            raise
         except Exception:
             print(f"    failed; what nnU-Net printed is in {self._log}", flush=True)
             raise
@@ -112,9 +115,7 @@ def _plan_and_preprocess(workspace: Workspace, dataset_name: str, training: Demo
     plans = load_json(str(plans_file))
     plans["configurations"][CONFIGURATION] = small_configuration(plans, training)
     save_json(plans, str(plans_file), sort_keys=False)
-    preprocess_dataset(
-        isbi_cell.DATASET_ID, PLANS, configurations=[CONFIGURATION], num_processes=[default_num_processes]
-    )
+    preprocess_dataset(dataset_id, PLANS, configurations=[CONFIGURATION], num_processes=[default_num_processes])
 
 
 def _train(dataset_name: str, training: DemoTraining, device: torch.device) -> Any:
