@@ -132,6 +132,7 @@ def test_second_derivative(setting, layer, x):
 
 
 @needs_kernel
+@pytest.mark.skipif(torch.__version__.startswith("2.4."), reason="torch 2.4 counts its own operators only")
 def test_operations_are_counted(layer, x):
     pixels = 2 * 30 * 41
     expected = 2 * pixels * sum(level.weight.numel() for level in layer.levels)

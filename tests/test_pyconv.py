@@ -134,7 +134,8 @@ def test_parameters_and_multiplications_of_eq_5_to_8(layer: Any, size: tuple[int
     in_channels, out_channels = layer.in_channels, layer.out_channels
     parameters = first[0] ** dim * in_channels * out_channels  # Eq. 5 with one level
     assert sum(p.numel() for p in layer.parameters()) == parameters
-    with FlopCounterMode(display=False) as counter, torch.no_grad():
+    # level by level, so that torch's own count of ordinary convolutions is the oracle
+    with execution("levels"), FlopCounterMode(display=False) as counter, torch.no_grad():
         layer(torch.zeros(1, in_channels, *size))
     pixels = torch.Size(size).numel()
     assert counter.get_total_flops() == 2 * parameters * pixels  # Eq. 6; a MAC is two FLOPs
@@ -168,6 +169,7 @@ def test_bad_arguments(arguments: dict[str, Any], message: str) -> None:
         PyConv2d(64, 64, **arguments)
 
 
+@pytest.mark.skipif(torch.__version__.startswith("2.4."), reason="torch 2.4 counts its own operators only")
 def test_flop_counter_sees_forward_and_backward_of_the_compiled_kernel() -> None:
     if (reason := available_executions()["direct"]) is not None:
         pytest.skip(f"no compiled kernel: {reason}")
