@@ -1,8 +1,7 @@
 """The compiled execution: all levels in one pass over the image, as torch operators.
 
 `nnunet_pyconv::direct` and its two gradients call the C library with data pointers. Fake kernels let `torch.compile`
-keep them in its graph. Levels whose groups have many channels are left to the library's convolution, which serves them
-better (`library_is_faster`).
+keep them in its graph. Which layers are executed so is decided in `choice.py`.
 """
 
 from __future__ import annotations
