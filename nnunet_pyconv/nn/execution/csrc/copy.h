@@ -17,6 +17,13 @@ static inline void clear_floats(float *to, int64_t n) {
     for (; i < n; i++) to[i] = 0;
 }
 
+/* Sort elements [begin, end) of a row by their residue modulo the stride. */
+static inline void sort_floats(float *to, const float *from, int64_t begin, int64_t end, int64_t stride, int64_t phase) {
+    for (int64_t r = 0; r < stride; r++)
+        for (int64_t i = ceil_div(max64(begin - r, 0), stride); i * stride + r < end; i++)
+            to[r * phase + i] = from[i * stride + r];
+}
+
 /* Copy `rows` x `columns` elements of a plane of `height` x `width`, from row y and column x on, to rows that are `row`
  * floats apart; what lies outside of the plane, or between the columns and the end of a row, is zero. With a stride,
  * columns are sorted by their residue, `phase` floats apart. A plane NULL is zero. */
@@ -35,7 +42,10 @@ static void copy_rows(float *to, const float *plane, int64_t height, int64_t wid
             clear_floats(to + end, row - end);
         } else {
             clear_floats(to, row);
-            for (int64_t i = begin; i < end; i++) to[i % stride * phase + i / stride] = from[i];
+            if (stride == 2) /* as a constant, so that it is vectorised */
+                sort_floats(to, from, begin, end, 2, phase);
+            else
+                sort_floats(to, from, begin, end, stride, phase);
         }
     }
 }
