@@ -92,7 +92,7 @@ def train(system: System) -> None:
     setting, module, x = system
     module.zero_grad(set_to_none=True)
     y = infer((setting, module, x.detach().requires_grad_()))
-    y.backward(torch.ones_like(y))
+    y.backward(torch.ones_like(y))  # type: ignore[no-untyped-call]
 
 
 PARTS: dict[str, Callable[[System], object]] = {"Inference": torch.no_grad()(infer), "Forward + backward": train}

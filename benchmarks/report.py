@@ -8,12 +8,12 @@ import os
 import platform
 import shlex
 import tempfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass
 from datetime import datetime, timezone
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import torch
 
@@ -22,7 +22,7 @@ from nnunet_pyconv.device import pick_device
 from nnunet_pyconv.errors import InputError
 from nnunet_pyconv.nn.execution import available_executions, build
 
-Cell = str | int | float | Ratio | None
+Cell: TypeAlias = str | int | float | Ratio | None
 """None is what was not measured."""
 
 
@@ -107,7 +107,7 @@ def run(
             new[ending].replace(file)
 
 
-def _prepare(folder: Path, files: Iterator[Path] | Any, *, overwrite: bool) -> None:
+def _prepare(folder: Path, files: Iterable[Path], *, overwrite: bool) -> None:
     for file in files:
         if file.exists() and not overwrite:
             raise InputError(f"{file} exists already; choose another folder with -o, or replace it with --overwrite")

@@ -1,0 +1,144 @@
+"""Time nnU-Net's planned network with PyConv against the stock one: a training step, an inference, memory."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from typing import Any
+
+import torch
+from tqdm import tqdm
+
+from nnunet_pyconv.benchmarks import report, systems
+from nnunet_pyconv.benchmarks.memory import in_fresh_process
+from nnunet_pyconv.benchmarks.report import Cell, Table
+from nnunet_pyconv.benchmarks.systems import STOCK, System
+from nnunet_pyconv.benchmarks.timing import ratios, time_in_turn
+
+PYCONV = "PyConv"
+BFLOAT16 = "PyConv bfloat16"
+SYSTEMS = {
+    **STOCK,
+    PYCONV: System(),
+    "PyConv level by level": System(setting="levels"),
+    BFLOAT16: System(bfloat16=True),
+}
+
+
+def benchmark_network(
+    patch_sizes: Sequence[Sequence[int]],
+    batch_size: int,
+    rounds: int,
+    device: torch.device,
+    compared: Mapping[str, System] = SYSTEMS,
+) -> list[Table]:
+    """Measure a training step and an inference of nnU-Net's default network for each patch size.
+
+    Args:
+        patch_sizes: In pixels, two or three axes each.
+        batch_size: Patches of a step and of an inference.
+        rounds: Counted calls of each function; the results are medians.
+        device: Where to measure.
+        compared: The systems; those of `STOCK` must be among them.
+
+    Returns:
+        A table with a row for each patch size and system: parameters, multiplications, times and their ratios to the
+        stock network in its best memory format, peak memory and its ratio; on a CPU also a table of bfloat16 against
+        float32.
+    """
+    compared = {name: system for name, system in compared.items() if device.type == "cpu" or not system.bfloat16}
+    rows: list[dict[str, Cell]] = []
+    half: list[dict[str, Cell]] = []
+    for patch_size in patch_sizes:
+        patch = "x".join(map(str, patch_size))
+        trainers = {name: systems.build(system, patch_size, batch_size, device) for name, system in compared.items()}
+        batches = {name: systems.random_batch(trainers[name], system, device) for name, system in compared.items()}
+
+        def times(
+            step: Callable[..., None], title: str, trainers: Any = trainers, batches: Any = batches
+        ) -> dict[str, list[float]]:
+            calls = {name: partial(step, trainers[name], compared[name], batches[name]) for name in compared}
+            return time_in_turn(calls, rounds, device, title)
+
+        of_steps = times(systems.train, f"training step {patch}")
+        for trainer in trainers.values():
+            systems.for_inference(trainer)
+        of_inferences = times(systems.infer, f"inference {patch}")
+        training, inference = ratios(of_steps, list(STOCK)), ratios(of_inferences, list(STOCK))
+        described = {
+            name: (
+                systems.parameters_m(trainers[name]),
+                systems.gmac(trainers[name]),
+                systems.executions(trainers[name], system, batches[name]),
+            )
+            for name, system in compared.items()
+        }
+        del trainers, batches
+        peaks = _peaks(compared, patch_size, batch_size, device)
+        least = min((peaks.get(name) or 0.0 for name in STOCK), default=0.0)
+        for name, (parameters, multiplications, chosen) in described.items():
+            peak = peaks.get(name)
+            rows.append(
+                {
+                    "patch": patch,
+                    "network": name,
+                    "parameters, M": parameters,
+                    "GMac": multiplications,
+                    "training step, ms": training[name].time_ms,
+                    "step / stock": training[name],
+                    "inference, ms": inference[name].time_ms,
+                    "inference / stock": inference[name],
+                    "peak memory of a step, MB": peak,
+                    "peak / stock": peak / least if peak and least else None,
+                    "layers": chosen,
+                }
+            )
+        if BFLOAT16 in compared and PYCONV in compared:
+            half.append(
+                {
+                    "patch": patch,
+                    "training step": ratios(of_steps, [PYCONV])[BFLOAT16],
+                    "inference": ratios(of_inferences, [PYCONV])[BFLOAT16],
+                }
+            )
+    title = f"nnU-Net's default network, batch {batch_size}; ratios to the better stock one, median (quartiles)"
+    tables = [Table(title, rows)]
+    if half:
+        tables.append(Table("PyConv, bfloat16 under autocast: time / time in float32, median (quartiles)", half))
+    return tables
+
+
+def _peaks(
+    compared: Mapping[str, System], patch_size: Sequence[int], batch_size: int, device: torch.device
+) -> dict[str, float | None]:
+    """Measure each system in a process of its own; level by level differs in time alone and takes long."""
+    measured = {name: system for name, system in compared.items() if system.setting == "auto"}
+    return {
+        name: in_fresh_process(partial(systems.peak_of_step, system, patch_size, batch_size, device))
+        for name, system in tqdm(measured.items(), desc="peak memory", unit="network", leave=False)
+    }
+
+
+def main(argv: Sequence[str], prog: str) -> None:
+    """Measure, print and write."""
+    parser = report.parser(prog, __doc__ or "", rounds=3)
+    parser.add_argument(
+        "--sizes",
+        nargs="+",
+        type=report.positive,
+        default=[256, 512],
+        metavar="PIXELS",
+        help="edges of the patches (default: 256 512)",
+    )
+    parser.add_argument(
+        "--batch", type=report.positive, default=2, metavar="N", help="patches a step (default: %(default)s)"
+    )
+    parser.add_argument("--more", action="store_true", help="the 3D network on a cube of 64 pixels (GPU: 128) instead")
+    arguments = parser.parse_args(argv)
+
+    def measure(device: torch.device) -> list[Table]:
+        cube = 128 if device.type == "cuda" else 64
+        patch_sizes = [(cube,) * 3] if arguments.more else [(edge, edge) for edge in arguments.sizes]
+        return benchmark_network(patch_sizes, arguments.batch, arguments.rounds, device)
+
+    report.run(prog, argv, arguments, measure)
