@@ -92,6 +92,8 @@ def run(
         "date": datetime.now(timezone.utc).strftime("%Y-%m-%d"),
         **machine(device),
     }
+    if device.type == "cuda":
+        torch.backends.cudnn.benchmark = True  # as nnU-Net sets it
     tables = measure(device)
     markdown = to_markdown(conditions, tables)
     print(markdown)

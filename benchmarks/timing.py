@@ -75,14 +75,14 @@ def _cuda_stopwatch(device: torch.device) -> Callable[[Callable[[], object]], fl
     buffer = torch.empty(_HEAD_START_BYTES, dtype=torch.uint8, device=device)
 
     def stopwatch(function: Callable[[], object]) -> float:
-        start, end = torch.cuda.Event(enable_timing=True), torch.cuda.Event(enable_timing=True)
+        start, end = (torch.cuda.Event(enable_timing=True) for _ in range(2))  # type: ignore[no-untyped-call]
         torch.cuda.synchronize(device)
         buffer.zero_()
-        start.record()  # type: ignore[no-untyped-call]
+        start.record()
         function()
-        end.record()  # type: ignore[no-untyped-call]
-        end.synchronize()  # type: ignore[no-untyped-call]
-        return start.elapsed_time(end)  # type: ignore[no-untyped-call]
+        end.record()
+        end.synchronize()
+        return start.elapsed_time(end)
 
     return stopwatch
 
