@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import multiprocessing
+import os
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
+from unittest import mock
 
 import torch
 
@@ -41,11 +43,18 @@ def peak_growth_mb(function: Callable[[], object], device: torch.device) -> floa
 
 
 def in_fresh_process(function: Callable[[], float | None]) -> float | None:
-    """Return what a function that can be pickled returns in a new process with as many threads."""
+    """Return what a function that can be pickled returns in a new process with as many threads.
+
+    Memory that is freed there leaves the process at once, where the C library is glibc: what it keeps for reuse would
+    differ from run to run.
+    """
     context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(
-        1, mp_context=context, initializer=torch.set_num_threads, initargs=(torch.get_num_threads(),)
-    ) as pool:
+    with (
+        mock.patch.dict(os.environ, MALLOC_MMAP_THRESHOLD_="65536", MALLOC_MMAP_MAX_="1000000"),
+        ProcessPoolExecutor(
+            1, mp_context=context, initializer=torch.set_num_threads, initargs=(torch.get_num_threads(),)
+        ) as pool,
+    ):
         return pool.submit(function).result()
 
 

@@ -40,7 +40,7 @@ def benchmark_predict(
     """
     rows: list[dict[str, Cell]] = []
     image = torch.randn(1, 1, image_size, image_size)
-    compared = {name: system for name, system in compared.items() if device.type == "cpu" or not system.bfloat16}
+    compared = systems.that_run(compared, device)
     for edge in patch_sizes:
         calls = {}
         for name, system in compared.items():

@@ -7,7 +7,7 @@ import io
 import os
 import tempfile
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -54,6 +54,11 @@ STOCK = {
     "stock channels_last": System(nnUNetTrainer, channels_last=True),
 }
 """The references: the better of them counts."""
+
+
+def that_run(compared: Mapping[str, System], device: torch.device) -> dict[str, System]:
+    """Leave out what is a matter of the CPU alone: on a GPU nnU-Net chooses the dtype."""
+    return {name: system for name, system in compared.items() if device.type == "cpu" or not system.bfloat16}
 
 
 def build(system: System, patch_size: Sequence[int], batch_size: int, device: torch.device) -> nnUNetTrainer:

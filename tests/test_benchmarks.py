@@ -116,7 +116,10 @@ def test_a_step_trains_and_an_inference_has_one_output() -> None:
     batch = systems.random_batch(trainer, system, CPU)
     systems.train(trainer, system, batch)
     # the loss leaves out the lowest output of deep supervision
-    assert [name for name, p in trainer.network.named_parameters() if torch.equal(p, before[name])] == []
+    assert [name for name, p in trainer.network.named_parameters() if torch.equal(p, before[name])] == [
+        "decoder.seg_layers.0.weight",
+        "decoder.seg_layers.0.bias",
+    ]
     assert systems.executions(systems.for_inference(trainer), system, batch) == "direct 6, levels 4"
     assert trainer.network(batch["data"]).shape == (2, 2, 16, 16)
 
@@ -164,7 +167,7 @@ def test_subject(subject: str, tmp_path: Path, capsys: pytest.CaptureFixture[str
     main(["benchmark", subject, *arguments, "--rounds", "1", "-device", "cpu", "-o", str(tmp_path)])
     rows = check_files(tmp_path, subject, capsys.readouterr().out)
     if subject == "network":
-        assert [row["network"] for row in rows if "network" in row] == list(network.SYSTEMS)
+        assert [row["network"] for row in rows if "network" in row] == [*network.SYSTEMS, *network.LEVELS]
         assert rows[0]["step / stock"]["ratio"] == 1 or rows[1]["step / stock"]["ratio"] == 1
     if subject == "scaling":
         assert (tmp_path / "scaling.png").read_bytes().startswith(b"\x89PNG")
