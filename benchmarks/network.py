@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
-from typing import Any
 
 import torch
 from tqdm import tqdm
@@ -12,7 +11,7 @@ from tqdm import tqdm
 from nnunet_pyconv.benchmarks import report, systems
 from nnunet_pyconv.benchmarks.memory import in_fresh_process
 from nnunet_pyconv.benchmarks.report import Cell, Table
-from nnunet_pyconv.benchmarks.systems import STOCK, System
+from nnunet_pyconv.benchmarks.systems import STOCK, Prepared, System
 from nnunet_pyconv.benchmarks.timing import ratios, time_in_turn
 
 PYCONV = "PyConv"
@@ -48,62 +47,37 @@ def benchmark_network(
     rows: list[dict[str, Cell]] = []
     half: list[dict[str, Cell]] = []
     for patch_size in patch_sizes:
-        patch = "x".join(map(str, patch_size))
         compared = systems.that_run(everywhere if rows else {**everywhere, **first}, device)
-        trainers = {name: systems.build(system, patch_size, batch_size, device) for name, system in compared.items()}
-        batches = {name: systems.random_batch(trainers[name], system, device) for name, system in compared.items()}
-
-        def times(
-            step: Callable[..., None],
-            title: str,
-            trainers: Any = trainers,
-            batches: Any = batches,
-            compared: Any = compared,
-        ) -> dict[str, list[float]]:
-            calls = {name: partial(step, trainers[name], compared[name], batches[name]) for name in compared}
-            return time_in_turn(calls, rounds, device, title)
-
-        of_steps = times(systems.train, f"training step {patch}")
-        for trainer in trainers.values():
-            systems.for_inference(trainer)
-        of_inferences = times(systems.infer, f"inference {patch}")
-        training, inference = ratios(of_steps, list(STOCK)), ratios(of_inferences, list(STOCK))
-        described = {
-            name: (
-                systems.parameters_m(trainers[name]),
-                systems.gmac(trainers[name]),
-                systems.executions(trainers[name], system, batches[name]),
-            )
-            for name, system in compared.items()
+        patch = "x".join(map(str, patch_size))
+        prepared = {name: Prepared(system, patch_size, batch_size, device) for name, system in compared.items()}
+        steps = time_in_turn({name: p.train for name, p in prepared.items()}, rounds, device, f"training step {patch}")
+        for each in prepared.values():
+            each.stop_training()
+        inferences = time_in_turn({name: p.infer for name, p in prepared.items()}, rounds, device, f"inference {patch}")
+        training, inference = ratios(steps, list(STOCK)), ratios(inferences, list(STOCK))
+        new: dict[str, dict[str, Cell]] = {
+            name: {
+                "patch": patch,
+                "network": name,
+                "parameters, M": each.parameters_m(),
+                "GMac": each.gmac(),
+                "training step, ms": training[name].time_ms,
+                "step / stock": training[name],
+                "inference, ms": inference[name].time_ms,
+                "inference / stock": inference[name],
+                "layers": each.executions(),
+            }
+            for name, each in prepared.items()
         }
-        del trainers, batches
+        del prepared, each  # their memory
         peaks = _peaks(compared, patch_size, batch_size, device)
-        least = min((peaks.get(name) or 0.0 for name in STOCK), default=0.0)
-        for name, (parameters, multiplications, chosen) in described.items():
-            peak = peaks.get(name)
-            rows.append(
-                {
-                    "patch": patch,
-                    "network": name,
-                    "parameters, M": parameters,
-                    "GMac": multiplications,
-                    "training step, ms": training[name].time_ms,
-                    "step / stock": training[name],
-                    "inference, ms": inference[name].time_ms,
-                    "inference / stock": inference[name],
-                    "peak memory of a step, MB": peak,
-                    "peak / stock": peak / least if peak and least else None,
-                    "layers": chosen,
-                }
-            )
-        if BFLOAT16 in compared and PYCONV in compared:
-            half.append(
-                {
-                    "patch": patch,
-                    "training step": ratios(of_steps, [PYCONV])[BFLOAT16],
-                    "inference": ratios(of_inferences, [PYCONV])[BFLOAT16],
-                }
-            )
+        least = min(peaks[name] or 0.0 for name in STOCK)
+        for name, peak in peaks.items():
+            new[name] |= {"peak memory, MB": peak, "peak / stock": peak / least if peak and least else None}
+        rows += new.values()
+        if BFLOAT16 in compared:
+            parts = {"training step": steps, "inference": inferences}
+            half.append({"patch": patch, **{part: ratios(of, [PYCONV])[BFLOAT16] for part, of in parts.items()}})
     title = f"nnU-Net's default network, batch {batch_size}; ratios to the better stock one, median (quartiles)"
     tables = [Table(title, rows)]
     if half:

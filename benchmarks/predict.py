@@ -9,13 +9,12 @@ from functools import partial
 
 import torch
 from nnunetv2.inference.predict_from_raw_data import nnUNetPredictor
-from nnunetv2.training.nnUNetTrainer.nnUNetTrainer import nnUNetTrainer
 
-from nnunet_pyconv.benchmarks import report, systems
+from nnunet_pyconv.benchmarks import report
 from nnunet_pyconv.benchmarks.network import SYSTEMS
 from nnunet_pyconv.benchmarks.plans import DATASET_JSON
 from nnunet_pyconv.benchmarks.report import Cell, Table
-from nnunet_pyconv.benchmarks.systems import STOCK, System
+from nnunet_pyconv.benchmarks.systems import STOCK, Prepared, System, that_run
 from nnunet_pyconv.benchmarks.timing import ratios, time_in_turn
 
 
@@ -40,11 +39,11 @@ def benchmark_predict(
     """
     rows: list[dict[str, Cell]] = []
     image = torch.randn(1, 1, image_size, image_size)
-    compared = systems.that_run(compared, device)
+    compared = that_run(compared, device)
     for edge in patch_sizes:
         calls = {}
         for name, system in compared.items():
-            predictor = _predictor(systems.build(system, (edge, edge), 2, device), device)
+            predictor = _predictor(Prepared(system, (edge, edge), 2, device), device)
             calls[name] = partial(_predict, predictor, system, image)
         measured = ratios(time_in_turn(calls, rounds, device, f"patch {edge}x{edge}"), list(STOCK))
         row: dict[str, Cell] = {
@@ -59,15 +58,16 @@ def benchmark_predict(
     return [Table(title, rows)]
 
 
-def _predictor(trainer: nnUNetTrainer, device: torch.device) -> nnUNetPredictor:
-    systems.for_inference(trainer)
-    with contextlib.redirect_stdout(io.StringIO()):
+def _predictor(prepared: Prepared, device: torch.device) -> nnUNetPredictor:
+    prepared.stop_training()
+    trainer = prepared.trainer
+    with contextlib.redirect_stdout(io.StringIO()):  # nnU-Net narrates
         predictor = nnUNetPredictor(device=device, allow_tqdm=False)
         predictor.manual_initialization(
             trainer.network,
             trainer.plans_manager,
             trainer.configuration_manager,
-            [systems.plain(trainer.network).state_dict()],
+            [prepared.network.state_dict()],
             DATASET_JSON,
             type(trainer).__name__,
             (0, 1),

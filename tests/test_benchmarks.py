@@ -9,14 +9,14 @@ from typing import Any
 import pytest
 import torch
 
-from nnunet_pyconv.benchmarks import layer, network, report, systems
+from nnunet_pyconv.benchmarks import layer, network, report
 from nnunet_pyconv.benchmarks.memory import in_fresh_process, peak_growth_mb
 from nnunet_pyconv.benchmarks.plans import CONFIGURATION, plan
 from nnunet_pyconv.benchmarks.report import Table, to_json, to_markdown
-from nnunet_pyconv.benchmarks.systems import STOCK, System
+from nnunet_pyconv.benchmarks.systems import STOCK, Prepared, System
 from nnunet_pyconv.benchmarks.timing import Ratio, ratios, time_in_turn
 from nnunet_pyconv.cli import main
-from nnunet_pyconv.nn import PyConv2d
+from nnunet_pyconv.cli.benchmark import SUBJECTS
 
 CPU = torch.device("cpu")
 
@@ -110,32 +110,34 @@ def test_plans_are_those_of_nnunet(patch_size: tuple[int, ...], features: list[i
 
 
 def test_a_step_trains_and_an_inference_has_one_output() -> None:
-    system = System()
-    trainer = systems.build(system, (16, 16), 2, CPU)
-    before = {name: p.detach().clone() for name, p in trainer.network.named_parameters()}
-    batch = systems.random_batch(trainer, system, CPU)
-    systems.train(trainer, system, batch)
-    # the loss leaves out the lowest output of deep supervision
-    assert [name for name, p in trainer.network.named_parameters() if torch.equal(p, before[name])] == [
+    prepared = Prepared(System(), (16, 16), 2, CPU)
+    network = prepared.network
+    before = {name: parameter.detach().clone() for name, parameter in network.named_parameters()}
+    prepared.train()
+    # nnU-Net's loss leaves out the lowest output of deep supervision
+    assert [name for name, parameter in network.named_parameters() if torch.equal(parameter, before[name])] == [
         "decoder.seg_layers.0.weight",
         "decoder.seg_layers.0.bias",
     ]
-    assert systems.executions(systems.for_inference(trainer), system, batch) == "direct 6, levels 4"
-    assert trainer.network(batch["data"]).shape == (2, 2, 16, 16)
+    prepared.stop_training()
+    prepared.infer()
+    assert network(prepared.batch["data"]).shape == (2, 2, 16, 16)
 
 
-def test_multiplications_are_counted_as_published() -> None:
-    stock, pyconv = (systems.build(system, (16, 16), 2, CPU) for system in (STOCK["stock"], System()))
-    convolutions = [module for module in pyconv.network.modules() if isinstance(module, PyConv2d)]
-    assert convolutions
-    # by hand, for the stock network: 3 x 3 convolutions of 3 stages (32, 64, 128 channels at 16, 8, 4 pixels), the
-    # transposed ones and the one head that inference computes
+def test_chosen_executions_are_counted() -> None:
+    # three stages (16, 8 and 4 pixels) with two convolutions each, and two with two each in the decoder
+    assert Prepared(System(setting="levels"), (16, 16), 2, CPU).executions() == "levels 10"
+    assert Prepared(STOCK["stock"], (16, 16), 2, CPU).executions() is None
+
+
+def test_multiplications_are_counted_by_hand() -> None:
+    stock = Prepared(STOCK["stock"], (16, 16), 2, CPU)
+    stock.stop_training()
+    # 3 x 3 convolutions of three stages (32, 64, 128 channels at 16, 8, 4 pixels), transposed ones, head
     encoder = 256 * 9 * (1 + 32) * 32 + 64 * 9 * (32 + 64) * 64 + 16 * 9 * (64 + 128) * 128
     decoder = 64 * 9 * (128 + 64) * 64 + 256 * 9 * (64 + 32) * 32
     transposed = 16 * 4 * 128 * 64 + 64 * 4 * 64 * 32
-    assert systems.gmac(systems.for_inference(stock)) == pytest.approx(
-        (encoder + decoder + transposed + 256 * 32 * 2) / 1e9
-    )
+    assert stock.gmac() == pytest.approx((encoder + decoder + transposed + 256 * 32 * 2) / 1e9)
 
 
 def test_layer(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -155,8 +157,15 @@ def test_layer_leaves_out_what_can_not_run() -> None:
     assert "direct" not in training.rows[0]
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("subject", ["network", "predict", "scaling", "levels"])
+@pytest.mark.parametrize(
+    "subject",
+    [
+        pytest.param("network", marks=pytest.mark.slow),
+        "predict",
+        "scaling",
+        pytest.param("levels", marks=pytest.mark.slow),
+    ],
+)
 def test_subject(subject: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     arguments = {
         "network": ["--sizes", "16"],
@@ -190,6 +199,14 @@ def test_bad_input_is_told_before_anything_is_measured(
         assert end.value.code == 2
         assert message in capsys.readouterr().err
     assert [path.name for path in tmp_path.iterdir()] == ["layer.json"]
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="here is a GPU")
+@pytest.mark.parametrize("subject", SUBJECTS)
+def test_a_gpu_that_is_not_there(subject: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit, match="2"):
+        main(["benchmark", subject, "-device", "cuda"])
+    assert "-device cuda: torch" in capsys.readouterr().err
 
 
 def test_earlier_tables_are_replaced_on_demand(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
