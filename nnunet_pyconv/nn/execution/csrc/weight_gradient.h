@@ -1,16 +1,18 @@
 /* The weight gradient of all levels: for each weight, the sum over the image of input times output gradient.
  *
- * A task owns the weights of some output and some input channels of one group, at one depth of the kernel. It walks over
- * the image in tiles, copies the tile of the output gradient and the window of each input channel to scratch memory
- * (zeros outside, so that borders, strides and odd widths cost no branch), and keeps a vector of partial sums for each
- * weight; the vectors run along the width. A weight is summed in the same order whatever the threads do. */
+ * A task owns the weights of some input channels, of all levels, at one distance of the input's plane from the output's.
+ * It walks over the image in tiles, copies the windows of its channels to scratch memory (zeros outside, so that borders,
+ * strides and odd widths cost no branch) and to these, one after the other, the output gradients that belong to them;
+ * it keeps a vector of partial sums for each weight. The vectors run along the width. A weight is summed in the same
+ * order whatever the threads do. */
 #ifndef PYCONV_WEIGHT_GRADIENT_H
 #define PYCONV_WEIGHT_GRADIENT_H
 
 #include "passes.h"
 
-#define GRADIENT_WIDTH 128      /* of a tile */
-#define GRADIENT_FLOATS 4096   /* of a tile of the output gradient, all output channels of a task: half of the L1 cache */
+#define GRADIENT_WIDTH 128   /* of a tile */
+#define GRADIENT_HEIGHT 32
+#define GRADIENT_FLOATS 4096 /* of the output gradient that register blocks run over at a time: a third of the L1 cache */
 
 /* What a block reads, in scratch memory; the distances are in floats. */
 typedef struct {
@@ -94,142 +96,164 @@ static const GradientBlock *choose_gradient_block(const LayerLevel *level, int64
     return b;
 }
 
-typedef struct {
-    const Shape *shape;
-    const LayerLevel *level;
-    const float *x, *gradient;
-    float *const *weight_gradient;
-    int64_t levels, threads;
-    int64_t first_task[MAX_LEVELS + 1];
-} GradientPass;
-
-/* One level's part of a pass, and the layout of a task's scratch: sums, output gradient, input. */
+/* How one level takes part in a pass. */
 typedef struct {
     const GradientBlock *block;
-    int64_t in, out, inputs;            /* channels of a group; input channels of a task */
-    int64_t blocks_y, blocks_x;         /* register blocks along the kernel's height and width */
-    int64_t height, width;              /* of a tile of the output */
-    int64_t window_height, window_width; /* of a tile of the input */
-    int64_t sums, gradient_floats, input_floats;
-    int64_t phase;                      /* distance in floats between the columns' residues modulo the stride */
-    GradientWindow window;
-} GradientTiling;
+    int64_t kernel[3], groups, in, out, first_out; /* channels of a group */
+    int64_t blocks_y, blocks_x;                    /* register blocks along the kernel's height and width */
+    int64_t rows;                                  /* of the output gradient that a block runs over */
+    int64_t sums;                                  /* of one input channel */
+    float *gradient;                               /* of the weights */
+} GradientLevel;
 
-static GradientTiling gradient_tiling(const Shape *s, const LayerLevel *l, int64_t threads) {
-    GradientTiling t = {.block = choose_gradient_block(l, s->stride[1])};
-    t.in = s->in_channels / l->groups;
-    t.out = l->out_channels / l->groups;
+typedef struct {
+    const Shape *shape;
+    const float *x, *gradient;
+    int64_t levels;
+    GradientLevel level[MAX_LEVELS];
+    int64_t inputs, sums;                         /* channels of a task, and the sums of one */
+    int64_t reach[3];                             /* of the largest kernel, from its centre */
+    int64_t height, width;                        /* of a tile of the output */
+    int64_t window_height, window_width;          /* of a tile of the input */
+    int64_t phase, input_row, input_channel;      /* the window is [channel][y][x % stride][x / stride]; in floats */
+    int64_t gradient_floats;
+} GradientPass;
+
+static void lay_out_gradient(GradientPass *p, const LayerLevel *level, float *const *to, int64_t threads) {
+    const Shape *s = p->shape;
+    p->width = min64(GRADIENT_WIDTH, s->out_size[2]);
+    p->height = min64(GRADIENT_HEIGHT, s->out_size[1]);
+    const int64_t row = ceil_div(p->width, VL) * VL;
+    int64_t first_out = 0;
+    for (int64_t i = 0; i < p->levels; first_out += level[i++].out_channels) {
+        const GradientBlock *b = choose_gradient_block(level + i, s->stride[1]);
+        GradientLevel *l = p->level + i;
+        *l = (GradientLevel){.block = b, .groups = level[i].groups, .in = s->in_channels / level[i].groups,
+                             .out = level[i].out_channels / level[i].groups, .first_out = first_out,
+                             .gradient = to[i]};
+        for (int a = 0; a < 3; a++) {
+            l->kernel[a] = level[i].kernel[a];
+            p->reach[a] = max64(p->reach[a], l->kernel[a] / 2);
+        }
+        l->blocks_y = ceil_div(l->kernel[1], b->taps_y);
+        l->blocks_x = l->kernel[2] / b->taps_x;
+        l->rows = min64(max64(GRADIENT_FLOATS / (b->out * row), 4), p->height);
+        l->sums = l->out * l->blocks_y * b->taps_y * l->kernel[2];
+        p->sums += l->sums;
+        p->gradient_floats = max64(p->gradient_floats, b->out * (l->rows + 2 * (b->taps_y - 1)) * row);
+    }
+    p->window_height = (p->height - 1) * s->stride[1] + 2 * p->reach[1] + 1;
+    p->window_width = (p->width - 1) * s->stride[2] + 2 * p->reach[2] + 1;
+    p->phase = ceil_div(p->window_width, s->stride[2]) + VL;
+    p->input_row = p->phase * s->stride[2];
+    p->input_channel = p->window_height * p->input_row;
     /* The more inputs share a copy of the output gradient the better, and the fewer tasks there are to share out. */
-    t.inputs = min64(t.in, max64(threads > 4 ? 4 : 144 / (l->kernel[1] * l->kernel[2]), 4));
-    t.blocks_y = ceil_div(l->kernel[1], t.block->taps_y);
-    t.blocks_x = l->kernel[2] / t.block->taps_x;
-    t.width = min64(GRADIENT_WIDTH, s->out_size[2]);
-    t.window.vectors = ceil_div(t.width, VL);
-    t.height = min64(max64(GRADIENT_FLOATS / (t.block->out * t.window.vectors * VL), 4), s->out_size[1]);
-    t.window_height = (t.height - 1) * s->stride[1] + l->kernel[1] + t.block->taps_y - 1;
-    t.window_width = (t.width - 1) * s->stride[2] + l->kernel[2];
-    t.sums = t.inputs * t.blocks_y * t.blocks_x * t.block->out * t.block->taps_y * t.block->taps_x;
-    t.window.rows = t.height;
-    t.window.stride = s->stride[2];
-    t.window.gradient_row = t.window.vectors * VL;
-    t.window.gradient_channel = (t.height + 2 * (t.block->taps_y - 1)) * t.window.gradient_row;
-    t.gradient_floats = t.block->out * t.window.gradient_channel;
-    t.phase = ceil_div(t.window_width, s->stride[2]) + VL;
-    t.window.input_row = t.phase * s->stride[2]; /* between rows of the input here; between those of the output below */
-    t.input_floats = t.window_height * t.window.input_row + VL;
-    for (int64_t kx = 0; kx < l->kernel[2]; kx++)
-        t.window.column[kx] = kx % s->stride[2] * t.phase + kx / s->stride[2];
-    return t;
+    p->inputs = 32;
+    while (p->inputs > 1 && (p->inputs * (p->sums * VL + p->input_channel) > SCRATCH_FLOATS ||
+                             p->inputs * threads * 2 > s->in_channels))
+        p->inputs /= 2;
 }
 
-static int64_t gradient_tasks(const GradientTiling *t, const LayerLevel *l) {
-    return l->groups * (t->out / t->block->out) * ceil_div(t->in, t->inputs) * l->kernel[0];
+/* Add what one tile of one plane gives to the sums of input channels [begin, end). input: their windows. */
+static void gradient_tile(const GradientPass *p, const GradientLevel *l, int64_t begin, int64_t end, const float *input,
+                          const float *plane, int64_t y, int64_t x, float *scratch, vec *sums) {
+    const Shape *s = p->shape;
+    const GradientBlock *b = l->block;
+    const int64_t guard = b->taps_y - 1, block_sums = b->out * b->taps_y * b->taps_x;
+    GradientWindow window = {.vectors = ceil_div(p->width, VL), .stride = s->stride[2],
+                             .input_row = p->input_row * s->stride[1]};
+    window.gradient_row = window.vectors * VL;
+    window.gradient_channel = (l->rows + 2 * guard) * window.gradient_row;
+    for (int64_t kx = 0; kx < l->kernel[2]; kx++) {
+        const int64_t column = p->reach[2] - l->kernel[2] / 2 + kx;
+        window.column[kx] = column % s->stride[2] * p->phase + column / s->stride[2];
+    }
+    const int64_t bottom = min64(y + p->height, s->out_size[1]);
+    for (int64_t first = begin / l->in * l->in; first < end; first += l->in) { /* input of a group */
+        const int64_t from = max64(first, begin), to = min64(first + l->in, end);
+        for (int64_t o = 0; o < l->out; o += b->out)
+            for (int64_t row = y; row < bottom; row += l->rows) {
+                window.rows = min64(l->rows, bottom - row);
+                for (int64_t i = 0; i < b->out; i++) {
+                    const int64_t channel = l->first_out + first / l->in * l->out + o + i;
+                    float *rows = scratch + i * window.gradient_channel;
+                    clear_floats(rows, guard * window.gradient_row);
+                    copy_rows(rows + guard * window.gradient_row,
+                              plane + channel * s->out_size[0] * s->out_size[1] * s->out_size[2], row + window.rows,
+                              s->out_size[2], row, x, window.rows + guard, p->width, window.gradient_row, 1, 0);
+                }
+                for (int64_t c = from; c < to; c++) {
+                    const float *channel = input + (c - begin) * p->input_channel +
+                                           ((row - y) * s->stride[1] + p->reach[1] - l->kernel[1] / 2) * p->input_row;
+                    vec *sum = sums + (c - begin) * l->sums + o / b->out * (l->sums / (l->out / b->out));
+                    for (int64_t by = 0; by < l->blocks_y; by++) {
+                        const int64_t ky = min64(by * b->taps_y, l->kernel[1] - b->taps_y);
+                        for (int64_t bx = 0; bx < l->blocks_x; bx++, sum += block_sums)
+                            b->run(&window, channel + ky * p->input_row, scratch, window.column + bx * b->taps_x, sum);
+                    }
+                }
+            }
+    }
+}
+
+/* Write the weights' gradients of input channels [begin, end) at depth kz of the kernel. */
+static void write_gradient(const GradientLevel *l, int64_t begin, int64_t end, int64_t kz, const vec *sum) {
+    const GradientBlock *b = l->block;
+    for (int64_t c = begin; c < end; c++)
+        for (int64_t o = c / l->in * l->out; o < (c / l->in + 1) * l->out; o += b->out)
+            for (int64_t by = 0; by < l->blocks_y; by++)
+                for (int64_t bx = 0; bx < l->blocks_x; bx++)
+                    for (int64_t i = 0; i < b->out * b->taps_y * b->taps_x; i++, sum++) {
+                        const int64_t out = o + i / (b->taps_y * b->taps_x), tap = i % (b->taps_y * b->taps_x);
+                        const int64_t ky = min64(by * b->taps_y, l->kernel[1] - b->taps_y) + tap / b->taps_x;
+                        const int64_t kx = bx * b->taps_x + tap % b->taps_x;
+                        float total = 0;
+                        for (int lane = 0; lane < VL; lane++) total += (*sum)[lane];
+                        l->gradient[(((out * l->in + c % l->in) * l->kernel[0] + kz) * l->kernel[1] + ky) *
+                                        l->kernel[2] + kx] = total;
+                    }
 }
 
 static void gradient_task(void *context, void *scratch, int64_t index) {
     const GradientPass *p = context;
     const Shape *s = p->shape;
-    int64_t i = 0, first_out = 0;
-    while (index >= p->first_task[i + 1]) first_out += p->level[i++].out_channels;
-    index -= p->first_task[i];
-    const LayerLevel *l = p->level + i;
-    const GradientTiling t = gradient_tiling(s, l, p->threads);
-    const GradientBlock *b = t.block;
-
-    const int64_t kz = index % l->kernel[0];
-    index /= l->kernel[0];
-    const int64_t in_begin = index % ceil_div(t.in, t.inputs) * t.inputs, in_end = min64(in_begin + t.inputs, t.in);
-    index /= ceil_div(t.in, t.inputs);
-    const int64_t out = index * b->out, group = out / t.out;
+    const int64_t offset = index % (2 * p->reach[0] + 1) - p->reach[0]; /* of the input's plane from the output's */
+    const int64_t begin = index / (2 * p->reach[0] + 1) * p->inputs, end = min64(begin + p->inputs, s->in_channels);
+    const int64_t in_plane = s->in_size[1] * s->in_size[2], out_plane = s->out_size[1] * s->out_size[2];
 
     vec *sums = scratch;
-    float *gradient = (float *)(sums + t.sums), *input = gradient + t.gradient_floats;
-    memset(sums, 0, (size_t)t.sums * sizeof(vec));
-    GradientWindow window = t.window;
-    window.input_row *= s->stride[1];
-    const int64_t in_plane = s->in_size[1] * s->in_size[2], out_plane = s->out_size[1] * s->out_size[2];
-    const int64_t block_sums = b->out * b->taps_y * b->taps_x, above = b->taps_y - 1;
-    memset(input, 0, (size_t)t.input_floats * sizeof(float));
-
+    float *gradient = (float *)(sums + p->inputs * p->sums), *input = gradient + p->gradient_floats;
+    clear_floats(scratch, (end - begin) * p->sums * VL);
     for (int64_t n = 0; n < s->batch; n++)
         for (int64_t z = 0; z < s->out_size[0]; z++) {
-            const int64_t in_z = z * s->stride[0] + kz - l->kernel[0] / 2;
+            const int64_t in_z = z * s->stride[0] + offset;
             if (in_z < 0 || in_z >= s->in_size[0]) continue;
-            for (int64_t y = 0; y < s->out_size[1]; y += t.height)
-                for (int64_t x = 0; x < s->out_size[2]; x += t.width) {
-                    const int64_t height = min64(t.height, s->out_size[1] - y);
-                    for (int64_t o = 0; o < b->out; o++) {
-                        const int64_t channel = n * s->out_channels + first_out + out + o;
-                        float *to = gradient + o * window.gradient_channel;
-                        const int64_t guard = above * window.gradient_row;
-                        memset(to, 0, (size_t)guard * sizeof(float));
-                        copy_rows(to + guard, p->gradient + (channel * s->out_size[0] + z) * out_plane, y + height,
-                                  s->out_size[2], y, x, t.height + above, t.width, window.gradient_row, 1, 0);
-                    }
-                    window.rows = height;
-                    for (int64_t c = in_begin; c < in_end; c++) {
-                        const int64_t channel = n * s->in_channels + group * t.in + c;
-                        copy_rows(input, p->x + (channel * s->in_size[0] + in_z) * in_plane, s->in_size[1],
-                                  s->in_size[2], y * s->stride[1] - l->kernel[1] / 2,
-                                  x * s->stride[2] - l->kernel[2] / 2, t.window_height, t.window_width,
-                                  t.window.input_row, s->stride[2], t.phase);
-                        vec *sum = sums + (c - in_begin) * t.blocks_y * t.blocks_x * block_sums;
-                        for (int64_t by = 0; by < t.blocks_y; by++) {
-                            const int64_t ky = min64(by * b->taps_y, l->kernel[1] - b->taps_y);
-                            for (int64_t bx = 0; bx < t.blocks_x; bx++, sum += block_sums)
-                                b->run(&window, input + ky * t.window.input_row, gradient,
-                                       window.column + bx * b->taps_x, sum);
-                        }
-                    }
+            for (int64_t y = 0; y < s->out_size[1]; y += p->height)
+                for (int64_t x = 0; x < s->out_size[2]; x += p->width) {
+                    for (int64_t c = begin; c < end; c++)
+                        copy_rows(input + (c - begin) * p->input_channel,
+                                  p->x + ((n * s->in_channels + c) * s->in_size[0] + in_z) * in_plane, s->in_size[1],
+                                  s->in_size[2], y * s->stride[1] - p->reach[1], x * s->stride[2] - p->reach[2],
+                                  p->window_height, p->window_width, p->input_row, s->stride[2], p->phase);
+                    vec *sum = sums;
+                    for (const GradientLevel *l = p->level; l < p->level + p->levels; sum += (end - begin) * l++->sums)
+                        if (l->kernel[0] / 2 >= labs(offset))
+                            gradient_tile(p, l, begin, end, input,
+                                          p->gradient + (n * s->out_channels * s->out_size[0] + z) * out_plane, y, x,
+                                          gradient, sum);
                 }
         }
-
-    const vec *sum = sums;
-    for (int64_t c = in_begin; c < in_end; c++)
-        for (int64_t by = 0; by < t.blocks_y; by++)
-            for (int64_t bx = 0; bx < t.blocks_x; bx++)
-                for (int64_t o = 0; o < b->out; o++)
-                    for (int64_t ty = 0; ty < b->taps_y; ty++)
-                        for (int64_t tx = 0; tx < b->taps_x; tx++, sum++) {
-                            const int64_t ky = min64(by * b->taps_y, l->kernel[1] - b->taps_y) + ty;
-                            float total = 0;
-                            for (int lane = 0; lane < VL; lane++) total += (*sum)[lane];
-                            p->weight_gradient[i][((((out + o) * t.in + c) * l->kernel[0] + kz) * l->kernel[1] + ky) *
-                                                      l->kernel[2] + bx * b->taps_x + tx] = total;
-                        }
+    for (const GradientLevel *l = p->level; l < p->level + p->levels; sums += (end - begin) * l++->sums)
+        if (l->kernel[0] / 2 >= labs(offset)) write_gradient(l, begin, end, l->kernel[0] / 2 + offset, sums);
 }
 
 static int weight_gradient(const Shape *shape, int64_t levels, const LayerLevel *level, const float *x,
                            const float *gradient, float *const *to, int64_t threads) {
-    GradientPass p = {.shape = shape, .level = level, .x = x, .gradient = gradient, .weight_gradient = to,
-                      .levels = levels, .threads = threads};
-    int64_t bytes = 0;
-    for (int64_t i = 0; i < levels; i++) {
-        const GradientTiling t = gradient_tiling(shape, level + i, threads);
-        p.first_task[i + 1] = p.first_task[i] + gradient_tasks(&t, level + i);
-        bytes = max64(bytes, t.sums * (int64_t)sizeof(vec) + (t.gradient_floats + t.input_floats) * 4);
-    }
-    return run_tasks(gradient_task, &p, p.first_task[levels], bytes, threads);
+    GradientPass p = {.shape = shape, .x = x, .gradient = gradient, .levels = levels};
+    lay_out_gradient(&p, level, to, threads);
+    const int64_t floats = p.inputs * (p.sums * VL + p.input_channel) + p.gradient_floats + 2 * VL;
+    const int64_t tasks = ceil_div(shape->in_channels, p.inputs) * (2 * p.reach[0] + 1);
+    return run_tasks(gradient_task, &p, tasks, floats * (int64_t)sizeof(float), threads);
 }
 
 #endif
