@@ -160,7 +160,12 @@ def _runs(setting: str, layer: PyConv2d | PyConv3d, x: torch.Tensor) -> bool:
 
 def main(argv: Sequence[str], prog: str) -> None:
     """Measure, print and write."""
-    parser = report.parser(prog, __doc__ or "", rounds=15)
+    parser = report.parser(
+        prog,
+        "Time a PyConv layer (kernels 3, 5, 7, 9) in each execution against a dense 3 x 3 convolution of the same width "
+        "in its best memory format: inference, and forward + backward. About a minute on two cores.",
+        rounds=15,
+    )
     parser.add_argument(
         "--executions", nargs="+", choices=SETTINGS, help="default: auto and all that can run here", default=SETTINGS
     )

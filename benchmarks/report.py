@@ -42,11 +42,9 @@ class Table:
 def parser(prog: str, description: str, rounds: int) -> argparse.ArgumentParser:
     """Make a parser with the arguments of every benchmark: -device, -o, --rounds, --overwrite."""
     result = argparse.ArgumentParser(prog=prog, description=description)
+    result.add_argument("-device", choices=("cpu", "cuda"), help="where to measure (default: cuda if torch sees it)")
     result.add_argument(
-        "-device", choices=("cpu", "cuda"), help="where to measure (default: a GPU of NVIDIA if there is one)"
-    )
-    result.add_argument(
-        "-o", dest="folder", type=Path, metavar="DIR", help="also write the tables into DIR, as Markdown and JSON"
+        "-o", dest="folder", type=Path, metavar="DIR", help="also write SUBJECT.md and SUBJECT.json into DIR"
     )
     result.add_argument(
         "--rounds", type=positive, default=rounds, help="counted calls of each function (default: %(default)s)"
