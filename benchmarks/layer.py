@@ -162,8 +162,8 @@ def main(argv: Sequence[str], prog: str) -> None:
     """Measure, print and write."""
     parser = report.parser(
         prog,
-        "Time a PyConv layer (kernels 3, 5, 7, 9) in each execution against a dense 3 x 3 convolution of the same width "
-        "in its best memory format: inference, and forward + backward. About a minute on two cores.",
+        "Time a PyConv layer (kernels 3, 5, 7, 9) in each execution against a dense 3 x 3 convolution of the same "
+        "width in its best memory format: inference, and forward + backward. About a minute on two cores.",
         rounds=15,
     )
     parser.add_argument(

@@ -84,8 +84,8 @@ def main(argv: Sequence[str], prog: str) -> None:
     """Measure, print and write."""
     parser = report.parser(
         prog,
-        "Time nnU-Net's predictor on a slice, with sliding window and mirroring and without preprocessing, for the stock "
-        "network and that of nnUNetTrainerPyConv. About two minutes on two cores.",
+        "Time nnU-Net's predictor on a slice, with sliding window and mirroring and without preprocessing, for the "
+        "stock network and that of nnUNetTrainerPyConv. About two minutes on two cores.",
         rounds=3,
     )
     parser.add_argument(
