@@ -67,16 +67,15 @@ def systems(case: Case, executions: Sequence[str], device: torch.device, dtype: 
     conv, pyconv = (nn.Conv2d, PyConv2d) if case.dim == 2 else (nn.Conv3d, PyConv3d)
     channels_last = torch.channels_last if case.dim == 2 else torch.channels_last_3d
     x = torch.randn(case.batch, case.channels, *[case.edge] * case.dim, device=device, dtype=dtype)
-    dense = conv(case.channels, case.channels, 3, padding=1, stride=case.stride, bias=False).to(device)
     layer = pyconv(case.channels, case.channels, case.kernel_sizes, stride=case.stride).to(device)
     result: dict[str, System] = {}
     for suffix, memory_format in (("", torch.contiguous_format), (" channels_last", channels_last)):
         y = x.contiguous(memory_format=memory_format)
-        of_format = conv(case.channels, case.channels, 3, padding=1, stride=case.stride, bias=False).to(device)
-        of_format.load_state_dict(dense.state_dict())
-        result[f"dense{suffix}"] = ("auto", of_format.to(memory_format=memory_format), y)
+        dense = conv(case.channels, case.channels, 3, padding=1, stride=case.stride, bias=False)
+        result[f"dense{suffix}"] = ("auto", dense.to(device).to(memory_format=memory_format), y)
         if not suffix or device.type == "cuda":
-            result |= {f"{setting}{suffix}": (setting, layer, y) for setting in executions if _runs(setting, layer, y)}
+            candidates = {f"{setting}{suffix}": (setting, layer, y) for setting in executions}
+            result |= {name: system for name, system in candidates.items() if _runs(system)}
     return result
 
 
@@ -93,6 +92,14 @@ def train(system: System) -> None:
     module.zero_grad(set_to_none=True)
     y = infer((setting, module, x.detach().requires_grad_()))
     y.backward(torch.ones_like(y))  # type: ignore[no-untyped-call]
+
+
+def chosen(system: System) -> str:
+    """Tell how a PyConv layer would execute its input."""
+    setting, module, x = system
+    assert isinstance(module, (PyConv2d, PyConv3d))
+    with execution(setting):
+        return module.execution_for(x)
 
 
 PARTS: dict[str, Callable[[System], object]] = {"Inference": torch.no_grad()(infer), "Forward + backward": train}
@@ -141,19 +148,16 @@ def _row(
     row: dict[str, Cell] = {"N x C x size": str(case), "dense, ms": min(measured[name].time_ms for name in DENSE)}
     row |= {name: ratio for name, ratio in measured.items() if name not in DENSE}
     if "auto" in built:
-        _, layer, x = built["auto"]
-        assert isinstance(layer, (PyConv2d, PyConv3d))
-        row["auto is"] = layer.execution_for(x)
+        row["auto is"] = chosen(built["auto"])
     if device.type == "cuda":
         row |= {f"{name}, MB": peak_growth_mb(calls[name], device) for name in ("dense", "auto") if name in calls}
     return row
 
 
-def _runs(setting: str, layer: PyConv2d | PyConv3d, x: torch.Tensor) -> bool:
+def _runs(system: System) -> bool:
     try:
-        with execution(setting):
-            layer.execution_for(x)
-    except ValueError:  # this execution can't run here
+        chosen(system)
+    except ValueError:  # this execution was forced and can't run here
         return False
     return True
 

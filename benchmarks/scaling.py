@@ -62,7 +62,7 @@ def benchmark_scaling(chosen: Sequence[Sweep], rounds: int, device: torch.device
     Args:
         chosen: What grows.
         rounds: Counted calls of each function; the results are medians.
-        device: Where to measure, in float32.
+        device: Where to measure: a CPU in float32, a GPU in float16 under autocast.
 
     Returns:
         One table; its rows have the quantity, its value, part, time of the dense convolution, and for the executions
@@ -70,20 +70,22 @@ def benchmark_scaling(chosen: Sequence[Sweep], rounds: int, device: torch.device
     """
     rows: list[dict[str, Cell]] = []
     threads = torch.get_num_threads()
+    dtype = "float16" if device.type == "cuda" else "float32"
     for sweep in chosen:
         for value, case in zip(sweep.values, sweep.cases, strict=True):
             values = case.batch * case.channels * case.edge**2
             names = NAMES if device.type == "cuda" or values <= LEVELS_LIMIT else NAMES[:1]
-            built = layer.systems(case, names, device, torch.float32)
+            built = layer.systems(case, names, device, layer.DTYPES[dtype])
             if sweep.quantity == "threads":
                 torch.set_num_threads(value)
             try:
                 for part, step in layer.PARTS.items():
                     measured = _measure(built, step, rounds, device, f"{sweep.quantity} {value}, {part}")
-                    rows.append(_row(sweep.quantity, value, case, part, measured))
+                    row = _row(sweep.quantity, value, case, part, measured)
+                    rows.append({**row, "auto is": layer.chosen(built["auto"])})
             finally:
                 torch.set_num_threads(threads)
-    return [Table("One layer, float32; ratios to the dense convolution in its best memory format", rows)]
+    return [Table(f"One layer, {dtype}; ratios to the dense convolution in its best memory format", rows)]
 
 
 def _measure(
