@@ -10,6 +10,7 @@ from tqdm import tqdm
 
 from nnunet_pyconv.benchmarks import report, systems
 from nnunet_pyconv.benchmarks.memory import in_fresh_process
+from nnunet_pyconv.benchmarks.plans import plan
 from nnunet_pyconv.benchmarks.report import Cell, Table
 from nnunet_pyconv.benchmarks.systems import STOCK, Prepared, System
 from nnunet_pyconv.benchmarks.timing import ratios, time_in_turn
@@ -46,6 +47,8 @@ def benchmark_network(
     """
     rows: list[dict[str, Cell]] = []
     half: list[dict[str, Cell]] = []
+    for patch_size in patch_sizes:
+        plan(patch_size)  # what nnU-Net wouldn't plan is refused before anything is measured
     for patch_size in patch_sizes:
         compared = systems.that_run(everywhere if rows else {**everywhere, **first}, device)
         patch = "x".join(map(str, patch_size))

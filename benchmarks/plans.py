@@ -9,6 +9,8 @@ from typing import Any
 
 from nnunetv2.experiment_planning.experiment_planners.network_topology import get_pool_and_conv_props
 
+from nnunet_pyconv.errors import InputError
+
 CONFIGURATION = "benchmark"
 DATASET_JSON = {"channel_names": {"0": "image"}, "labels": {"background": 0, "foreground": 1}}
 
@@ -21,14 +23,22 @@ def plan(patch_size: Sequence[int], batch_size: int = 2) -> dict[str, Any]:
     that double up to 512 in 2D and 320 in 3D, instance normalisation, leaky ReLU.
 
     Args:
-        patch_size: In pixels, two or three axes; nnU-Net rounds it up so that it can be halved.
+        patch_size: In pixels, two or three axes.
         batch_size: Patches a step; 2 is nnU-Net's least.
 
     Returns:
         nnU-Net's plans.
+
+    Raises:
+        InputError: A patch that nnU-Net wouldn't plan, or one too small for deep supervision.
     """
     dim = len(patch_size)
+    if min(patch_size) < 16:
+        raise InputError(f"a patch of {min(patch_size)} pixels leaves no output to supervise; give 16 or more")
     _, strides, kernel_sizes, planned_size, _ = get_pool_and_conv_props([1.0] * dim, patch_size, 4, 999999)
+    if list(planned_size) != list(patch_size):
+        planned = "x".join(map(str, planned_size))
+        raise InputError(f"nnU-Net plans no patch of {'x'.join(map(str, patch_size))}, but of {planned}; give that")
     n_stages = len(strides)
     # all that isn't the network is that of any 2D plans
     plans: dict[str, Any] = json.loads(files("nnunet_pyconv.plans").joinpath("nnUNetPyConvPlans.json").read_text())

@@ -12,7 +12,7 @@ from nnunetv2.inference.predict_from_raw_data import nnUNetPredictor
 
 from nnunet_pyconv.benchmarks import report
 from nnunet_pyconv.benchmarks.network import SYSTEMS
-from nnunet_pyconv.benchmarks.plans import DATASET_JSON
+from nnunet_pyconv.benchmarks.plans import DATASET_JSON, plan
 from nnunet_pyconv.benchmarks.report import Cell, Table
 from nnunet_pyconv.benchmarks.systems import STOCK, Prepared, System, that_run
 from nnunet_pyconv.benchmarks.timing import ratios, time_in_turn
@@ -40,6 +40,8 @@ def benchmark_predict(
     rows: list[dict[str, Cell]] = []
     image = torch.randn(1, 1, image_size, image_size)
     compared = that_run(compared, device)
+    for edge in patch_sizes:
+        plan((edge, edge))  # what nnU-Net wouldn't plan is refused before anything is measured
     for edge in patch_sizes:
         calls = {}
         for name, system in compared.items():

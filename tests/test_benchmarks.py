@@ -109,6 +109,16 @@ def test_plans_are_those_of_nnunet(patch_size: tuple[int, ...], features: list[i
     assert arch_kwargs["kernel_sizes"] == [[3] * len(patch_size)] * len(features)
 
 
+@pytest.mark.parametrize(("edge", "message"), [(8, "give 16 or more"), (100, "no patch of 100x100, but of 1")])
+@pytest.mark.parametrize("subject", ["network", "predict"])
+def test_patches_that_nnunet_does_not_plan(
+    subject: str, edge: int, message: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit, match="2"):
+        main(["benchmark", subject, "--sizes", "256", str(edge), "-device", "cpu"])
+    assert message in capsys.readouterr().err
+
+
 def test_a_step_trains_and_an_inference_has_one_output() -> None:
     prepared = Prepared(System(), (16, 16), 2, CPU)
     network = prepared.network
