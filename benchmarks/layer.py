@@ -1,24 +1,26 @@
-"""Time a PyConv layer in each execution against a dense 3 x 3 convolution of the same width.
-
-python -m nnunet_pyconv.benchmarks.layer [--rounds 15] [--json FILE] [--executions auto direct fold]
-"""
+"""Time a PyConv layer in each execution against a dense 3 x 3 convolution of the same width."""
 
 from __future__ import annotations
 
 import argparse
-import json
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
-from pathlib import Path
+from dataclasses import dataclass
+from functools import partial
 
 import torch
 from torch import nn
 
-from nnunet_pyconv.benchmarks.timing import Ratio, machine, ratios, time_in_turn
+from nnunet_pyconv.benchmarks import report
+from nnunet_pyconv.benchmarks.memory import peak_growth_mb
+from nnunet_pyconv.benchmarks.report import Cell, Table
+from nnunet_pyconv.benchmarks.timing import ratios, time_in_turn
 from nnunet_pyconv.nn import PyConv2d, PyConv3d
 from nnunet_pyconv.nn.execution import available_executions, execution
+from nnunet_pyconv.nn.execution.choice import EXECUTIONS
 
-DENSE = ("dense NCHW", "dense channels_last")
+DENSE = ("dense", "dense channels_last")
+SETTINGS = ("auto", *EXECUTIONS)
+DTYPES = {"float32": torch.float32, "float16": torch.float16, "bfloat16": torch.bfloat16}
 
 
 @dataclass(frozen=True)
@@ -40,117 +42,161 @@ class Case:
 CASES = (Case(2, 32, 256), Case(2, 64, 128), Case(2, 128, 64), Case(4, 256, 32), Case(4, 512, 16))
 MORE_CASES = (
     Case(2, 32, 256, stride=2),
+    Case(2, 64, 128, stride=2),
     Case(2, 128, 64, stride=2),
+    Case(4, 256, 32, stride=2),
     Case(1, 32, 64, dim=3, kernel_sizes=(3, 5, 7)),
 )
 
+System = tuple[str, nn.Module, torch.Tensor]
+"""A setting of `nn.execution.execution`, a layer and its input."""
 
-@dataclass(frozen=True)
-class Result:
-    """The ratios of one case; `chosen` is the execution that "auto" took."""
 
-    case: Case
-    chosen: str
-    inference: dict[str, Ratio]
-    training: dict[str, Ratio]
+def systems(case: Case, executions: Sequence[str], device: torch.device, dtype: torch.dtype) -> dict[str, System]:
+    """Build the dense convolution in both memory formats, and the PyConv layer in the executions that can run.
+
+    Args:
+        case: The layer and its input.
+        executions: Settings of `nn.execution.execution`.
+        device: Where to.
+        dtype: Of the input; the weights have float32, as under autocast.
+
+    Returns:
+        The systems under the names that the tables have; on a GPU each execution in both memory formats, too.
+    """
+    conv, pyconv = (nn.Conv2d, PyConv2d) if case.dim == 2 else (nn.Conv3d, PyConv3d)
+    channels_last = torch.channels_last if case.dim == 2 else torch.channels_last_3d
+    x = torch.randn(case.batch, case.channels, *[case.edge] * case.dim, device=device, dtype=dtype)
+    layer = pyconv(case.channels, case.channels, case.kernel_sizes, stride=case.stride).to(device)
+    result: dict[str, System] = {}
+    for suffix, memory_format in (("", torch.contiguous_format), (" channels_last", channels_last)):
+        y = x.contiguous(memory_format=memory_format)
+        dense = conv(case.channels, case.channels, 3, padding=1, stride=case.stride, bias=False)
+        result[f"dense{suffix}"] = ("auto", dense.to(device).to(memory_format=memory_format), y)
+        if not suffix or device.type == "cuda":
+            candidates = {f"{setting}{suffix}": (setting, layer, y) for setting in executions}
+            result |= {name: system for name, system in candidates.items() if _runs(system)}
+    return result
+
+
+def infer(system: System) -> torch.Tensor:
+    """Compute the output, under autocast where the input has half precision."""
+    setting, module, x = system
+    with execution(setting), torch.autocast(x.device.type, x.dtype, enabled=x.dtype != torch.float32):
+        return module(x)
+
+
+def train(system: System) -> None:
+    """Compute the output and the gradients of the input and the weights, as in the middle of a network."""
+    setting, module, x = system
+    module.zero_grad(set_to_none=True)
+    y = infer((setting, module, x.detach().requires_grad_()))
+    y.backward(torch.ones_like(y))  # type: ignore[no-untyped-call]
+
+
+def chosen(system: System) -> str:
+    """Tell how a PyConv layer would execute its input."""
+    setting, module, x = system
+    assert isinstance(module, (PyConv2d, PyConv3d))
+    with execution(setting):
+        return module.execution_for(x)
+
+
+PARTS: dict[str, Callable[[System], object]] = {"Inference": torch.no_grad()(infer), "Forward + backward": train}
 
 
 def benchmark_layer(
-    cases: Sequence[Case], executions: Sequence[str], rounds: int, bfloat16: bool = False
-) -> list[Result]:
+    cases: Sequence[Case], executions: Sequence[str], rounds: int, device: torch.device, dtypes: Sequence[str]
+) -> list[Table]:
     """Measure inference and forward + backward of each case.
 
     Args:
         cases: What to measure.
-        executions: Settings of `nnunet_pyconv.nn.execution.execution`.
-        rounds: Calls of each function; the results are medians.
-        bfloat16: Under autocast to bfloat16 instead of in float32.
+        executions: Settings of `nn.execution.execution`; those that can't run a case are left out there.
+        rounds: Counted calls of each function; the results are medians.
+        device: Where to measure.
+        dtypes: Keys of `DTYPES`; half precision is measured under autocast.
 
     Returns:
-        A result for each case.
+        For each dtype a table of each part: ratios to the dense convolution in its best memory format, what "auto" was,
+        and on a GPU the peak of what a call allocates.
     """
-    return [_benchmark(case, executions, rounds, bfloat16) for case in cases]
-
-
-def _benchmark(case: Case, executions: Sequence[str], rounds: int, bfloat16: bool) -> Result:
-    conv, pyconv = (nn.Conv2d, PyConv2d) if case.dim == 2 else (nn.Conv3d, PyConv3d)
-    channels_last = torch.channels_last if case.dim == 2 else torch.channels_last_3d
-    x = torch.randn(case.batch, case.channels, *[case.edge] * case.dim)
-    dense = conv(case.channels, case.channels, 3, padding=1, stride=case.stride, bias=False)
-    layer = pyconv(case.channels, case.channels, case.kernel_sizes, stride=case.stride)
-
-    def infer(setting: str, module: nn.Module, image: torch.Tensor) -> torch.Tensor:
-        with execution(setting), torch.autocast("cpu", enabled=bfloat16):
-            return module(image)
-
-    def train(setting: str, module: nn.Module, image: torch.Tensor) -> None:
-        y = infer(setting, module, image.detach().requires_grad_())
-        y.backward(torch.ones_like(y))
-
-    systems: dict[str, tuple[str, nn.Module, torch.Tensor]] = {
-        DENSE[0]: ("auto", dense, x),
-        DENSE[1]: (
-            "auto",
-            conv(case.channels, case.channels, 3, padding=1, stride=case.stride, bias=False).to(
-                memory_format=channels_last
-            ),
-            x.contiguous(memory_format=channels_last),
-        ),
-        **{setting: (setting, layer, x) for setting in executions},
-    }
-
-    def calls(step: Callable[[str, nn.Module, torch.Tensor], object]) -> dict[str, Callable[[], object]]:
-        return {name: lambda arguments=arguments: step(*arguments) for name, arguments in systems.items()}
-
-    with torch.no_grad():
-        inference = ratios(time_in_turn(calls(infer), rounds), list(DENSE))
-    training = ratios(time_in_turn(calls(train), rounds), list(DENSE))
-    return Result(case, layer.execution_for(x), inference, training)
-
-
-def to_markdown(results: Sequence[Result]) -> str:
-    """Print two tables: ratios to the dense convolution in its best memory format, median and quartiles."""
-    names = [name for name in results[0].inference if name not in DENSE]
-    text = []
-    for title, part in (("Inference", "inference"), ("Forward + backward", "training")):
-        text += [
-            f"**{title}**, time / time of the dense convolution, median (quartiles)",
-            "",
-            f"| N x C x size | dense, ms | {' | '.join(names)} | auto is |",
-            "|---" * (len(names) + 3) + "|",
+    tables = []
+    for dtype in dtypes:
+        rows: dict[str, list[dict[str, Cell]]] = {part: [] for part in PARTS}
+        for case in cases:
+            built = systems(case, executions, device, DTYPES[dtype])
+            for part, step in PARTS.items():
+                rows[part].append(_row(case, built, part, step, rounds, device))
+        tables += [
+            Table(f"{part}, {dtype}, time / time of the dense convolution, median (quartiles)", rows[part])
+            for part in PARTS
         ]
-        for result in results:
-            measured: dict[str, Ratio] = getattr(result, part)
-            dense_ms = min(measured[name].time_ms for name in DENSE)
-            cells = [str(result.case), f"{dense_ms:.1f}", *(str(measured[name]) for name in names), result.chosen]
-            text.append(f"| {' | '.join(cells)} |")
-        text.append("")
-    return "\n".join(text)
+    return tables
 
 
-def main(argv: Sequence[str] | None = None) -> None:
-    """Measure and print."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--rounds", type=int, default=15, help="calls of each function (default: %(default)s)")
-    parser.add_argument("--executions", nargs="+", default=None, help="default: auto and all that this machine has")
-    parser.add_argument("--more", action="store_true", help="stride 2 and three dimensions instead of the usual cases")
-    parser.add_argument("--bfloat16", action="store_true", help="under autocast to bfloat16")
-    parser.add_argument("--json", type=Path, help="also write the results to this file")
-    arguments = parser.parse_args(argv)
-    executions = arguments.executions or [
-        "auto",
-        *(name for name, reason in available_executions().items() if reason is None),
-    ]
-    description = machine()
-    print("; ".join(f"{key}: {value}" for key, value in description.items()), end="\n\n")
-    results = benchmark_layer(
-        MORE_CASES if arguments.more else CASES, executions, arguments.rounds, bfloat16=arguments.bfloat16
+def _row(
+    case: Case,
+    built: dict[str, System],
+    part: str,
+    step: Callable[[System], object],
+    rounds: int,
+    device: torch.device,
+) -> dict[str, Cell]:
+    calls = {name: partial(step, system) for name, system in built.items()}
+    measured = ratios(time_in_turn(calls, rounds, device, f"{part} {case}"), DENSE)
+    row: dict[str, Cell] = {"N x C x size": str(case), "dense, ms": min(measured[name].time_ms for name in DENSE)}
+    row |= {name: ratio for name, ratio in measured.items() if name not in DENSE}
+    if "auto" in built:
+        row["auto is"] = chosen(built["auto"])
+    if device.type == "cuda":
+        row |= {f"{name}, MB": peak_growth_mb(calls[name], device) for name in ("dense", "auto") if name in calls}
+    return row
+
+
+def _runs(system: System) -> bool:
+    try:
+        chosen(system)
+    except ValueError:  # this execution was forced and can't run here
+        return False
+    return True
+
+
+def main(argv: Sequence[str], prog: str) -> None:
+    """Measure, print and write."""
+    parser = report.parser(
+        prog,
+        "Time a PyConv layer (kernels 3, 5, 7, 9) in each execution against a dense 3 x 3 convolution of the same "
+        "width in its best memory format: inference, and forward + backward. About a minute on two cores.",
+        rounds=15,
     )
-    print(to_markdown(results))
-    if arguments.json:
-        content = {"machine": description, "rounds": arguments.rounds, "results": [asdict(r) for r in results]}
-        arguments.json.write_text(json.dumps(content, indent=2) + "\n")
+    parser.add_argument(
+        "--executions", nargs="+", choices=SETTINGS, help="default: auto and all that can run here", default=SETTINGS
+    )
+    parser.add_argument(
+        "--dtypes",
+        nargs="+",
+        choices=DTYPES,
+        help="half precision is measured under autocast (default: float32; on a GPU float16 and bfloat16)",
+    )
+    parser.add_argument("--more", action="store_true", help="stride 2 and three dimensions instead of the usual cases")
+    parser.add_argument(
+        "--cases", nargs="+", type=_case, metavar="NxCxEDGE", help="2D cases of your own, for example 2x32x256"
+    )
+    arguments = parser.parse_args(argv)
+    cases = arguments.cases or (MORE_CASES if arguments.more else CASES)
+
+    def measure(device: torch.device) -> list[Table]:
+        dtypes = arguments.dtypes or (["float16", "bfloat16"] if device.type == "cuda" else ["float32"])
+        executions = [name for name in arguments.executions if available_executions().get(name) is None]
+        return benchmark_layer(cases, executions, arguments.rounds, device, dtypes)
+
+    report.run(prog, argv, arguments, measure)
 
 
-if __name__ == "__main__":
-    main()
+def _case(text: str) -> Case:
+    try:
+        batch, channels, edge = map(report.positive, text.split("x"))
+    except (ValueError, argparse.ArgumentTypeError):
+        raise argparse.ArgumentTypeError(f"{text!r} is not NxCxEDGE, three positive numbers such as 2x32x256") from None
+    return Case(batch, channels, edge)

@@ -1,17 +1,19 @@
-"""Time several functions against each other, and say on what machine."""
+"""Time several functions against each other, in turn and in one process."""
 
 from __future__ import annotations
 
-import platform
 import statistics
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import torch
+from tqdm import tqdm
 
-from nnunet_pyconv.nn.execution import available_executions, build
+WARM_UP_ROUNDS = {"cpu": 1, "cuda": 5}
+"""Rounds that are not counted; on a GPU, libraries try their algorithms in them and the clock rises."""
+
+_HEAD_START_BYTES = 2**31
 
 
 @dataclass(frozen=True)
@@ -34,8 +36,10 @@ class Ratio:
         return f"{self.ratio:.2f} ({self.low:.2f}-{self.high:.2f})"
 
 
-def time_in_turn(functions: Mapping[str, Callable[[], object]], rounds: int) -> dict[str, list[float]]:
-    """Call every function once a round, after a first round that is not counted.
+def time_in_turn(
+    functions: Mapping[str, Callable[[], object]], rounds: int, device: torch.device, title: str
+) -> dict[str, list[float]]:
+    """Call every function once a round, after rounds that are not counted.
 
     Functions that are timed in turn meet the same disturbances, so ratios within a round can be trusted on a busy
     machine, where the times themselves can't.
@@ -43,21 +47,47 @@ def time_in_turn(functions: Mapping[str, Callable[[], object]], rounds: int) -> 
     Args:
         functions: What to time.
         rounds: How often, at least 1.
+        device: Where they compute; times on a GPU are those between two of its events.
+        title: What the progress bar says.
 
     Returns:
         For each function its time in each round, in milliseconds.
     """
+    stopwatch = _cuda_stopwatch(device) if device.type == "cuda" else _stopwatch
     times: dict[str, list[float]] = {name: [] for name in functions}
-    for round_ in range(rounds + 1):
+    warm_up = WARM_UP_ROUNDS[device.type]
+    for round_ in tqdm(range(warm_up + rounds), desc=title, unit="round", leave=False):
         for name, function in functions.items():
-            start = time.perf_counter()
-            function()
-            if round_:
-                times[name].append((time.perf_counter() - start) * 1e3)
+            time_ms = stopwatch(function)
+            if round_ >= warm_up:
+                times[name].append(time_ms)
     return times
 
 
-def ratios(times: Mapping[str, list[float]], references: list[str]) -> dict[str, Ratio]:
+def _stopwatch(function: Callable[[], object]) -> float:
+    start = time.perf_counter()
+    function()
+    return (time.perf_counter() - start) * 1e3
+
+
+def _cuda_stopwatch(device: torch.device) -> Callable[[Callable[[], object]], float]:
+    """Time the device alone: a large fill gives the host a head start at launching and empties the device's cache."""
+    buffer = torch.empty(_HEAD_START_BYTES, dtype=torch.uint8, device=device)
+
+    def stopwatch(function: Callable[[], object]) -> float:
+        start, end = (torch.cuda.Event(enable_timing=True) for _ in range(2))  # type: ignore[no-untyped-call]
+        torch.cuda.synchronize(device)
+        buffer.zero_()
+        start.record()
+        function()
+        end.record()
+        end.synchronize()
+        return start.elapsed_time(end)
+
+    return stopwatch
+
+
+def ratios(times: Mapping[str, list[float]], references: Sequence[str]) -> dict[str, Ratio]:
     """Compare all with the reference whose median is the least.
 
     Args:
@@ -74,22 +104,3 @@ def ratios(times: Mapping[str, list[float]], references: list[str]) -> dict[str,
         low, middle, high = statistics.quantiles(quotients, n=4) if len(quotients) > 1 else quotients * 3
         result[name] = Ratio(statistics.median(of_rounds), middle, low, high)
     return result
-
-
-def machine() -> dict[str, object]:
-    """Describe processor, threads, versions and available executions, without the machine's name."""
-    name = platform.processor()
-    cpuinfo = Path("/proc/cpuinfo")
-    if cpuinfo.exists():
-        lines = cpuinfo.read_text().splitlines()
-        name = next((line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")), name)
-    return {
-        "processor": name,
-        "instruction_set": torch.backends.cpu.get_cpu_capability(),
-        "kernel": build.variant(),
-        "threads": torch.get_num_threads(),
-        "torch": torch.__version__,
-        "python": platform.python_version(),
-        "system": platform.system(),
-        "executions": {name: reason or "available" for name, reason in available_executions().items()},
-    }

@@ -15,6 +15,7 @@ COMMANDS = {
     "plan": "write plans whose network has pyramidal convolutions",
     "trainer_dir": "print the folder for nnUNet_extTrainer",
     "doctor": "check that a training could start",
+    "benchmark": "measure on this machine how fast the layer and the networks are",
 }
 
 

@@ -1,0 +1,109 @@
+"""Time nnU-Net's predictor with PyConv against the stock network: sliding window and mirroring, no preprocessing."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+from collections.abc import Mapping, Sequence
+from functools import partial
+
+import torch
+from nnunetv2.inference.predict_from_raw_data import nnUNetPredictor
+
+from nnunet_pyconv.benchmarks import report
+from nnunet_pyconv.benchmarks.network import SYSTEMS
+from nnunet_pyconv.benchmarks.plans import DATASET_JSON, plan
+from nnunet_pyconv.benchmarks.report import Cell, Table
+from nnunet_pyconv.benchmarks.systems import STOCK, Prepared, System, that_run
+from nnunet_pyconv.benchmarks.timing import ratios, time_in_turn
+
+
+def benchmark_predict(
+    patch_sizes: Sequence[int],
+    image_size: int,
+    rounds: int,
+    device: torch.device,
+    compared: Mapping[str, System] = SYSTEMS,
+) -> list[Table]:
+    """Measure the prediction of one slice for each patch size.
+
+    Args:
+        patch_sizes: Edges of square patches, in pixels.
+        image_size: Edge of the square slice, in pixels.
+        rounds: Counted calls of each function; the results are medians.
+        device: Where to measure.
+        compared: The systems; those of `STOCK` must be among them.
+
+    Returns:
+        A table with a row for each patch size and a column for each system but the stock ones.
+    """
+    rows: list[dict[str, Cell]] = []
+    image = torch.randn(1, 1, image_size, image_size)
+    compared = that_run(compared, device)
+    for edge in patch_sizes:
+        plan((edge, edge))  # what nnU-Net wouldn't plan is refused before anything is measured
+    for edge in patch_sizes:
+        calls = {}
+        for name, system in compared.items():
+            predictor = _predictor(Prepared(system, (edge, edge), 2, device), device)
+            calls[name] = partial(_predict, predictor, system, image)
+        measured = ratios(time_in_turn(calls, rounds, device, f"patch {edge}x{edge}"), list(STOCK))
+        row: dict[str, Cell] = {
+            "patch": f"{edge}x{edge}",
+            "stock, s": min(measured[name].time_ms for name in STOCK) / 1e3,
+        }
+        rows.append(row | {name: ratio for name, ratio in measured.items() if name not in STOCK})
+    title = (
+        f"Prediction of a slice of {image_size}x{image_size}, sliding window and mirroring; "
+        "time / time of the better stock network, median (quartiles)"
+    )
+    return [Table(title, rows)]
+
+
+def _predictor(prepared: Prepared, device: torch.device) -> nnUNetPredictor:
+    prepared.stop_training()
+    trainer = prepared.trainer
+    with contextlib.redirect_stdout(io.StringIO()):  # nnU-Net narrates
+        predictor = nnUNetPredictor(device=device, allow_tqdm=False)
+        predictor.manual_initialization(
+            trainer.network,
+            trainer.plans_manager,
+            trainer.configuration_manager,
+            [prepared.network.state_dict()],
+            DATASET_JSON,
+            type(trainer).__name__,
+            (0, 1),
+        )
+    return predictor
+
+
+def _predict(predictor: nnUNetPredictor, system: System, image: torch.Tensor) -> None:
+    with system.conditions():
+        predictor.predict_logits_from_preprocessed_data(image)
+
+
+def main(argv: Sequence[str], prog: str) -> None:
+    """Measure, print and write."""
+    parser = report.parser(
+        prog,
+        "Time nnU-Net's predictor on a slice, with sliding window and mirroring and without preprocessing, for the "
+        "stock network and that of nnUNetTrainerPyConv. About two minutes on two cores.",
+        rounds=3,
+    )
+    parser.add_argument(
+        "--sizes",
+        nargs="+",
+        type=report.positive,
+        default=[256, 512],
+        metavar="PIXELS",
+        help="edges of the patches (default: 256 512)",
+    )
+    parser.add_argument(
+        "--image", type=report.positive, default=512, metavar="PIXELS", help="edge of the slice (default: %(default)s)"
+    )
+    arguments = parser.parse_args(argv)
+
+    def measure(device: torch.device) -> list[Table]:
+        return benchmark_predict(arguments.sizes, arguments.image, arguments.rounds, device)
+
+    report.run(prog, argv, arguments, measure)

@@ -1,0 +1,162 @@
+"""nnU-Net's own trainers on planned networks, stock and with PyConv, ready to compute."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import os
+import tempfile
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+from unittest import mock
+
+import torch
+from nnunetv2.training.nnUNetTrainer.nnUNetTrainer import nnUNetTrainer
+from torch import nn
+from torch.utils.flop_counter import FlopCounterMode
+
+from nnunet_pyconv.benchmarks.memory import peak_growth_mb
+from nnunet_pyconv.benchmarks.plans import CONFIGURATION, DATASET_JSON, plan
+from nnunet_pyconv.nn import PyConv2d, PyConv3d
+from nnunet_pyconv.nn.execution import execution
+from nnunet_pyconv.trainers import nnUNetTrainerPyConv
+
+
+@dataclass(frozen=True)
+class System:
+    """A network and how it computes.
+
+    Attributes:
+        trainer: Builds the network of the plans.
+        setting: Of `nn.execution.execution`.
+        channels_last: The memory format.
+        bfloat16: Under autocast on a CPU; on a GPU nnU-Net itself computes in float16 under autocast.
+    """
+
+    trainer: type[nnUNetTrainer] = nnUNetTrainerPyConv
+    setting: str = "auto"
+    channels_last: bool = False
+    bfloat16: bool = False
+
+    @contextlib.contextmanager
+    def conditions(self) -> Iterator[None]:
+        """Compute as this system does inside a `with` block."""
+        with execution(self.setting), torch.autocast("cpu", torch.bfloat16, enabled=self.bfloat16):
+            yield
+
+
+STOCK = {"stock": System(nnUNetTrainer), "stock channels_last": System(nnUNetTrainer, channels_last=True)}
+"""The references: the better of them counts."""
+
+
+def that_run(compared: Mapping[str, System], device: torch.device) -> dict[str, System]:
+    """Leave out what is a matter of the CPU alone: on a GPU nnU-Net chooses the dtype."""
+    return {name: system for name, system in compared.items() if device.type == "cpu" or not system.bfloat16}
+
+
+class Prepared:
+    """A trainer that nnU-Net has initialised (network, optimizer, loss; compiled if nnU-Net would) and a batch.
+
+    Attributes:
+        system: What it was made of.
+        trainer: Its folders are gone, so it can't write, but it computes.
+        batch: Noise with the shapes and dtypes that nnU-Net's data loader gives: `data`, `(N, 1, *patch_size)`, and
+            `target`, a label map for each output of deep supervision.
+    """
+
+    def __init__(self, system: System, patch_size: Sequence[int], batch_size: int, device: torch.device) -> None:
+        """Build them for nnU-Net's default network of this patch, in pixels."""
+        self.system = system
+        self.trainer = _trainer(system, plan(patch_size, batch_size), device)
+        data = torch.randn(batch_size, 1, *patch_size, device=device)
+        target = [
+            torch.randint(0, 2, (batch_size, 1, *size), dtype=torch.int16, device=device)
+            for size in (
+                [round(edge * scale) for edge, scale in zip(patch_size, scales, strict=True)]
+                for scales in self.trainer._get_deep_supervision_scales()
+            )
+        ]
+        if system.channels_last:
+            memory_format = torch.channels_last if len(patch_size) == 2 else torch.channels_last_3d
+            self.trainer.network.to(memory_format=memory_format)
+            data = data.contiguous(memory_format=memory_format)
+        self.batch: dict[str, Any] = {"data": data, "target": target}
+
+    @property
+    def network(self) -> nn.Module:
+        """The network without torch.compile."""
+        return getattr(self.trainer.network, "_orig_mod", self.trainer.network)
+
+    def train(self) -> None:
+        """Make nnU-Net's training step: forward, loss of all outputs, backward, clipping, SGD."""
+        with self.system.conditions():
+            self.trainer.train_step(self.batch)
+
+    def stop_training(self) -> None:
+        """Put the network into the state in which nnU-Net predicts: one output, evaluation mode."""
+        self.trainer.set_deep_supervision_enabled(False)
+        self.trainer.network.eval()
+
+    def infer(self) -> None:
+        """Compute the output, in inference mode and on a GPU under autocast, as nnU-Net's predictor does."""
+        x = self.batch["data"]
+        with self.system.conditions(), torch.inference_mode(), torch.autocast("cuda", enabled=x.is_cuda):
+            self.trainer.network(x)
+
+    def parameters_m(self) -> float:
+        """Count the parameters, in millions."""
+        return sum(parameter.numel() for parameter in self.network.parameters()) / 1e6
+
+    def gmac(self) -> float:
+        """Count the multiplications of all convolutions for one patch, in 10^9, as published: level by level."""
+        with FlopCounterMode(display=False) as counter, execution("levels"), torch.no_grad():
+            self.network(self.batch["data"][:1])
+        return counter.get_total_flops() / 2e9
+
+    def executions(self) -> str | None:
+        """Tell how many layers are executed in each way, for example "direct 20, levels 9"; None without PyConv."""
+        chosen: Counter[str] = Counter()
+
+        def note(layer: nn.Module, inputs: tuple[torch.Tensor]) -> None:
+            assert isinstance(layer, (PyConv2d, PyConv3d))
+            chosen[layer.execution_for(inputs[0])] += 1
+
+        layers = {module for module in self.network.modules() if isinstance(module, (PyConv2d, PyConv3d))}
+        hooks = [layer.register_forward_pre_hook(note) for layer in layers]
+        with self.system.conditions(), torch.inference_mode():
+            self.network(self.batch["data"])
+        for hook in hooks:
+            hook.remove()
+        return ", ".join(f"{name} {count}" for name, count in chosen.most_common()) or None
+
+
+def peak_of_step(system: System, patch_size: Sequence[int], batch_size: int, device: torch.device) -> float | None:
+    """Measure the peak memory of a training step in MB, with network, gradients and momentum.
+
+    See `memory.peak_growth_mb`; to be called in a process of its own.
+    """
+    return peak_growth_mb(partial(_two_steps, system, patch_size, batch_size, device), device)
+
+
+def _two_steps(system: System, patch_size: Sequence[int], batch_size: int, device: torch.device) -> None:
+    prepared = Prepared(system, patch_size, batch_size, device)
+    for _ in range(2):  # the momentum is there from the second step on
+        prepared.train()
+
+
+def _trainer(system: System, plans: dict[str, Any], device: torch.device) -> nnUNetTrainer:
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        mock.patch.dict(os.environ, nnUNet_preprocessed=folder, nnUNet_results=folder),
+        contextlib.redirect_stdout(io.StringIO()),  # nnU-Net narrates
+    ):
+        trainer = system.trainer({**plans, "continue_training": False}, CONFIGURATION, 0, DATASET_JSON, device)
+        preprocessed = Path(trainer.preprocessed_dataset_folder)
+        preprocessed.mkdir(parents=True)
+        (preprocessed / "case.npz").touch()  # nnU-Net reads off it what kind of data it will load
+        trainer.initialize()
+    return trainer

@@ -1,0 +1,234 @@
+from __future__ import annotations
+
+import json
+import re
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from nnunet_pyconv.benchmarks import layer, network, report
+from nnunet_pyconv.benchmarks.memory import in_fresh_process, peak_growth_mb
+from nnunet_pyconv.benchmarks.plans import CONFIGURATION, plan
+from nnunet_pyconv.benchmarks.report import Table, to_json, to_markdown
+from nnunet_pyconv.benchmarks.systems import STOCK, Prepared, System
+from nnunet_pyconv.benchmarks.timing import Ratio, ratios, time_in_turn
+from nnunet_pyconv.cli import main
+from nnunet_pyconv.cli.benchmark import SUBJECTS
+
+CPU = torch.device("cpu")
+
+
+def rows_of_markdown(text: str) -> list[dict[str, str]]:
+    """Read all tables back, one dict a row."""
+    rows: list[dict[str, str]] = []
+    head: list[str] | None = None
+    for line in text.splitlines():
+        cells = [cell.strip() for cell in line.strip("|").split("|")] if line.startswith("|") else None
+        if cells is None:
+            head = None
+        elif head is None:
+            head = cells
+        elif set(cells) != {"---"}:
+            rows.append(dict(zip(head, cells, strict=True)))
+    return rows
+
+
+def agrees(text: str, value: Any) -> bool:
+    if value is None:
+        return text == "-"
+    if isinstance(value, dict):
+        numbers = [float(number) for number in re.findall(r"[\d.]+", text)]
+        return numbers == [round(value[key], 2) for key in ("ratio", "low", "high")]
+    if isinstance(value, str):
+        return text == value
+    return float(text.replace(",", "")) == pytest.approx(value, rel=1e-3)
+
+
+def check_files(folder: Path, subject: str, printed: str) -> list[dict[str, Any]]:
+    """Assert that what was printed, the Markdown and the JSON say the same; return the rows."""
+    markdown = (folder / f"{subject}.md").read_text()
+    content = json.loads((folder / f"{subject}.json").read_text())
+    rows = [row for table in content["tables"] for row in table["rows"]]
+    assert markdown.strip() in printed
+    of_markdown = rows_of_markdown(markdown)
+    assert len(of_markdown) == len(rows) > 0
+    for text, row in zip(of_markdown, rows, strict=True):
+        assert all(agrees(text[column], row.get(column)) for column in text)
+    assert content["command"].startswith(f"nnunet_pyconv benchmark {subject}")
+    assert content["torch"] == torch.__version__.partition("+")[0]
+    return rows
+
+
+def test_ratios_are_taken_within_rounds_and_to_the_faster_reference() -> None:
+    times = {"slow reference": [4.0, 4.0, 4.0], "reference": [1.0, 2.0, 3.0], "ours": [2.0, 2.0, 9.0]}
+    assert ratios(times, ["slow reference", "reference"])["ours"] == Ratio(2.0, ratio=2.0, low=1.0, high=3.0)
+
+
+def test_one_round_has_no_spread() -> None:
+    assert ratios({"a": [2.0], "b": [3.0]}, ["a"])["b"] == Ratio(3.0, 1.5, 1.5, 1.5)
+
+
+def test_functions_are_called_in_turn() -> None:
+    calls: list[str] = []
+    times = time_in_turn({"a": lambda: calls.append("a"), "b": lambda: calls.append("b")}, 2, CPU, "")
+    assert calls == ["a", "b"] * 3  # one round is not counted
+    assert [len(of_rounds) for of_rounds in times.values()] == [2, 2]
+
+
+def test_rows_with_other_columns_leave_cells_empty() -> None:
+    table = Table("t", [{"a": 1, "b": Ratio(3.0, 1.5, 1.25, 1.75)}, {"a": 2500, "c": None}])
+    text = to_markdown({"command": "x"}, [table])
+    assert text.splitlines()[-2:] == ["| 1 | 1.50 (1.25-1.75) | - |", "| 2,500 | - | - |"]
+    assert json.loads(to_json({}, [table]))["tables"][0]["rows"][1] == {"a": 2500, "c": None}
+
+
+@pytest.mark.skipif(not Path("/proc/self/clear_refs").exists(), reason="only Linux tells the peak of the memory")
+def test_peak_memory_is_that_of_what_was_touched() -> None:
+    peak = in_fresh_process(partial(peak_growth_mb, partial(torch.ones, 50_000_000), CPU))
+    assert peak == pytest.approx(200, rel=0.1)  # 50 million float32
+
+
+@pytest.mark.parametrize(
+    ("patch_size", "features", "strides"),
+    [
+        ((256, 256), [32, 64, 128, 256, 512, 512, 512], [1, 2, 2, 2, 2, 2, 2]),
+        ((512, 512), [32, 64, 128, 256, 512, 512, 512, 512], [1, 2, 2, 2, 2, 2, 2, 2]),
+        ((64, 64, 64), [32, 64, 128, 256, 320], [1, 2, 2, 2, 2]),
+    ],
+    ids=str,
+)
+def test_plans_are_those_of_nnunet(patch_size: tuple[int, ...], features: list[int], strides: list[int]) -> None:
+    configuration = plan(patch_size)["configurations"][CONFIGURATION]
+    arch_kwargs = configuration["architecture"]["arch_kwargs"]
+    assert configuration["patch_size"] == list(patch_size)
+    assert arch_kwargs["features_per_stage"] == features
+    assert arch_kwargs["strides"] == [[stride] * len(patch_size) for stride in strides]
+    assert arch_kwargs["kernel_sizes"] == [[3] * len(patch_size)] * len(features)
+
+
+@pytest.mark.parametrize(("edge", "message"), [(8, "give 16 or more"), (100, "no patch of 100x100, but of 1")])
+@pytest.mark.parametrize("subject", ["network", "predict"])
+def test_patches_that_nnunet_does_not_plan(
+    subject: str, edge: int, message: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit, match="2"):
+        main(["benchmark", subject, "--sizes", "256", str(edge), "-device", "cpu"])
+    assert message in capsys.readouterr().err
+
+
+def test_a_step_trains_and_an_inference_has_one_output() -> None:
+    prepared = Prepared(System(), (16, 16), 2, CPU)
+    network = prepared.network
+    before = {name: parameter.detach().clone() for name, parameter in network.named_parameters()}
+    prepared.train()
+    # nnU-Net's loss leaves out the lowest output of deep supervision
+    assert [name for name, parameter in network.named_parameters() if torch.equal(parameter, before[name])] == [
+        "decoder.seg_layers.0.weight",
+        "decoder.seg_layers.0.bias",
+    ]
+    prepared.stop_training()
+    prepared.infer()
+    assert network(prepared.batch["data"]).shape == (2, 2, 16, 16)
+
+
+def test_chosen_executions_are_counted() -> None:
+    # three stages (16, 8 and 4 pixels) with two convolutions each, and two with two each in the decoder
+    assert Prepared(System(setting="levels"), (16, 16), 2, CPU).executions() == "levels 10"
+    assert Prepared(STOCK["stock"], (16, 16), 2, CPU).executions() is None
+
+
+def test_multiplications_are_counted_by_hand() -> None:
+    stock = Prepared(STOCK["stock"], (16, 16), 2, CPU)
+    stock.stop_training()
+    # 3 x 3 convolutions of three stages (32, 64, 128 channels at 16, 8, 4 pixels), transposed ones, head
+    encoder = 256 * 9 * (1 + 32) * 32 + 64 * 9 * (32 + 64) * 64 + 16 * 9 * (64 + 128) * 128
+    decoder = 64 * 9 * (128 + 64) * 64 + 256 * 9 * (64 + 32) * 32
+    transposed = 16 * 4 * 128 * 64 + 64 * 4 * 64 * 32
+    assert stock.gmac() == pytest.approx((encoder + decoder + transposed + 256 * 32 * 2) / 1e9)
+
+
+def test_layer(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    arguments = ["--cases", "1x8x16", "2x16x4", "--rounds", "1", "--dtypes", "float32", "bfloat16"]
+    main(["benchmark", "layer", *arguments, "-device", "cpu", "-o", str(tmp_path / "new")])
+    rows = check_files(tmp_path / "new", "layer", capsys.readouterr().out)
+    assert [row["N x C x size"] for row in rows] == ["1 x 8 x 16x16", "2 x 16 x 4x4"] * 4
+    assert all({"auto", "fold", "levels"} <= row.keys() for row in rows)
+    assert rows[1]["auto is"] == "levels"  # narrow maps
+
+
+def test_layer_leaves_out_what_can_not_run() -> None:
+    case = layer.Case(1, 8, 16, dim=3, kernel_sizes=(3, 5), stride=2)
+    (inference, training) = layer.benchmark_layer([case], ["auto", "levels"], 1, CPU, ["float32"])
+    assert inference.rows[0]["N x C x size"] == "1 x 8 x 16x16x16, stride 2"
+    assert isinstance(training.rows[0]["levels"], Ratio)
+    assert "direct" not in training.rows[0]
+
+
+@pytest.mark.parametrize(
+    "subject",
+    [
+        pytest.param("network", marks=pytest.mark.slow),
+        "predict",
+        "scaling",
+        pytest.param("levels", marks=pytest.mark.slow),
+    ],
+)
+def test_subject(subject: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    arguments = {
+        "network": ["--sizes", "16"],
+        "predict": ["--sizes", "16", "--image", "24"],
+        "scaling": ["--largest", "64"],
+        "levels": ["--sizes", "8", "--fold"],
+    }[subject]
+    main(["benchmark", subject, *arguments, "--rounds", "1", "-device", "cpu", "-o", str(tmp_path)])
+    rows = check_files(tmp_path, subject, capsys.readouterr().out)
+    if subject == "network":
+        assert [row["network"] for row in rows if "network" in row] == [*network.SYSTEMS, *network.LEVELS]
+        assert rows[0]["step / stock"]["ratio"] == 1 or rows[1]["step / stock"]["ratio"] == 1
+    if subject == "scaling":
+        assert (tmp_path / "scaling.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_bad_input_is_told_before_anything_is_measured(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(layer, "benchmark_layer", lambda *_: pytest.fail("measured"))
+    (tmp_path / "layer.json").touch()
+    for arguments, message in (
+        (["-o", str(tmp_path)], "exists already"),
+        (["-o", str(tmp_path / "layer.json")], "can't write into"),
+        (["--rounds", "0"], "not a positive number"),
+        (["--cases", "2x32"], "not NxCxEDGE"),
+        (["--executions", "gpu"], "invalid choice"),
+    ):
+        with pytest.raises(SystemExit) as end:
+            main(["benchmark", "layer", "-device", "cpu", *arguments])
+        assert end.value.code == 2
+        assert message in capsys.readouterr().err
+    assert [path.name for path in tmp_path.iterdir()] == ["layer.json"]
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="here is a GPU")
+@pytest.mark.parametrize("subject", SUBJECTS)
+def test_a_gpu_that_is_not_there(subject: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit, match="2"):
+        main(["benchmark", subject, "-device", "cuda"])
+    assert "-device cuda: torch" in capsys.readouterr().err
+
+
+def test_earlier_tables_are_replaced_on_demand(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(layer, "benchmark_layer", lambda *_: [Table("t", [{"a": 1}])])
+    (tmp_path / "layer.md").write_text("old")
+    main(["benchmark", "layer", "-device", "cpu", "-o", str(tmp_path), "--overwrite"])
+    assert rows_of_markdown((tmp_path / "layer.md").read_text()) == [{"a": "1"}]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["layer.json", "layer.md"]
+
+
+def test_machine_names_no_host() -> None:
+    described = report.machine(CPU)
+    assert described["device"] == "cpu"
+    assert described["threads"] == torch.get_num_threads()
+    assert set(described["executions"]) >= {"fold", "levels"}
