@@ -46,6 +46,7 @@ typedef struct {
     int64_t tile[3], tiles[3];            /* size and number along each axis */
     int64_t pad[3], window[3];            /* of the copy, in elements of x */
     int64_t phase, row, plane, channel;   /* scratch is [channel][z][y][x % stride][x / stride]; distances in floats */
+    int64_t sum_row, sum_plane, sum_channel; /* of the tile's sums over the levels, where these add up */
 } Tiling;
 
 /* Lay out tiles of at most `depth` x `height` x `width` outputs; returns the size of the scratch in floats. */
@@ -73,7 +74,11 @@ static int64_t lay_out(Tiling *t, int64_t depth, int64_t height, int64_t width) 
     t->row += t->row % 16 ? 0 : 4; /* rows a power of two apart would share a few sets of the cache */
     t->plane = t->row * (t->window[1] + spare_rows * p->stride[1]);
     t->channel = t->plane * t->window[0];
-    return t->channel * t->channels + 2 * VL;
+    t->sum_row = t->tile[2] + spare_columns;
+    t->sum_plane = t->sum_row * (t->tile[1] + spare_rows);
+    t->sum_channel = t->sum_plane * t->tile[0];
+    const int64_t out = t->groups == 1 ? p->out_channels : p->level[t->begin].out;
+    return t->channel * t->channels + 2 * VL + (p->add_levels ? out * t->sum_channel : 0);
 }
 
 /* Copy the window that starts at `origin` of x, with zeros outside of x. */
@@ -88,22 +93,28 @@ static void copy_window(const Tiling *t, const float *x, float *scratch, const i
         }
 }
 
-/* Write a block's outputs, of which some lie beyond the tile or are not neighbours in y. */
-static void write_edge(const Pass *p, const Target *from, const Target *to, int64_t channels, int64_t height,
-                       int64_t width) {
-    for (int64_t o = 0; o < channels; o++)
-        for (int64_t r = 0; r < height; r++)
-            for (int64_t i = 0; i < width; i++) {
-                float *y = to->y + o * to->channel + r * to->row + i * p->step[2];
-                *y = (to->add ? *y : 0) + from->y[o * from->channel + r * from->row + i];
-            }
+/* Write rows of outputs, of which every step[2]-th place in y's rows is one. `columns` are left in y's row. */
+static void write_rows(const Pass *p, float *y, int64_t y_row, const float *from, int64_t from_row, int64_t height,
+                       int64_t width, int64_t columns, int add) {
+    const int64_t step = p->step[2];
+    for (int64_t r = 0; r < height; r++, y += y_row, from += from_row) {
+        int64_t i = 0;
+        if (step == 1)
+            for (; i + VL <= width; i += VL) store(y + i, add ? load(y + i) + load(from + i) : load(from + i));
+        else if (step == 2 && p->first[2])
+            for (; i + VL <= width; i += VL) store_every_second(y + 2 * i - 1, load(from + i), 1, add);
+        else if (step == 2)
+            for (; i + VL <= width && 2 * (i + VL) <= columns; i += VL)
+                store_every_second(y + 2 * i, load(from + i), 0, add);
+        for (; i < width; i++) y[i * step] = (add ? y[i * step] : 0) + from[i];
+    }
 }
 
-/* Convolve one group of one level. input: the tile's window of that group; y: the tile's place in the first output
- * channel of the level. All output channels of a place are computed before the next place, and with no more input
- * channels at a time than the first-level cache holds there. */
-static void convolve_group(const Tiling *t, const Level *l, int64_t group, const float *input, float *y,
-                           const int64_t extent[3], int add) {
+/* Convolve one group of one level. input: the tile's window of that group; to: the tile's place for the first output
+ * channel of the group, `plane` floats a plane; there may be room around the tile. All output channels of a place are
+ * computed before the next place, and with no more input channels at a time than the first-level cache holds there. */
+static void convolve_group(const Tiling *t, const Level *l, int64_t group, const float *input, const Target *tile,
+                           int64_t plane, int room, const int64_t extent[3]) {
     const Pass *p = t->pass;
     const int64_t taps = l->kernel[0] * l->kernel[1] * l->kernel[2];
     Window window = {.depth = l->kernel[0], .height = l->kernel[1], .width = l->kernel[2],
@@ -113,9 +124,8 @@ static void convolve_group(const Tiling *t, const Level *l, int64_t group, const
         window.column[kx] = column % p->stride[2] * t->phase + column / p->stride[2];
     }
     input += (t->pad[0] - l->pad[0]) * t->plane + (t->pad[1] - l->pad[1]) * t->row;
-    Target to = {.channel = p->out_size[0] * p->out_size[1] * p->out_size[2], .row = p->out_size[2] * p->step[1]};
     float edge_sums[SUMS * VL];
-    Target edge = {.y = edge_sums};
+    Target to = *tile, edge = {.y = edge_sums};
     for (int64_t z = 0; z < extent[0]; z++)
         for (int64_t x = 0, vectors; x < extent[2]; x += vectors * VL) {
             vectors = extent[2] - x > VL ? 2 : 1;
@@ -128,18 +138,20 @@ static void convolve_group(const Tiling *t, const Level *l, int64_t group, const
             edge.channel = rows * edge.row;
             for (int64_t row = 0; row < extent[1]; row += rows) {
                 const int64_t height = min64(rows, extent[1] - row);
-                const int inside = height == rows && width == vectors * VL && p->step[2] == 1;
+                const int inside = room || (height == rows && width == vectors * VL);
                 for (int64_t in = 0; in < l->in; in += chunk) {
                     window.channels = min64(chunk, l->in - in);
                     const float *from =
                         input + in * t->channel + z * p->stride[0] * t->plane + row * window.row_step + x;
-                    to.add = add || in > 0;
-                    for (int64_t out = group * l->out; out < (group + 1) * l->out; out += l->block) {
-                        to.y = y + out * to.channel + x * p->step[2] +
-                               (z * p->step[0] * p->out_size[1] + row * p->step[1]) * p->out_size[2];
-                        to.bias = edge.bias = l->bias && in == 0 ? l->bias + out : NULL;
-                        run(&window, from, l->weight + (out * l->in + in * l->block) * taps, inside ? &to : &edge);
-                        if (!inside) write_edge(p, &edge, &to, l->block, height, width);
+                    to.add = tile->add || in > 0;
+                    for (int64_t out = 0; out < l->out; out += l->block) {
+                        const int64_t channel = group * l->out + out;
+                        to.y = tile->y + out * to.channel + z * plane + row * to.row + x;
+                        to.bias = edge.bias = l->bias && in == 0 ? l->bias + channel : NULL;
+                        run(&window, from, l->weight + (channel * l->in + in * l->block) * taps, inside ? &to : &edge);
+                        for (int64_t o = 0; !inside && o < l->block; o++)
+                            write_rows(p, to.y + o * to.channel, to.row, edge_sums + o * edge.channel, edge.row, height,
+                                       width, 0, to.add);
                     }
                 }
             }
@@ -161,16 +173,37 @@ static void convolve_task(void *context, void *scratch, int64_t index) {
     const int one_group = t->channels < p->in_channels;
     const Level *level = p->level + t->begin;
     const int64_t first = one_group ? level->first_in + task_group * level->in : 0;
-    const int64_t channel = p->in_size[0] * p->in_size[1] * p->in_size[2];
-    copy_window(t, p->x + (index * p->in_channels + first) * channel, scratch, origin);
+    const int64_t in_channel = p->in_size[0] * p->in_size[1] * p->in_size[2];
+    copy_window(t, p->x + (index * p->in_channels + first) * in_channel, scratch, origin);
 
-    for (int64_t l = t->begin; l < t->end; l++, level++) {
-        int64_t to = index * p->out_channels + level->first_out;
-        for (int a = 0; a < 3; a++) to = to * p->out_size[a] + p->first[a] + p->step[a] * start[a];
-        for (int64_t g = one_group ? task_group : 0; g < (one_group ? task_group + 1 : level->groups); g++)
-            convolve_group(t, level, g, (float *)scratch + (level->first_in + g * level->in - first) * t->channel,
-                           p->y + to, extent, p->add_levels && l > 0);
-    }
+    const int64_t channel = p->out_size[0] * p->out_size[1] * p->out_size[2], plane = p->out_size[1] * p->out_size[2];
+    float *y = p->y + index * p->out_channels * channel, *sums = (float *)scratch + t->channels * t->channel + 2 * VL;
+    y += (p->first[0] + p->step[0] * start[0]) * plane + (p->first[1] + p->step[1] * start[1]) * p->out_size[2] +
+         p->first[2] + p->step[2] * start[2];
+    const int64_t first_group = one_group ? task_group : 0;
+    for (int64_t l = t->begin; l < t->end; l++, level++)
+        for (int64_t g = first_group; g < (one_group ? task_group + 1 : level->groups); g++) {
+            const float *input = (float *)scratch + (level->first_in + g * level->in - first) * t->channel;
+            if (p->add_levels)
+                convolve_group(t, level, g, input,
+                               &(Target){.y = sums + (g - first_group) * level->out * t->sum_channel,
+                                         .channel = t->sum_channel, .row = t->sum_row, .add = l > t->begin},
+                               t->sum_plane, 1, extent);
+            else
+                convolve_group(t, level, g, input,
+                               &(Target){.y = y + (level->first_out + g * level->out) * channel, .channel = channel,
+                                         .row = p->out_size[2]},
+                               plane, 0, extent);
+        }
+    if (!p->add_levels) return;
+    level = p->level + t->begin;
+    const int64_t out = one_group ? level->out : p->out_channels;
+    y += first_group * level->out * channel;
+    for (int64_t o = 0; o < out; o++)
+        for (int64_t z = 0; z < extent[0]; z++)
+            write_rows(p, y + o * channel + z * p->step[0] * plane, p->step[1] * p->out_size[2],
+                       sums + o * t->sum_channel + z * t->sum_plane, t->sum_row, extent[1], extent[2],
+                       p->out_size[2] - p->first[2] - p->step[2] * start[2], t->begin > 0);
 }
 
 static int run_tiles(Tiling *t, int64_t scratch_floats, int64_t threads) {

@@ -96,12 +96,15 @@ INLINE void register_block(int block, int vectors, int height, int stride, const
         const Window *window, const float *x, const float *weight, const Target *to) {        \
         register_block(CHANNELS, VECTORS, HEIGHT, STRIDE, window, x, weight, to);             \
     }
-#define HEIGHTS(_, CHANNELS, VECTORS, STRIDE)                                                 \
-    _(CHANNELS, VECTORS, 3, STRIDE) _(CHANNELS, VECTORS, 5, STRIDE) _(CHANNELS, VECTORS, 7, STRIDE) \
-    _(CHANNELS, VECTORS, 9, STRIDE)
-#define BLOCKS(_, CHANNELS)                                                                   \
-    _(CHANNELS, 1, 0, 1) HEIGHTS(_, CHANNELS, 1, 1) HEIGHTS(_, CHANNELS, 1, 2)                \
-    _(CHANNELS, 2, 0, 1) HEIGHTS(_, CHANNELS, 2, 1) HEIGHTS(_, CHANNELS, 2, 2)
+#define ODD_HEIGHTS(_, CHANNELS, VECTORS, STRIDE)                       \
+    _(CHANNELS, VECTORS, 3, STRIDE) _(CHANNELS, VECTORS, 5, STRIDE)     \
+    _(CHANNELS, VECTORS, 7, STRIDE) _(CHANNELS, VECTORS, 9, STRIDE)
+/* Every second tap of the odd kernels makes 2 and 4. */
+#define HEIGHTS(_, CHANNELS, VECTORS)                                   \
+    _(CHANNELS, VECTORS, 0, 1)                                          \
+    ODD_HEIGHTS(_, CHANNELS, VECTORS, 1) ODD_HEIGHTS(_, CHANNELS, VECTORS, 2) \
+    _(CHANNELS, VECTORS, 2, 1) _(CHANNELS, VECTORS, 4, 1)
+#define BLOCKS(_, CHANNELS) HEIGHTS(_, CHANNELS, 1) HEIGHTS(_, CHANNELS, 2)
 BLOCKS(BLOCK, 1)
 BLOCKS(BLOCK, 2)
 BLOCKS(BLOCK, 4)
@@ -111,11 +114,13 @@ static int64_t block_channels(int64_t channels) { return channels % 2 ? 1 : chan
 
 static RegisterBlock choose_register_block(int64_t channels, int64_t vectors, const Window *window) {
 #define ENTRY(CHANNELS, VECTORS, HEIGHT, STRIDE) block_##CHANNELS##_##VECTORS##_##HEIGHT##_##STRIDE,
-    static const RegisterBlock blocks[3][18] = {{BLOCKS(ENTRY, 1)}, {BLOCKS(ENTRY, 2)}, {BLOCKS(ENTRY, 4)}};
+    static const RegisterBlock blocks[3][22] = {{BLOCKS(ENTRY, 1)}, {BLOCKS(ENTRY, 2)}, {BLOCKS(ENTRY, 4)}};
 #undef ENTRY
     const int64_t height = window->height, stride = window->row_step / window->row;
-    const int known = height % 2 && 3 <= height && height <= 9 && stride <= 2;
-    return blocks[channels / 2][(vectors - 1) * 9 + (known ? (height - 1) / 2 + (stride - 1) * 4 : 0)];
+    int64_t known = 0;
+    if (height % 2 && 3 <= height && height <= 9 && stride <= 2) known = (height - 1) / 2 + (stride - 1) * 4;
+    if ((height == 2 || height == 4) && stride == 1) known = 8 + height / 2;
+    return blocks[channels / 2][(vectors - 1) * 11 + known];
 }
 
 #endif

@@ -48,6 +48,21 @@ static inline vec load_once(const float *p) {
     return v;
 }
 
+/* Write a vector to every second one of 2 VL floats, from the first or the second on; the others stay. */
+static inline void store_every_second(float *p, vec v, int second, int add) {
+#if defined(__clang__)
+    for (int i = 0; i < VL; i++) p[2 * i + second] = (add ? p[2 * i + second] : 0) + v[i];
+#else
+    typedef int32_t lanes __attribute__((vector_size(4 * VL)));
+    UNROLL for (int half = 0; half < 2; half++) {
+        lanes from;
+        UNROLL for (int i = 0; i < VL; i++) from[i] = i % 2 == second ? half * VL / 2 + i / 2 : VL + i;
+        const vec old = load(p + half * VL);
+        store(p + half * VL, add ? old + __builtin_shuffle(v, (vec){0}, from) : __builtin_shuffle(v, old, from));
+    }
+#endif
+}
+
 static inline int64_t min64(int64_t a, int64_t b) { return a < b ? a : b; }
 static inline int64_t max64(int64_t a, int64_t b) { return a > b ? a : b; }
 static inline int64_t ceil_div(int64_t a, int64_t b) { return (a + b - 1) / b; }
