@@ -9,7 +9,9 @@ Triton comes with PyTorch for CUDA on Linux; it is imported at the first use.
 
 from __future__ import annotations
 
+import functools
 import importlib.util
+import itertools
 import math
 import os
 from collections.abc import Sequence
@@ -78,10 +80,9 @@ def _convolve(
     from nnunet_pyconv.nn.execution import triton_kernels as kernels
 
     layout = _layout(source, weights, groups, stride, backward)
-    sizes = _sizes(source, target)
     arranged = source.new_empty(layout.rows, layout.columns)
-    blocks = _blocks_of_pixels(layout, target)
-    size = 128 if min(blocks) > 128 * 64 else 64
+    blocks = 128
+    box, counts = _boxes(layout, target, blocks)
     with torch.cuda.device_of(source):
         kernels.arrange_weights[(layout.rows // tiles.ROWS,)](
             torch.cat([w.reshape(-1) for w in weights]),
@@ -94,9 +95,7 @@ def _convolve(
             ROWS=tiles.ROWS,
             VECTOR=layout.vector,
         )
-        programs = sum(
-            -(-pixels // size) * count for pixels, (count, _, _) in zip(blocks, layout.tile_sets, strict=True)
-        )
+        programs = sum(count * set_tiles for count, (set_tiles, _, _) in zip(counts, layout.tile_sets, strict=True))
         kernels.convolve[(programs,)](
             _side_by_side(source, layout.vector),
             arranged,
@@ -104,11 +103,12 @@ def _convolve(
             target,
             layout.sets,
             layout.window,
-            *sizes,
+            *_sizes(source, target),
+            *box,
             HAS_BIAS=bias is not None,
             PLANAR=source.dim() == 4,
             PRECISION=_precision(),
-            BLOCKS=size,
+            BLOCKS=blocks,
             COLUMNS=layout.columns,
             ROWS=_rows_at_once(source),
             VECTOR=layout.vector,
@@ -124,11 +124,11 @@ def _weight_gradient(
 
     layout = _layout(x, weights, groups, stride, backward=False)
     gradients = [torch.empty_like(w, memory_format=torch.contiguous_format) for w in weights]
-    rows, size = 128, _rows_at_once(x)
+    rows, blocks = 128, _rows_at_once(x)
+    box, counts = _boxes(layout, gradient, blocks)
     programs = sum(count * -(-tile_rows // rows) for count, tile_rows, _ in layout.tile_sets)
-    strips = -(-max(_blocks_of_pixels(layout, gradient)) // size)
     # enough programs for the GPU, each with enough to sum
-    shares = max(1, min(strips // 8, 4 * _multiprocessors(x.device) // programs))
+    shares = max(1, min(max(counts) // 8, 4 * _multiprocessors(x.device) // programs))
     sums = x.new_empty((shares, layout.rows, layout.columns), dtype=torch.float32)
     with torch.cuda.device_of(x):
         kernels.weight_gradient[(programs, shares)](
@@ -138,10 +138,11 @@ def _weight_gradient(
             layout.sets,
             layout.window,
             *_sizes(x, gradient),
+            *box,
             layout.rows,
             PLANAR=x.dim() == 4,
             PRECISION=_precision(),
-            BLOCKS=size,
+            BLOCKS=blocks,
             COLUMNS=layout.columns,
             ROWS=rows,
             VECTOR=layout.vector,
@@ -182,13 +183,28 @@ def _sizes(source: torch.Tensor, target: torch.Tensor) -> list[int]:
     return [*source.shape[:2], *three(source.shape[2:]), target.shape[1], *three(target.shape[2:])]
 
 
-def _blocks_of_pixels(layout: Layout, target: torch.Tensor) -> list[int]:
-    """Count, for each set of tiles, the blocks of pixels that each of its tiles has to compute."""
-    size = three(target.shape[2:])
-    return [
-        target.shape[0] * math.prod(-(-edge // r) for edge, r in zip(size, fold, strict=True))
-        for _, _, fold in layout.tile_sets
-    ]
+def _boxes(layout: Layout, target: torch.Tensor, blocks: int) -> tuple[tuple[int, ...], list[int]]:
+    """Choose a box of blocks of pixels for a program, and count the boxes that each set of tiles needs.
+
+    Returns:
+        Binary logarithms of the box's edges (images, z, y, x), and the counts.
+    """
+    return _boxes_for(tuple(fold for _, _, fold in layout.tile_sets), (target.shape[0], *three(target.shape[2:])), blocks)
+
+
+@functools.lru_cache(maxsize=1024)
+def _boxes_for(
+    folds: tuple[tuple[int, ...], ...], size: tuple[int, ...], blocks: int
+) -> tuple[tuple[int, ...], list[int]]:
+    def count(box: tuple[int, ...]) -> list[int]:
+        return [math.prod(-(-s // (r << b)) for s, r, b in zip(size, (1, *fold), box, strict=True)) for fold in folds]
+
+    power = blocks.bit_length() - 1
+    # no room along an axis of one pixel, where kernels don't look for the end of the image
+    edges = itertools.product(range(power + 1), *(range(power + 1) if s > 1 else (0,) for s in size[1:]))
+    # the fewest boxes, and among those the most compact, wide rather than high
+    box = min((e for e in edges if sum(e) == power), key=lambda e: (sum(count(e)), e[0], max(e), -e[3]))
+    return box, count(box)
 
 
 def _rows_at_once(source: torch.Tensor) -> int:

@@ -21,6 +21,7 @@ FAR = tl.constexpr(1 << 29)
 NUMBERS = (
     *("batch", "channels", "depth", "height", "width"),
     *("target_channels", "target_depth", "target_height", "target_width"),
+    *("box_n", "box_z", "box_y", "box_x"),
     *("stride_z", "stride_y", "stride_x", "rows", "shares", "level", "weights"),
 )
 
@@ -37,15 +38,37 @@ def _load_three(pointer):
 
 
 @triton.jit
-def _read_window(window, row, end, depth, height, width, VECTOR: tl.constexpr):
-    """Tell for rows where they read: offset from the block's window, and place in it; far outside for padding."""
-    taken = tl.load(window + row // VECTOR, mask=row < end, other=-1)
-    taken = tl.max_constancy(taken, VECTOR)
-    x = tl.where(taken < 0, FAR, taken & 63)
-    y = (taken >> 6) & 63
-    z = (taken >> 12) & 63
-    offset = ((((taken >> 18) * depth + z) * height + y) * width + (taken & 63)) * VECTOR + row % VECTOR
-    return offset, z, y, x
+def _count_boxes(sets, batch, depth, height, width, box_n, box_z, box_y, box_x):
+    """Count the boxes of blocks that cover the target, over the batch and along z, y and x."""
+    fold_z, fold_y, fold_x = _load_three(sets + 6)
+    boxes_z = tl.cdiv(tl.cdiv(depth, fold_z), 1 << box_z)
+    boxes_y = tl.cdiv(tl.cdiv(height, fold_y), 1 << box_y)
+    return tl.cdiv(batch, 1 << box_n), boxes_z, boxes_y, tl.cdiv(tl.cdiv(width, fold_x), 1 << box_x)
+
+
+@triton.jit
+def _split_box(BLOCKS: tl.constexpr, box_z, box_y, box_x):
+    """Tell where in its box each block lies: image, z, y, x."""
+    m = tl.arange(0, BLOCKS)
+    z, y, x = m >> (box_x + box_y), m >> box_x, m
+    return m >> (box_x + box_y + box_z), z & ((1 << box_z) - 1), y & ((1 << box_y) - 1), x & ((1 << box_x) - 1)
+
+
+@triton.jit
+def _read_window(window, first, end, ROWS: tl.constexpr, VECTOR: tl.constexpr):
+    """Read what `ROWS` rows take from the source, see `Layout.window`."""
+    row = tl.arange(0, ROWS)
+    return tl.load(window + first // VECTOR + row // VECTOR, mask=row // VECTOR * VECTOR < end - first, other=-1)
+
+
+@triton.jit
+def _place(taken, depth, height, width, ROWS: tl.constexpr, VECTOR: tl.constexpr):
+    """Tell where rows read, relative to a block's window: offset, z, y, x; far outside for padding."""
+    z, y, x = taken >> 12 & 63, taken >> 6 & 63, taken & 63
+    # constant and divisible by VECTOR, so that Triton finds out that VECTOR values lie together
+    offset = tl.max_constancy((((taken >> 18) * depth + z) * height + y) * width + x, VECTOR) * VECTOR
+    x = tl.max_constancy(tl.where(taken < 0, FAR, x), VECTOR)
+    return offset + tl.arange(0, ROWS) % VECTOR, tl.max_constancy(z, VECTOR), tl.max_constancy(y, VECTOR), x
 
 
 @triton.jit
@@ -146,6 +169,10 @@ def convolve(
     target_depth,
     target_height,
     target_width,
+    box_n,
+    box_z,
+    box_y,
+    box_x,
     HAS_BIAS: tl.constexpr,
     PLANAR: tl.constexpr,
     PRECISION: tl.constexpr,
@@ -164,34 +191,42 @@ def convolve(
         sets, window: See `tiles.Layout`.
     """
     program = tl.program_id(0)
-    blocks_z, blocks_y, blocks_x = _blocks(sets, target_depth, target_height, target_width)
-    strips = tl.cdiv(batch * blocks_z * blocks_y * blocks_x, BLOCKS)
-    while program >= strips * tl.load(sets):
-        program -= strips * tl.load(sets)
+    boxes_n, boxes_z, boxes_y, boxes_x = _count_boxes(
+        sets, batch, target_depth, target_height, target_width, box_n, box_z, box_y, box_x
+    )
+    while program >= boxes_n * boxes_z * boxes_y * boxes_x * tl.load(sets):
+        program -= boxes_n * boxes_z * boxes_y * boxes_x * tl.load(sets)
         sets += SET
-        blocks_z, blocks_y, blocks_x = _blocks(sets, target_depth, target_height, target_width)
-        strips = tl.cdiv(batch * blocks_z * blocks_y * blocks_x, BLOCKS)
-    tile = program // strips
+        boxes_n, boxes_z, boxes_y, boxes_x = _count_boxes(
+            sets, batch, target_depth, target_height, target_width, box_n, box_z, box_y, box_x
+        )
+    tile = program // (boxes_n * boxes_z * boxes_y * boxes_x)
     fold_z, fold_y, fold_x = _load_three(sets + 6)
     step_z, step_y, step_x = _load_three(sets + 9)
     before_z, before_y, before_x = _load_three(sets + 12)
-
-    m = program % strips * BLOCKS + tl.arange(0, BLOCKS)
-    n = m // (blocks_z * blocks_y * blocks_x)
-    bz, by, bx = _unfold(m % (blocks_z * blocks_y * blocks_x), blocks_y, blocks_x)
-    z_m, y_m, x_m = bz * step_z - before_z, by * step_y - before_y, bx * step_x - before_x
-    offset_m = n * (channels * depth * height * width) + ((z_m * height + y_m) * width + x_m) * VECTOR
-    y_m = tl.where(n < batch, y_m, FAR)
+    bz, by, bx = _unfold(program % (boxes_z * boxes_y * boxes_x), boxes_y, boxes_x)
+    n = program // (boxes_z * boxes_y * boxes_x) % boxes_n << box_n
+    n_m, z_m, y_m, x_m = _split_box(BLOCKS, box_z, box_y, box_x)
+    n_m += n
+    z_m += bz << box_z
+    y_m += by << box_y
+    x_m += bx << box_x
+    offset_m = ((n_m * (channels // VECTOR) * depth + z_m * step_z - before_z) * height + y_m * step_y - before_y) * width
+    offset_m = (offset_m + x_m * step_x - before_x) * VECTOR
+    from_z, from_x = z_m * step_z - before_z, x_m * step_x - before_x
+    from_y = tl.where(n_m < batch, y_m * step_y - before_y, FAR)
 
     tile_rows = tl.load(sets + 1)
     first = tl.load(sets + 2) + tile * tile_rows
     column = tl.arange(0, COLUMNS)
     sums = tl.zeros((BLOCKS, COLUMNS), dtype=tl.float32)
+    taken = _read_window(window, first, first + tile_rows, ROWS, VECTOR)
     for row in range(first, first + tile_rows, ROWS):
-        k = row + tl.arange(0, ROWS)
-        offset_k, z_k, y_k, x_k = _read_window(window, k, first + tile_rows, depth, height, width, VECTOR)
-        a = _gather(source, offset_m, z_m, y_m, x_m, offset_k, z_k, y_k, x_k, depth, height, width, PLANAR)
-        b = tl.load(arranged + k[:, None] * COLUMNS + column[None, :])
+        offset_k, z_k, y_k, x_k = _place(taken, depth, height, width, ROWS, VECTOR)
+        # one step ahead, or Triton would not read the source ahead of the product
+        taken = _read_window(window, row + ROWS, first + tile_rows, ROWS, VECTOR)
+        a = _gather(source, offset_m, from_z, from_y, from_x, offset_k, z_k, y_k, x_k, depth, height, width, PLANAR)
+        b = tl.load(arranged + (row + tl.arange(0, ROWS))[:, None] * COLUMNS + column[None, :])
         sums = tl.dot(a, b, sums, input_precision=PRECISION)
 
     pixels = fold_z * fold_y * fold_x
@@ -200,9 +235,9 @@ def convolve(
     channel = tl.load(sets + 3) + tile * span + column // pixels
     if HAS_BIAS:
         sums += tl.load(bias + channel, mask=column < span * pixels, other=0.0)[None, :]
-    z_m, y_m, x_m = bz * fold_z, by * fold_y, bx * fold_x
-    offset_m = ((n * target_channels * target_depth + z_m) * target_height + y_m) * target_width + x_m
-    y_m = tl.where(n < batch, y_m, FAR)
+    z_m, y_m, x_m = z_m * fold_z, y_m * fold_y, x_m * fold_x
+    offset_m = ((n_m * target_channels * target_depth + z_m) * target_height + y_m) * target_width + x_m
+    y_m = tl.where(n_m < batch, y_m, FAR)
     inside = (z_m[:, None] + dz[None, :] < target_depth) & (y_m[:, None] + dy[None, :] < target_height)
     inside &= (x_m[:, None] + dx[None, :] < target_width) & (column < span * pixels)[None, :]
     offset_n = ((channel * target_depth + dz) * target_height + dy) * target_width + dx
@@ -211,13 +246,6 @@ def convolve(
         tl.store(target + (offset_n[:, None] + offset_m[None, :]), tl.trans(values), mask=tl.trans(inside))
     else:
         tl.store(target + (offset_m[:, None] + offset_n[None, :]), values, mask=inside)
-
-
-@triton.jit
-def _blocks(sets, target_depth, target_height, target_width):
-    """Count the blocks of pixels of a set's tiles along z, y and x."""
-    fold_z, fold_y, fold_x = _load_three(sets + 6)
-    return tl.cdiv(target_depth, fold_z), tl.cdiv(target_height, fold_y), tl.cdiv(target_width, fold_x)
 
 
 @triton.jit(do_not_specialize=NUMBERS)
@@ -236,6 +264,10 @@ def weight_gradient(
     target_depth,
     target_height,
     target_width,
+    box_n,
+    box_z,
+    box_y,
+    box_x,
     rows,
     PLANAR: tl.constexpr,
     PRECISION: tl.constexpr,
@@ -260,10 +292,10 @@ def weight_gradient(
         sets += SET
         parts = tl.cdiv(tl.load(sets + 1), ROWS)
     tile = program // parts
-    first = tl.load(sets + 2) + tile * tl.load(sets + 1)
-    end = first + tl.load(sets + 1)
-    k = first + program % parts * ROWS + tl.arange(0, ROWS)
-    offset_k, z_k, y_k, x_k = _read_window(window, k, end, depth, height, width, VECTOR)
+    end = tl.load(sets + 2) + (tile + 1) * tl.load(sets + 1)
+    first = end - tl.load(sets + 1) + program % parts * ROWS
+    taken = _read_window(window, first, end, ROWS, VECTOR)
+    offset_k, z_k, y_k, x_k = _place(taken, depth, height, width, ROWS, VECTOR)
 
     fold_z, fold_y, fold_x = _load_three(sets + 6)
     step_z, step_y, step_x = _load_three(sets + 9)
@@ -276,39 +308,51 @@ def weight_gradient(
     offset_n = ((channel * target_depth + dz) * target_height + dy) * target_width + dx
     dy = tl.where(column < span * pixels, dy, FAR)
 
-    blocks_z, blocks_y, blocks_x = _blocks(sets, target_depth, target_height, target_width)
-    strips = tl.cdiv(batch * blocks_z * blocks_y * blocks_x, BLOCKS)
-    share = tl.cdiv(strips, tl.num_programs(1))
-    from_strip = tl.program_id(1) * share
-    # The place of each block is carried along, because dividing for it costs as much as the product.
-    m = from_strip * BLOCKS + tl.arange(0, BLOCKS)
-    n = m // (blocks_z * blocks_y * blocks_x)
-    bz, by, bx = _unfold(m % (blocks_z * blocks_y * blocks_x), blocks_y, blocks_x)
-    by_n = BLOCKS // (blocks_z * blocks_y * blocks_x)
-    by_z, by_y, by_x = _unfold(BLOCKS % (blocks_z * blocks_y * blocks_x), blocks_y, blocks_x)
+    boxes_n, boxes_z, boxes_y, boxes_x = _count_boxes(
+        sets, batch, target_depth, target_height, target_width, box_n, box_z, box_y, box_x
+    )
+    boxes = boxes_n * boxes_z * boxes_y * boxes_x
+    share = tl.cdiv(boxes, tl.num_programs(1))
+    from_box = tl.program_id(1) * share
+    n_m, z_m, y_m, x_m = _split_box(BLOCKS, box_z, box_y, box_x)
+    in_source = n_m * (channels // VECTOR) * depth + z_m * step_z
+    in_source = ((in_source * height + y_m * step_y) * width + x_m * step_x) * VECTOR
+    in_target = n_m * target_channels * target_depth + z_m * fold_z
+    in_target = (in_target * target_height + y_m * fold_y) * target_width + x_m * fold_x
     result = tl.zeros((ROWS, COLUMNS), dtype=tl.float32)
-    for _ in range(from_strip, tl.minimum(from_strip + share, strips)):
-        z_m, y_m, x_m = bz * step_z - before_z, by * step_y - before_y, bx * step_x - before_x
-        offset_m = n * (channels * depth * height * width) + ((z_m * height + y_m) * width + x_m) * VECTOR
-        y_m = tl.where(n < batch, y_m, FAR)
-        a = _gather(source, offset_m, z_m, y_m, x_m, offset_k, z_k, y_k, x_k, depth, height, width, PLANAR)
-        z_m, y_m, x_m = bz * fold_z, by * fold_y, bx * fold_x
-        offset_m = ((n * target_channels * target_depth + z_m) * target_height + y_m) * target_width + x_m
-        y_m = tl.where(n < batch, y_m, FAR)
-        inside = (z_m[:, None] + dz[None, :] < target_depth) & (y_m[:, None] + dy[None, :] < target_height)
-        inside &= x_m[:, None] + dx[None, :] < target_width
-        g = tl.load(gradient + (offset_m[:, None] + offset_n[None, :]), mask=inside, other=0.0)
+    for box in range(from_box, tl.minimum(from_box + share, boxes)):
+        bz, by, bx = _unfold(box % (boxes_z * boxes_y * boxes_x), boxes_y, boxes_x)
+        n = box // (boxes_z * boxes_y * boxes_x) << box_n
+        bz, by, bx = bz << box_z, by << box_y, bx << box_x
+        exists = n_m < batch - n
+
+        z, y, x = bz * step_z - before_z, by * step_y - before_y, bx * step_x - before_x
+        offset = (((n * (channels // VECTOR) * depth + z) * height + y) * width + x) * VECTOR
+        from_y = tl.where(exists, y_m * step_y + y, FAR)
+        a = _gather(
+            source + offset,
+            in_source,
+            z_m * step_z + z,
+            from_y,
+            x_m * step_x + x,
+            offset_k,
+            z_k,
+            y_k,
+            x_k,
+            depth,
+            height,
+            width,
+            PLANAR,
+        )
+        z, y, x = bz * fold_z, by * fold_y, bx * fold_x
+        offset = ((n * target_channels * target_depth + z) * target_height + y) * target_width + x
+        inside = tl.where(exists, y_m * fold_y + y, FAR)[:, None] + dy[None, :] < target_height
+        inside &= (x_m * fold_x + x)[:, None] + dx[None, :] < target_width
+        if not PLANAR:
+            inside &= (z_m * fold_z + z)[:, None] + dz[None, :] < target_depth
+        g = tl.load(gradient + offset + (in_target[:, None] + offset_n[None, :]), mask=inside, other=0.0)
         result = tl.dot(tl.trans(a), g, result, input_precision=PRECISION)
-        bx += by_x
-        carry = (bx >= blocks_x).to(tl.int32)
-        bx -= carry * blocks_x
-        by += by_y + carry
-        carry = (by >= blocks_y).to(tl.int32)
-        by -= carry * blocks_y
-        bz += by_z + carry
-        carry = (bz >= blocks_z).to(tl.int32)
-        bz -= carry * blocks_z
-        n += by_n + carry
+    k = first + tl.arange(0, ROWS)
     offset = (tl.program_id(1) * rows + k)[:, None] * COLUMNS + column[None, :]
     tl.store(sums + offset, result, mask=(k < end)[:, None])
 
