@@ -6,6 +6,7 @@
 #ifndef PYCONV_CONVOLVE_H
 #define PYCONV_CONVOLVE_H
 
+#include "copy.h"
 #include "parallel.h"
 #include "register_blocks.h"
 
@@ -78,42 +79,24 @@ static int64_t lay_out(Tiling *t, int64_t depth, int64_t height, int64_t width) 
 /* Copy the window that starts at `origin` of x, with zeros outside of x. */
 static void copy_window(const Tiling *t, const float *x, float *scratch, const int64_t origin[3]) {
     const int64_t *size = t->pass->in_size, stride = t->pass->stride[2];
-    const int64_t begin = min64(max64(-origin[2], 0), t->window[2]);
-    const int64_t end = max64(min64(t->window[2], size[2] - origin[2]), begin);
     for (int64_t c = 0; c < t->channels; c++)
-        for (int64_t z = 0; z < t->window[0]; z++)
-            for (int64_t y = 0; y < t->window[1]; y++) {
-                float *to = scratch + c * t->channel + z * t->plane + y * t->row;
-                const int64_t iz = origin[0] + z, iy = origin[1] + y;
-                if (iz < 0 || iz >= size[0] || iy < 0 || iy >= size[1]) {
-                    memset(to, 0, (size_t)t->row * sizeof(float));
-                    continue;
-                }
-                const float *from = x + ((c * size[0] + iz) * size[1] + iy) * size[2] + origin[2];
-                if (stride == 1) {
-                    memset(to, 0, (size_t)begin * sizeof(float));
-                    memcpy(to + begin, from + begin, (size_t)(end - begin) * sizeof(float));
-                    memset(to + end, 0, (size_t)(t->row - end) * sizeof(float));
-                } else {
-                    memset(to, 0, (size_t)t->row * sizeof(float));
-                    for (int64_t i = begin; i < end; i++) to[i % stride * t->phase + i / stride] = from[i];
-                }
-            }
+        for (int64_t z = 0; z < t->window[0]; z++) {
+            const int64_t iz = origin[0] + z;
+            copy_rows(scratch + c * t->channel + z * t->plane,
+                      iz < 0 || iz >= size[0] ? NULL : x + (c * size[0] + iz) * size[1] * size[2], size[1], size[2],
+                      origin[1], origin[2], t->window[1], t->window[2], t->row, stride, t->phase);
+        }
 }
 
-/* Write the sums of one channel, at most height x width of them, to their place in y. */
-static void write_sums(const Pass *p, float *y, const vec *sum, int64_t vectors, int64_t height, int64_t width, int add) {
-    const int64_t step = p->step[2];
-    for (int64_t r = 0; r < height; r++, y += p->out_size[2] * p->step[1])
-        for (int64_t v = 0; v < vectors; v++) {
-            float *to = y + v * VL * step;
-            const vec value = sum[r * vectors + v];
-            const int64_t columns = width - v * VL;
-            if (columns >= VL && step == 1)
-                store(to, add ? load(to) + value : value);
-            else
-                for (int64_t i = 0; i < VL && i < columns; i++) to[i * step] = (add ? to[i * step] : 0) + value[i];
-        }
+/* Write a block's outputs, of which some lie beyond the tile or are not neighbours in y. */
+static void write_edge(const Pass *p, const Target *from, const Target *to, int64_t channels, int64_t height,
+                       int64_t width) {
+    for (int64_t o = 0; o < channels; o++)
+        for (int64_t r = 0; r < height; r++)
+            for (int64_t i = 0; i < width; i++) {
+                float *y = to->y + o * to->channel + r * to->row + i * p->step[2];
+                *y = (to->add ? *y : 0) + from->y[o * from->channel + r * from->row + i];
+            }
 }
 
 /* Convolve one group of one level. input: the tile's window of that group; y: the tile's place in the first output
@@ -122,8 +105,6 @@ static void write_sums(const Pass *p, float *y, const vec *sum, int64_t vectors,
 static void convolve_group(const Tiling *t, const Level *l, int64_t group, const float *input, float *y,
                            const int64_t extent[3], int add) {
     const Pass *p = t->pass;
-    const int64_t channel = p->out_size[0] * p->out_size[1] * p->out_size[2];
-    const int64_t row_distance = p->out_size[2] * p->step[1];
     const int64_t taps = l->kernel[0] * l->kernel[1] * l->kernel[2];
     Window window = {.depth = l->kernel[0], .height = l->kernel[1], .width = l->kernel[2],
                      .channel = t->channel, .plane = t->plane, .row = t->row, .row_step = t->row * p->stride[1]};
@@ -132,35 +113,36 @@ static void convolve_group(const Tiling *t, const Level *l, int64_t group, const
         window.column[kx] = column % p->stride[2] * t->phase + column / p->stride[2];
     }
     input += (t->pad[0] - l->pad[0]) * t->plane + (t->pad[1] - l->pad[1]) * t->row;
+    Target to = {.channel = p->out_size[0] * p->out_size[1] * p->out_size[2], .row = p->out_size[2] * p->step[1]};
+    float edge_sums[SUMS * VL];
+    Target edge = {.y = edge_sums};
     for (int64_t z = 0; z < extent[0]; z++)
         for (int64_t x = 0, vectors; x < extent[2]; x += vectors * VL) {
             vectors = extent[2] - x > VL ? 2 : 1;
-            const int64_t rows = SUMS / l->block / vectors;
-            const int64_t channel_floats = max64(l->kernel[0], 1) * (rows + l->kernel[1]) * (vectors * VL + l->kernel[2] + 16);
+            const int64_t rows = SUMS / l->block / vectors, width = min64(vectors * VL, extent[2] - x);
+            const int64_t channel_floats =
+                max64(l->kernel[0], 1) * (rows + l->kernel[1]) * (vectors * VL + l->kernel[2] + 16);
             const int64_t chunk = min64(l->in, max64(L1_FLOATS / channel_floats, 8));
-            const RegisterBlock run = register_block(l->block, vectors, &window);
-            for (int64_t row = 0; row < extent[1]; row += rows)
+            const RegisterBlock run = choose_register_block(l->block, vectors, &window);
+            edge.row = vectors * VL;
+            edge.channel = rows * edge.row;
+            for (int64_t row = 0; row < extent[1]; row += rows) {
+                const int64_t height = min64(rows, extent[1] - row);
+                const int inside = height == rows && width == vectors * VL && p->step[2] == 1;
                 for (int64_t in = 0; in < l->in; in += chunk) {
                     window.channels = min64(chunk, l->in - in);
-                    const float *from = input + in * t->channel + z * p->stride[0] * t->plane + row * window.row_step + x;
+                    const float *from =
+                        input + in * t->channel + z * p->stride[0] * t->plane + row * window.row_step + x;
+                    to.add = add || in > 0;
                     for (int64_t out = group * l->out; out < (group + 1) * l->out; out += l->block) {
-                        float *to = y + out * channel + x * p->step[2] +
-                                    (z * p->step[0] * p->out_size[1] + row * p->step[1]) * p->out_size[2];
-                        const int64_t height = min64(rows, extent[1] - row);
-                        for (int64_t o = 0; o < l->block; o++) /* so that the sums need not wait for y */
-                            for (int64_t r = 0; r < height; r++)
-                                for (int64_t v = 0; v < vectors; v++)
-                                    __builtin_prefetch(to + o * channel + r * row_distance + v * VL * p->step[2], 1);
-                        vec sum[SUMS];
-                        run(&window, from, l->weight + (out * l->in + in * l->block) * taps, sum);
-                        for (int64_t o = 0; o < l->block; o++, to += channel) {
-                            vec *of_channel = sum + o * rows * vectors;
-                            if (l->bias && in == 0)
-                                for (int64_t i = 0; i < rows * vectors; i++) of_channel[i] += broadcast(l->bias[out + o]);
-                            write_sums(p, to, of_channel, vectors, height, extent[2] - x, add || in > 0);
-                        }
+                        to.y = y + out * to.channel + x * p->step[2] +
+                               (z * p->step[0] * p->out_size[1] + row * p->step[1]) * p->out_size[2];
+                        to.bias = edge.bias = l->bias && in == 0 ? l->bias + out : NULL;
+                        run(&window, from, l->weight + (out * l->in + in * l->block) * taps, inside ? &to : &edge);
+                        if (!inside) write_edge(p, &edge, &to, l->block, height, width);
                     }
                 }
+            }
         }
 }
 

@@ -146,20 +146,6 @@ static int64_t gradient_tasks(const GradientTiling *t, const LayerLevel *l) {
     return l->groups * (t->out / t->block->out) * ceil_div(t->in, t->inputs) * l->kernel[0];
 }
 
-/* Copy rows of a plane to scratch, zeros outside of the plane; columns are split by their residue modulo `stride`. */
-static void copy_rows(float *to, const float *plane, int64_t height, int64_t width, int64_t y, int64_t x, int64_t rows,
-                      int64_t columns, int64_t row, int64_t stride, int64_t phase) {
-    const int64_t begin = min64(max64(-x, 0), columns), end = max64(min64(columns, width - x), begin);
-    for (int64_t r = y; r < y + rows; r++, to += row) {
-        memset(to, 0, (size_t)row * sizeof(float));
-        if (r < 0 || r >= height) continue;
-        if (stride == 1)
-            memcpy(to + begin, plane + r * width + x + begin, (size_t)(end - begin) * sizeof(float));
-        else
-            for (int64_t i = begin; i < end; i++) to[i % stride * phase + i / stride] = plane[r * width + x + i];
-    }
-}
-
 static void gradient_task(void *context, void *scratch, int64_t index) {
     const GradientPass *p = context;
     const Shape *s = p->shape;
