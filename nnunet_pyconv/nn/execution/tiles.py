@@ -28,7 +28,7 @@ Axes = tuple[int, int, int]
 
 ROWS = 64
 """The rows of each level in a tile are padded to a multiple of this."""
-_COLUMNS = (16, 32, 64, 128)
+_COLUMNS = (16, 32, 64)
 _GATHER = 32
 """What it costs to bring a value of the source to the tensor core, in multiplications. Reasoned, not measured: with 32
 columns, shared memory, address arithmetic and tensor cores of an A100 are about equally busy."""
@@ -88,13 +88,10 @@ class _Cut:
 
 
 def supports(levels: Sequence[LevelSpec], stride: Sequence[int]) -> bool:
-    """Tell whether such tiles exist: for common strides, windows of up to 64 pixels and less than 8192 channels."""
-    try:
-        for backward in (False, True):
-            _best_cut(tuple(levels), three(stride), backward)
-    except ValueError:
-        return False
-    return max(levels[0].inputs * levels[0].groups, sum(z.outputs * z.groups for z in levels)) < _MOST_CHANNELS
+    """Tell whether such tiles exist: the bits of `Layout.window` and the largest number of columns must be enough."""
+    channels = max(levels[0].inputs * levels[0].groups, sum(level.outputs * level.groups for level in levels))
+    edge = max(max(level.kernel_size) for level in levels)
+    return channels < _MOST_CHANNELS and edge + 1 < _LARGEST_WINDOW and math.prod(stride) <= _COLUMNS[-1]
 
 
 def three(per_axis: Sequence[int]) -> Axes:
@@ -167,18 +164,16 @@ def _places(
 def _best_cut(levels: tuple[LevelSpec, ...], stride: Axes, backward: bool) -> tuple[int, list[list[_Part]], list[_Cut]]:
     """Choose columns, and how each set of parts is cut for them, by the estimated cost."""
     part_sets = _part_sets(levels, backward)
-    best = None
+    choices = []
     for columns in _COLUMNS:
-        cuts = [
-            min(_cuts(parts, stride, backward, columns), key=lambda c: c.cost, default=None) for parts in part_sets
-        ]
-        if None not in cuts:
-            cost = sum(cut.cost for cut in cuts)
-            if best is None or cost < best[0]:
-                best = cost, columns, cuts
-    if best is None:
+        cuts = [_cuts(parts, stride, backward, columns) for parts in part_sets]
+        if all(cuts):
+            best = [min(some, key=lambda cut: cut.cost) for some in cuts]
+            choices.append((sum(cut.cost for cut in best), columns, best))
+    if not choices:
         raise ValueError(f"no tiles for stride {stride} and {levels}")
-    return best[1], part_sets, best[2]
+    _, columns, best = min(choices, key=lambda choice: choice[0])
+    return columns, part_sets, best
 
 
 def _part_sets(levels: Sequence[LevelSpec], backward: bool) -> list[list[_Part]]:

@@ -25,7 +25,12 @@ from nnunet_pyconv.nn.execution.spec import LevelSpec
 from nnunet_pyconv.nn.execution.tiles import Layout, three
 
 DTYPES = (torch.float16, torch.bfloat16, torch.float32)
+# With these and the sizes of the products below, the kernels use 128 registers a thread or little more, spill none, and two
+# to four programs fit a multiprocessor (read from what ptxas says for compute capability 8.0).
+_WARPS = 8
+_STAGES = 3
 _COLLECTED = 128
+"""Weights that a program of `collect_weight_gradient` sums."""
 
 
 def unavailable_because() -> str | None:
@@ -81,7 +86,7 @@ def _convolve(
 
     layout = _layout(source, weights, groups, stride, backward)
     arranged = source.new_empty(layout.rows, layout.columns)
-    blocks = 128
+    blocks = min(128, 4096 // layout.columns)
     box, counts = _boxes(layout, target, blocks)
     with torch.cuda.device_of(source):
         kernels.arrange_weights[(layout.rows // tiles.ROWS,)](
@@ -110,10 +115,10 @@ def _convolve(
             PRECISION=_precision(),
             BLOCKS=blocks,
             COLUMNS=layout.columns,
-            ROWS=_rows_at_once(source),
+            ROWS=128 // source.element_size(),
             VECTOR=layout.vector,
-            num_warps=4 if layout.columns < 64 else 8,
-            num_stages=3,
+            num_warps=_WARPS,
+            num_stages=_STAGES,
         )
 
 
@@ -124,7 +129,7 @@ def _weight_gradient(
 
     layout = _layout(x, weights, groups, stride, backward=False)
     gradients = [torch.empty_like(w, memory_format=torch.contiguous_format) for w in weights]
-    rows, blocks = 128, _rows_at_once(x)
+    rows, blocks = 128, 64 // x.element_size()
     box, counts = _boxes(layout, gradient, blocks)
     programs = sum(count * -(-tile_rows // rows) for count, tile_rows, _ in layout.tile_sets)
     # enough programs for the GPU, each with enough to sum
@@ -146,8 +151,8 @@ def _weight_gradient(
             COLUMNS=layout.columns,
             ROWS=rows,
             VECTOR=layout.vector,
-            num_warps=4 if layout.columns < 64 else 8,
-            num_stages=3,
+            num_warps=_WARPS,
+            num_stages=_STAGES,
         )
         for level, each in enumerate(gradients):
             kernels.collect_weight_gradient[(-(-each.numel() // _COLLECTED),)](
@@ -205,11 +210,6 @@ def _boxes_for(
     # the fewest boxes, and among those the most compact, wide rather than high
     box = min((e for e in edges if sum(e) == power), key=lambda e: (sum(count(e)), e[0], max(e), -e[3]))
     return box, count(box)
-
-
-def _rows_at_once(source: torch.Tensor) -> int:
-    """Length of the sum that a step of a kernel's loop computes: 128 bytes of each operand."""
-    return 128 // source.element_size()
 
 
 def _precision() -> str:

@@ -1,0 +1,84 @@
+"""Which execution is fastest on this GPU: measured once for each layer, shape and dtype, and remembered."""
+
+from __future__ import annotations
+
+import functools
+import statistics
+import warnings
+from collections.abc import Callable, Sequence
+
+import torch
+
+from nnunet_pyconv.nn.execution.level_by_level import convolve
+from nnunet_pyconv.nn.execution.spec import LevelSpec
+from nnunet_pyconv.nn.execution.triton_execution import triton_levels
+
+
+def fastest(x: torch.Tensor, levels: Sequence[LevelSpec], stride: Sequence[int], trained: bool) -> str:
+    """Tell which of "triton" and "levels" is faster for such an input, by trying both at the first call.
+
+    Trying takes some milliseconds, the memory of one forward and backward pass of the layer, and, the first time on a
+    machine, some seconds in which Triton compiles. It doesn't touch the random numbers. Where "triton" fails, for example
+    without a C compiler, which Triton needs, a warning tells so once and "levels" is taken.
+
+    Args:
+        x: `(N, C, [Z,] Y, X)` in the dtype that the layer computes in; only its shape, dtype and device matter.
+        levels: The levels.
+        stride: One an axis.
+        trained: Whether there will be a backward pass.
+    """
+    return _fastest(x.shape, x.dtype, x.device, tuple(levels), tuple(stride), trained, torch.backends.cudnn.allow_tf32)
+
+
+@functools.lru_cache(maxsize=4096)
+def _fastest(
+    size: torch.Size,
+    dtype: torch.dtype,
+    device: torch.device,
+    levels: tuple[LevelSpec, ...],
+    stride: tuple[int, ...],
+    trained: bool,
+    allow_tf32: bool,  # noqa: ARG001  # read by the executions, so a part of what is remembered
+) -> str:
+    groups = [level.groups for level in levels]
+    with torch.autocast(device.type, enabled=False), torch.inference_mode(False), torch.enable_grad():
+        x = torch.ones(size, dtype=dtype, device=device, requires_grad=trained)
+        weights = [
+            torch.ones((z.groups * z.outputs, z.inputs, *z.kernel_size), dtype=dtype, device=device, requires_grad=trained)
+            for z in levels
+        ]
+
+        def run(forward: Callable[[], torch.Tensor]) -> None:
+            y = forward()
+            if trained:
+                torch.autograd.grad(y, [x, *weights], y.detach())
+
+        def level_by_level() -> torch.Tensor:
+            return torch.cat([convolve(x, w, None, stride, g) for w, g in zip(weights, groups, strict=True)], dim=1)
+
+        try:
+            triton = milliseconds(lambda: run(lambda: triton_levels(x, weights, [], groups, list(stride))))
+        except Exception as error:  # whatever compilers and drivers raise
+            _warn_once(f"{type(error).__name__}: {error}".strip().splitlines()[0])
+            return "levels"
+        return "triton" if triton < milliseconds(lambda: run(level_by_level)) else "levels"
+
+
+def milliseconds(function: Callable[[], None]) -> float:
+    """Time a function on the current GPU: median of five after three calls that don't count."""
+    for _ in range(3):
+        function()
+    times = []
+    for _ in range(5):
+        start, end = (torch.cuda.Event(enable_timing=True) for _ in range(2))
+        start.record()
+        function()
+        end.record()
+        end.synchronize()
+        times.append(start.elapsed_time(end))
+    return statistics.median(times)
+
+
+@functools.lru_cache(maxsize=1)
+def _warn_once(reason: str) -> None:
+    warnings.warn(f"PyConv runs level by level, because its Triton kernels fail here ({reason})", stacklevel=2)
