@@ -14,7 +14,9 @@ from nnunet_pyconv.nn.execution.spec import LevelSpec
 from nnunet_pyconv.nn.execution.triton_execution import triton_levels
 
 
-def fastest(x: torch.Tensor, levels: Sequence[LevelSpec], stride: Sequence[int], trained: bool) -> str:
+def fastest(
+    x: torch.Tensor, dtype: torch.dtype, levels: Sequence[LevelSpec], stride: Sequence[int], trained: bool
+) -> str:
     """Tell which of "triton" and "levels" is faster for such an input, by trying both at the first call.
 
     Trying takes some milliseconds, the memory of one forward and backward pass of the layer, and, the first time on a
@@ -22,12 +24,13 @@ def fastest(x: torch.Tensor, levels: Sequence[LevelSpec], stride: Sequence[int],
     without a C compiler, which Triton needs, a warning tells so once and "levels" is taken.
 
     Args:
-        x: `(N, C, [Z,] Y, X)` in the dtype that the layer computes in; only its shape, dtype and device matter.
+        x: `(N, C, [Z,] Y, X)`; only its shape and device matter.
+        dtype: In which the layer computes.
         levels: The levels.
         stride: One an axis.
         trained: Whether there will be a backward pass.
     """
-    return _fastest(x.shape, x.dtype, x.device, tuple(levels), tuple(stride), trained, torch.backends.cudnn.allow_tf32)
+    return _fastest(x.shape, dtype, x.device, tuple(levels), tuple(stride), trained, torch.backends.cudnn.allow_tf32)
 
 
 @functools.lru_cache(maxsize=4096)
@@ -41,10 +44,17 @@ def _fastest(
     allow_tf32: bool,  # noqa: ARG001  # read by the executions, so a part of what is remembered
 ) -> str:
     groups = [level.groups for level in levels]
-    with torch.autocast(device.type, enabled=False), torch.inference_mode(False), torch.enable_grad():
+    with (
+        torch.cuda.device_of(torch.empty(0, device=device)),
+        torch.autocast(device.type, enabled=False),
+        torch.inference_mode(False),
+        torch.enable_grad(),
+    ):
         x = torch.ones(size, dtype=dtype, device=device, requires_grad=trained)
         weights = [
-            torch.ones((z.groups * z.outputs, z.inputs, *z.kernel_size), dtype=dtype, device=device, requires_grad=trained)
+            torch.ones(
+                (z.groups * z.outputs, z.inputs, *z.kernel_size), dtype=dtype, device=device, requires_grad=trained
+            )
             for z in levels
         ]
 
@@ -65,7 +75,7 @@ def _fastest(
 
 
 def milliseconds(function: Callable[[], None]) -> float:
-    """Time a function on the current GPU: median of five after three calls that don't count."""
+    """Time a function on a GPU: median of five after three calls that don't count."""
     for _ in range(3):
         function()
     times = []

@@ -80,7 +80,7 @@ def choose(x: torch.Tensor, levels: Sequence[LevelSpec], stride: Sequence[int]) 
         refusal = _direct_refusal(x, levels) if _setting == "direct" else _triton_refusal(x, levels, stride)
         if refusal:
             raise ValueError(
-                f"execution \"{_setting}\" was asked for, but {refusal}; use \"auto\" to fall back where it can't run"
+                f'execution "{_setting}" was asked for, but {refusal}; use "auto" to fall back where it can\'t run'
             )
         return _setting
     if _setting != "auto":
@@ -88,8 +88,7 @@ def choose(x: torch.Tensor, levels: Sequence[LevelSpec], stride: Sequence[int]) 
     width = output_size(x.shape[2:], stride)[-1]
     if x.device.type == "cuda" and not _triton_refusal(x, levels, stride):
         if _can_measure(x):
-            like_x = x.detach().to(compute_dtype(x))
-            return autotune.fastest(like_x, levels, stride, trained=torch.is_grad_enabled())
+            return autotune.fastest(x, compute_dtype(x), levels, stride, trained=torch.is_grad_enabled())
         return "levels" if levels_are_faster(levels, width) else "triton"
     if x.device.type != "cpu" or x.numel() == 0:
         return "levels"

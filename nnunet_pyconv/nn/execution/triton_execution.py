@@ -27,8 +27,8 @@ from nnunet_pyconv.nn.execution.tiles import Layout, three
 DTYPES = (torch.float16, torch.bfloat16, torch.float32)
 # With these and the sizes of the products below, the kernels use 128 registers a thread or little more, spill none, and two
 # to four programs fit a multiprocessor (read from what ptxas says for compute capability 8.0).
-_WARPS = 8
-_STAGES = 3
+WARPS = 8
+STAGES = 3
 _COLLECTED = 128
 """Weights that a program of `collect_weight_gradient` sums."""
 
@@ -117,8 +117,8 @@ def _convolve(
             COLUMNS=layout.columns,
             ROWS=128 // source.element_size(),
             VECTOR=layout.vector,
-            num_warps=_WARPS,
-            num_stages=_STAGES,
+            num_warps=WARPS,
+            num_stages=STAGES,
         )
 
 
@@ -151,8 +151,8 @@ def _weight_gradient(
             COLUMNS=layout.columns,
             ROWS=rows,
             VECTOR=layout.vector,
-            num_warps=_WARPS,
-            num_stages=_STAGES,
+            num_warps=WARPS,
+            num_stages=STAGES,
         )
         for level, each in enumerate(gradients):
             kernels.collect_weight_gradient[(-(-each.numel() // _COLLECTED),)](
@@ -194,7 +194,9 @@ def _boxes(layout: Layout, target: torch.Tensor, blocks: int) -> tuple[tuple[int
     Returns:
         Binary logarithms of the box's edges (images, z, y, x), and the counts.
     """
-    return _boxes_for(tuple(fold for _, _, fold in layout.tile_sets), (target.shape[0], *three(target.shape[2:])), blocks)
+    return _boxes_for(
+        tuple(fold for _, _, fold in layout.tile_sets), (target.shape[0], *three(target.shape[2:])), blocks
+    )
 
 
 @functools.lru_cache(maxsize=1024)

@@ -72,9 +72,7 @@ def _place(taken, depth, height, width, ROWS: tl.constexpr, VECTOR: tl.constexpr
 
 
 @triton.jit
-def _gather(
-    source, offset_m, z_m, y_m, x_m, offset_k, z_k, y_k, x_k, depth, height, width, PLANAR: tl.constexpr
-):
+def _gather(source, offset_m, z_m, y_m, x_m, offset_k, z_k, y_k, x_k, depth, height, width, PLANAR: tl.constexpr):
     """Read `(blocks, rows)` values of the source; zeros outside of the image."""
     # unsigned, places before the image are far behind it
     inside = (x_m[:, None] + x_k[None, :]).to(tl.uint32, bitcast=True) < width
@@ -211,7 +209,9 @@ def convolve(
     z_m += bz << box_z
     y_m += by << box_y
     x_m += bx << box_x
-    offset_m = ((n_m * (channels // VECTOR) * depth + z_m * step_z - before_z) * height + y_m * step_y - before_y) * width
+    offset_m = (
+        (n_m * (channels // VECTOR) * depth + z_m * step_z - before_z) * height + y_m * step_y - before_y
+    ) * width
     offset_m = (offset_m + x_m * step_x - before_x) * VECTOR
     from_z, from_x = z_m * step_z - before_z, x_m * step_x - before_x
     from_y = tl.where(n_m < batch, y_m * step_y - before_y, FAR)
