@@ -170,10 +170,13 @@ def test_compiles_for_a_gpu_that_is_not_here(capability, dtype, monkeypatch, tmp
     for kernel, others in (
         (triton_kernels.convolve, {"HAS_BIAS": True, "BLOCKS": 128, "ROWS": 64 if half else 32}),
         (triton_kernels.weight_gradient, {"BLOCKS": 32 if half else 16, "ROWS": 128}),
+        (triton_kernels.arrange_weights, {"ROWS": 64, "BACKWARD": True}),
+        (triton_kernels.collect_weight_gradient, {"SIZE": 128}),
     ):
-        all_constants = {**constants, **others}
+        all_constants = {name: c for name, c in {**constants, **others}.items() if name in kernel.arg_names}
         pointers = {"source": dtype, "arranged": dtype, "target": dtype, "gradient": dtype, "bias": "fp32"}
-        pointers |= {"sums": "fp32", "sets": "i32", "window": "i32"}
+        pointers |= {"weights": dtype, "gradients": dtype} if "level" in kernel.arg_names else {}
+        pointers |= {"sums": "fp32", "sets": "i32", "parts": "i32", "window": "i32"}
         signature = {
             name: "constexpr" if name in all_constants else "*" + pointers[name] if name in pointers else "i32"
             for name in kernel.arg_names

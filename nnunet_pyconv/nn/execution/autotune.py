@@ -20,8 +20,8 @@ def fastest(
     """Tell which of "triton" and "levels" is faster for such an input, by trying both at the first call.
 
     Trying takes some milliseconds, the memory of one forward and backward pass of the layer, and, the first time on a
-    machine, some seconds in which Triton compiles. It doesn't touch the random numbers. Where "triton" fails, for example
-    without a C compiler, which Triton needs, a warning tells so once and "levels" is taken.
+    machine, some seconds in which Triton compiles. It doesn't touch the random numbers. Where "triton" fails, for
+    example without a C compiler, which Triton needs, a warning tells so once and "levels" is taken.
 
     Args:
         x: `(N, C, [Z,] Y, X)`; only its shape and device matter.
@@ -45,7 +45,7 @@ def _fastest(
 ) -> str:
     groups = [level.groups for level in levels]
     with (
-        torch.cuda.device_of(torch.empty(0, device=device)),
+        torch.cuda.device_of(torch.empty(0, device=device)),  # type: ignore[no-untyped-call]
         torch.autocast(device.type, enabled=False),
         torch.inference_mode(False),
         torch.enable_grad(),
@@ -80,7 +80,7 @@ def milliseconds(function: Callable[[], None]) -> float:
         function()
     times = []
     for _ in range(5):
-        start, end = (torch.cuda.Event(enable_timing=True) for _ in range(2))
+        start, end = (torch.cuda.Event(enable_timing=True) for _ in range(2))  # type: ignore[no-untyped-call]
         start.record()
         function()
         end.record()

@@ -59,10 +59,10 @@ def choose(x: torch.Tensor, levels: Sequence[LevelSpec], stride: Sequence[int]) 
     """Choose the execution of a layer of ordinary convolutions without dilation.
 
     On a CPU the compiled kernel is taken, unless `levels_are_faster`; without the kernel, and for float64, the fold.
-    The kernel computes a half-precision input in float32. On an NVIDIA GPU the faster of the Triton kernels and level by
-    level is taken, see `autotune.fastest`; but by `levels_are_faster` where the choice has to be the same each time, in
-    deterministic mode, and where nothing can be measured, inside `torch.compile` or the capture of a CUDA graph. Other
-    devices get level by level.
+    The kernel computes a half-precision input in float32. On an NVIDIA GPU the faster of the Triton kernels and level
+    by level is taken, see `autotune.fastest`; but by `levels_are_faster` where the choice has to be the same each time,
+    in deterministic mode, and where nothing can be measured, inside `torch.compile` or the capture of a CUDA graph.
+    Other devices get level by level.
 
     Args:
         x: `(N, C, [Z,] Y, X)`.

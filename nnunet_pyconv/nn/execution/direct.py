@@ -1,7 +1,7 @@
 """The compiled execution: all levels in one pass over the image, as torch operators.
 
-`nnunet_pyconv::direct` and its two gradients call the C library with data pointers. Which layers are executed so is decided
-in `choice.py`.
+`nnunet_pyconv::direct` and its two gradients call the C library with data pointers. Which layers are executed so is
+decided in `choice.py`.
 """
 
 from __future__ import annotations

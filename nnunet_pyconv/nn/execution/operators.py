@@ -22,8 +22,8 @@ def register(
 ) -> Forward:
     """Register an execution as `nnunet_pyconv::NAME`, with fake kernels, gradients and numbers of operations.
 
-    All three functions take the levels' weights `(out_channels, C / groups, [KZ,] KY, KX)`, groups, and the stride along
-    each axis. A second derivative is refused.
+    All three functions take the levels' weights `(out_channels, C / groups, [KZ,] KY, KX)`, groups, and the stride
+    along each axis. A second derivative is refused.
 
     Args:
         name: Of the execution.
@@ -59,15 +59,15 @@ def register(
         "(Tensor gradient, Tensor x, Tensor[] weights, int[] groups, int[] stride) -> Tensor[]",
     )
 
-    @operator.register_fake
+    @operator.register_fake  # type: ignore[untyped-decorator]
     def _(x: torch.Tensor, weights: Any, biases: Any, groups: Any, stride: Any) -> torch.Tensor:  # noqa: ARG001
         return x.new_empty(output_shape(x, weights, stride))
 
-    @of_input.register_fake
+    @of_input.register_fake  # type: ignore[untyped-decorator]
     def _(gradient: torch.Tensor, weights: Any, groups: Any, stride: Any, x_size: Any) -> torch.Tensor:  # noqa: ARG001
         return gradient.new_empty(x_size)
 
-    @of_weights.register_fake
+    @of_weights.register_fake  # type: ignore[untyped-decorator]
     def _(gradient: torch.Tensor, x: Any, weights: Any, groups: Any, stride: Any) -> Tensors:  # noqa: ARG001
         return [gradient.new_empty(w.shape) for w in weights]
 
@@ -84,7 +84,7 @@ def register(
             bias_gradients = list(torch.split(total, [w.shape[0] for w in weights]))
         return x_gradient, weight_gradients or [None] * len(weights), bias_gradients or [None] * ctx.biases, None, None
 
-    def refuse_second_order(ctx: Any, *gradients: Any) -> Any:  # noqa: ARG001
+    def refuse_second_order(ctx: Any, *gradients: Any) -> Any:
         raise NotImplementedError(
             f'the execution "{name}" of PyConv has no second derivative; '
             'use `with nnunet_pyconv.nn.execution.execution("levels"):` around the forward pass'
@@ -104,7 +104,7 @@ def register(
     def _(gradient: Any, *others: Any, **_: Any) -> int:
         return _flops(gradient, next(other for other in others if isinstance(other, list)))
 
-    return operator  # type: ignore[no-any-return]
+    return operator
 
 
 def output_shape(x: torch.Tensor, weights: Sequence[torch.Tensor], stride: Sequence[int]) -> list[int]:

@@ -1,15 +1,15 @@
 """How the Triton kernels cut a layer into matrix products.
 
-A group with one or two output channels is, pixel by pixel, a matrix product with one or two columns, which a tensor core
-can't use. So a *tile* computes in the columns of one product, besides a span of consecutive channels, a block of
+A group with one or two output channels is, pixel by pixel, a matrix product with one or two columns, which a tensor
+core can't use. So a *tile* computes in the columns of one product, besides a span of consecutive channels, a block of
 neighbouring pixels (the fold):
 
     columns: (channel, z, y, x) of the block;    rows: (channel, z, y, x) of the window that the whole block sees.
 
-The weights are arranged so that each column has its kernel at its place in the window, and zeros elsewhere. The gradient of
-the input is such a product on the gradient of the output: there, a tile's rows are those of all levels, and with a stride
-the block is a multiple of it, so that each phase has columns of its own. "Source" and "target" are the input and the output
-forward, and their gradients the other way round backward.
+The weights are arranged so that each column has its kernel at its place in the window, and zeros elsewhere. The
+gradient of the input is such a product on the gradient of the output: there, a tile's rows are those of all levels, and
+with a stride the block is a multiple of it, so that each phase has columns of its own. "Source" and "target" are the
+input and the output forward, and their gradients the other way round backward.
 """
 
 from __future__ import annotations
@@ -44,13 +44,13 @@ class Layout:
         columns: Columns of the products.
         vector: Channels that are read at once; the source is `(N, C / vector, Z, Y, X, vector)` in memory.
         tile_sets: For each set the number of tiles, the rows of each, and the target pixels of its block.
-        sets: `(sets, 16)`, int32: tiles, rows of each, first row, first target channel, first part, span, then along z, y
-            and x: fold, step of the window from block to block, pixels of the window before the block; a zero.
+        sets: `(sets, 16)`, int32: tiles, rows of each, first row, first target channel, first part, span, then along z,
+            y and x: fold, step of the window from block to block, pixels of the window before the block; a zero.
         parts: `(parts, 12)`, int32, the levels in the rows of a set's tiles: end of its rows in the tile, rows, first
-            weight in the concatenation of all, channels of a group in the source and in the target, then along z, y and x:
-            kernel, window; a zero.
-        window: int32, for each `vector` of rows what they take from the source: channel / vector, and place in the window
-            along z, y and x in six bits each; -1 for padding.
+            weight in the concatenation of all, channels of a group in the source and in the target, then along z, y and
+            x: kernel, window; a zero.
+        window: int32, for each `vector` of rows what they take from the source: channel / vector, and place in the
+            window along z, y and x in six bits each; -1 for padding.
     """
 
     columns: int
@@ -118,7 +118,9 @@ def lay_out(
     """
     columns, part_sets, cuts = _best_cut(levels, stride, backward)
     vector = math.gcd(most_at_once, *(_at_once(parts, cut.span) for parts, cut in zip(part_sets, cuts, strict=True)))
-    sets, part_rows, windows = [], [], []
+    sets: list[list[int]] = []
+    part_rows: list[list[int]] = []
+    windows = []
     first_row = target = 0
     for parts, cut in zip(part_sets, cuts, strict=True):
         tiles, first_part = parts[0].groups * parts[0].outputs // cut.span, len(part_rows)

@@ -1,8 +1,8 @@
 """The execution on an NVIDIA GPU: all levels in one launch of a Triton kernel, as torch operators.
 
-The input is copied once, so that the channels that a kernel reads together lie together; the output is contiguous. float16,
-bfloat16 and float32 are multiplied on tensor cores (float32 as TF32, unless `torch.backends.cudnn.allow_tf32` is off) and
-summed in float32. No result depends on the order in which programs run: they are the same bits each time.
+The input is copied once, so that the channels that a kernel reads together lie together; the output is contiguous.
+float16, bfloat16 and float32 are multiplied on tensor cores (float32 as TF32, unless `torch.backends.cudnn.allow_tf32`
+is off) and summed in float32. No result depends on the order in which programs run: they are the same bits each time.
 
 Triton comes with PyTorch for CUDA on Linux; it is imported at the first use.
 """
@@ -15,7 +15,6 @@ import itertools
 import math
 import os
 from collections.abc import Sequence
-from typing import Any
 
 import torch
 
@@ -25,8 +24,8 @@ from nnunet_pyconv.nn.execution.spec import LevelSpec
 from nnunet_pyconv.nn.execution.tiles import Layout, three
 
 DTYPES = (torch.float16, torch.bfloat16, torch.float32)
-# With these and the sizes of the products below, the kernels use 128 registers a thread or little more, spill none, and two
-# to four programs fit a multiprocessor (read from what ptxas says for compute capability 8.0).
+# With these and the sizes of the products below, the kernels use 128 registers a thread or little more, spill none, and
+# two to four programs fit a multiprocessor (read from what ptxas says for compute capability 8.0).
 WARPS = 8
 STAGES = 3
 _COLLECTED = 128
@@ -88,7 +87,7 @@ def _convolve(
     arranged = source.new_empty(layout.rows, layout.columns)
     blocks = min(128, 4096 // layout.columns)
     box, counts = _boxes(layout, target, blocks)
-    with torch.cuda.device_of(source):
+    with torch.cuda.device_of(source):  # type: ignore[no-untyped-call]
         kernels.arrange_weights[(layout.rows // tiles.ROWS,)](
             torch.cat([w.reshape(-1) for w in weights]),
             arranged,
@@ -135,7 +134,7 @@ def _weight_gradient(
     # enough programs for the GPU, each with enough to sum
     shares = max(1, min(max(counts) // 8, 4 * _multiprocessors(x.device) // programs))
     sums = x.new_empty((shares, layout.rows, layout.columns), dtype=torch.float32)
-    with torch.cuda.device_of(x):
+    with torch.cuda.device_of(x):  # type: ignore[no-untyped-call]
         kernels.weight_gradient[(programs, shares)](
             _side_by_side(x, layout.vector),
             gradient.contiguous(),
@@ -181,7 +180,7 @@ def _layout(
 
 def _side_by_side(source: torch.Tensor, vector: int) -> torch.Tensor:
     """Copy `(N, C, ...)` to `(N, C / vector, ..., vector)`."""
-    return source.unflatten(1, (-1, vector)).movedim(2, -1).contiguous()
+    return torch.unflatten(source, 1, (-1, vector)).movedim(2, -1).contiguous()
 
 
 def _sizes(source: torch.Tensor, target: torch.Tensor) -> list[int]:

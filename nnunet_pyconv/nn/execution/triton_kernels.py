@@ -1,8 +1,8 @@
 """The Triton kernels: matrix products on the tiles that `tiles.py` lays out.
 
-Every kernel serves every layer: what belongs to a layer or a shape is read from tables or passed as a number, and only the
-sizes of the products are compiled in. So a network needs a handful of binaries. All sums are in float32, and in a fixed
-order.
+Every kernel serves every layer: what belongs to a layer or a shape is read from tables or passed as a number, and only
+the sizes of the products are compiled in. So a network needs a handful of binaries. All sums are in float32, and in a
+fixed order.
 """
 
 from __future__ import annotations
