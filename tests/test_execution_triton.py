@@ -195,7 +195,15 @@ def test_compiles_for_a_gpu_that_is_not_here(capability, dtype, monkeypatch, tmp
             assert f"cp.async.c{'a' if half else 'g'}.shared.global" in binary.asm["ptx"]
 
 
+@pytest.fixture
+def another_machine():
+    triton_execution.unavailable_because.cache_clear()
+    yield
+    triton_execution.unavailable_because.cache_clear()
+
+
 @compiled
+@pytest.mark.usefixtures("another_machine")
 def test_without_a_gpu(monkeypatch):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     assert available_executions()["triton"] == "it needs an NVIDIA GPU and PyTorch for CUDA"
@@ -204,6 +212,7 @@ def test_without_a_gpu(monkeypatch):
 
 
 @compiled
+@pytest.mark.usefixtures("another_machine")
 def test_without_triton(monkeypatch):
     monkeypatch.setattr(triton_execution.importlib.util, "find_spec", lambda name: None)
     assert "Triton is not installed" in available_executions()["triton"]

@@ -32,6 +32,7 @@ _COLLECTED = 128
 """Weights that a program of `collect_weight_gradient` sums."""
 
 
+@functools.lru_cache(maxsize=1)  # asked at each call of a layer
 def unavailable_because() -> str | None:
     """Say why the Triton kernels can't run on this machine, or None where they can."""
     if importlib.util.find_spec("triton") is None:
