@@ -88,7 +88,7 @@ class PyConv(nn.Module):
         return pyconv(x, self.levels)
 
     def execution_for(self, x: torch.Tensor) -> str:
-        """Tell how `forward` would execute this input: "direct", "fold" or "levels", see `nn.execution`."""
+        """Tell how `forward` would execute this input: "direct", "fold", "triton" or "levels"."""
         return execution_for(x, self.levels)
 
     def extra_repr(self) -> str:

@@ -9,11 +9,11 @@ from collections.abc import Iterator, Sequence
 
 import torch
 
-from nnunet_pyconv.nn.execution import direct
+from nnunet_pyconv.nn.execution import autotune, direct, triton_execution
 from nnunet_pyconv.nn.execution.fold import fold_for
 from nnunet_pyconv.nn.execution.spec import LevelSpec, output_size
 
-EXECUTIONS = ("direct", "fold", "levels")
+EXECUTIONS = ("direct", "fold", "triton", "levels")
 VARIABLE = "NNUNET_PYCONV_EXECUTION"
 
 _setting = os.environ.get(VARIABLE, "auto")
@@ -28,7 +28,7 @@ def execution(setting: str) -> Iterator[None]:
 
     Args:
         setting: "auto" (what is fastest for each layer and shape), "direct" (the compiled kernel), "fold" (pure
-            PyTorch, no compiler) or "levels" (level by level).
+            PyTorch, no compiler), "triton" (the kernels for NVIDIA GPUs) or "levels" (level by level).
 
     Raises:
         ValueError: Another setting.
@@ -47,14 +47,22 @@ def available_executions() -> dict[str, str | None]:
 
     The first call may compile the kernel, which takes some seconds.
     """
-    return {"direct": direct.unavailable_because(), "fold": None, "levels": None}
+    return {
+        "direct": direct.unavailable_because(),
+        "fold": None,
+        "triton": triton_execution.unavailable_because(),
+        "levels": None,
+    }
 
 
 def choose(x: torch.Tensor, levels: Sequence[LevelSpec], stride: Sequence[int]) -> str:
     """Choose the execution of a layer of ordinary convolutions without dilation.
 
     On a CPU the compiled kernel is taken, unless `levels_are_faster`; without the kernel, and for float64, the fold.
-    The kernel computes a half-precision input in float32. Other devices get level by level.
+    The kernel computes a half-precision input in float32. On an NVIDIA GPU the faster of the Triton kernels and level
+    by level is taken, see `autotune.fastest`. Level by level is taken where the choice has to be the same each time, in
+    deterministic mode, where nothing can be measured, inside `torch.compile` or the capture of a CUDA graph, and on
+    other devices.
 
     Args:
         x: `(N, C, [Z,] Y, X)`.
@@ -62,27 +70,45 @@ def choose(x: torch.Tensor, levels: Sequence[LevelSpec], stride: Sequence[int]) 
         stride: One an axis.
 
     Returns:
-        "direct", "fold" or "levels".
+        "direct", "fold", "triton" or "levels".
 
     Raises:
         ValueError: A forced execution that can't run here, or an unknown one in the environment variable.
     """
     _check(_setting)
-    refusal = _direct_refusal(x, levels)
-    if _setting == "direct":
+    if _setting in ("direct", "triton"):
+        refusal = _direct_refusal(x, levels) if _setting == "direct" else _triton_refusal(x, levels, stride)
         if refusal:
             raise ValueError(
-                f'execution "direct" was asked for, but {refusal}; use "auto" to fall back where it can\'t run'
+                f'execution "{_setting}" was asked for, but {refusal}; use "auto" to fall back where it can\'t run'
             )
-        return "direct"
+        return _setting
     if _setting != "auto":
         return _setting
+    if x.device.type == "cuda" and _can_measure(x) and not _triton_refusal(x, levels, stride):
+        return autotune.fastest(x, compute_dtype(x), levels, stride, trained=torch.is_grad_enabled())
     if x.device.type != "cpu" or x.numel() == 0:
         return "levels"
-    if not refusal:
+    if not _direct_refusal(x, levels):
         width = output_size(x.shape[2:], stride)[-1]
         return "levels" if levels_are_faster(levels, width) else "direct"
     return "levels" if all(fold_for(level) == (1, 1) for level in levels) else "fold"
+
+
+def compute_dtype(x: torch.Tensor) -> torch.dtype:
+    """Return the dtype in which a convolution of x computes: that of autocast, or its own."""
+    autocast = torch.is_autocast_enabled(x.device.type) and x.dtype != torch.float64
+    return torch.get_autocast_dtype(x.device.type) if autocast else x.dtype
+
+
+def _can_measure(x: torch.Tensor) -> bool:
+    return not (
+        torch.compiler.is_compiling()
+        or type(x) not in (torch.Tensor, torch.nn.Parameter)  # a subclass may not compute at all
+        or torch.are_deterministic_algorithms_enabled()
+        or torch.backends.cudnn.deterministic
+        or torch.cuda.is_current_stream_capturing()
+    )
 
 
 def levels_are_faster(levels: Sequence[LevelSpec], width: int) -> bool:
@@ -129,14 +155,37 @@ def _direct_refusal(x: torch.Tensor, levels: Sequence[LevelSpec]) -> str | None:
     return _machine_refusal()
 
 
-@torch.compiler.assume_constant_result  # type: ignore[untyped-decorator]  # torch.compile must not trace the build
+def _triton_refusal(x: torch.Tensor, levels: Sequence[LevelSpec], stride: Sequence[int]) -> str | None:
+    if x.device.type != "cuda" and not _triton_is_interpreted():
+        return f"the Triton kernels run on an NVIDIA GPU, not on {x.device.type}"
+    if x.dtype not in triton_execution.DTYPES:
+        return f"the Triton kernels compute in half or single precision, not in {x.dtype}"
+    if x.numel() == 0:
+        return f"the input {tuple(x.shape)} is empty"
+    if not triton_execution.supports(x, levels, stride):
+        return "the Triton kernels take kernels up to 61, less than 8192 channels and 2^31 values"
+    return _triton_machine_refusal()
+
+
+# torch.compile must not trace a build, nor what is the same throughout a process.
+@torch.compiler.assume_constant_result  # type: ignore[untyped-decorator]
 def _machine_refusal() -> str | None:
     return direct.unavailable_because()
+
+
+@torch.compiler.assume_constant_result  # type: ignore[untyped-decorator]
+def _triton_machine_refusal() -> str | None:
+    return triton_execution.unavailable_because()
+
+
+@torch.compiler.assume_constant_result  # type: ignore[untyped-decorator]
+def _triton_is_interpreted() -> bool:
+    return triton_execution.is_interpreted()
 
 
 def _check(setting: str) -> None:
     if setting not in ("auto", *EXECUTIONS):
         raise ValueError(
             f"execution {setting!r} (given in the call or in ${VARIABLE}) is unknown; "
-            "expected auto, direct, fold or levels"
+            "expected auto, direct, fold, triton or levels"
         )

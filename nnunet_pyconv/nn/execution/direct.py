@@ -1,7 +1,7 @@
 """The compiled execution: all levels in one pass over the image, as torch operators.
 
-`nnunet_pyconv::direct` and its two gradients call the C library with data pointers. Fake kernels let `torch.compile`
-keep them in its graph. Which layers are executed so is decided in `choice.py`.
+`nnunet_pyconv::direct` and its two gradients call the C library with data pointers. Which layers are executed so is
+decided in `choice.py`.
 """
 
 from __future__ import annotations
@@ -9,7 +9,6 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import functools
-import math
 import os
 import threading
 import warnings
@@ -18,10 +17,10 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch.utils.flop_counter import register_flop_formula
 
 from nnunet_pyconv.nn.execution import build
-from nnunet_pyconv.nn.execution.spec import LevelSpec, output_size
+from nnunet_pyconv.nn.execution.operators import output_shape, register
+from nnunet_pyconv.nn.execution.spec import LevelSpec
 
 _lock = threading.Lock()
 
@@ -105,46 +104,20 @@ def _call(function: str, *arguments: Any) -> None:
         raise MemoryError(f"no memory for the scratch of {function}")
 
 
-# torch 2.4 can't derive the schemas from postponed annotations.
-@torch.library.custom_op(
-    "nnunet_pyconv::direct",
-    mutates_args=(),
-    device_types="cpu",
-    schema="(Tensor x, Tensor[] weights, Tensor[] biases, int[] groups, int[] stride) -> Tensor",
-)
-def direct(
+def _forward(
     x: torch.Tensor, weights: list[torch.Tensor], biases: list[torch.Tensor], groups: list[int], stride: list[int]
 ) -> torch.Tensor:
-    """Convolve all levels and concatenate.
-
-    Args:
-        x: `(N, C, [Z,] Y, X)`, float32, any strides.
-        weights: `(out_channels, C / groups, [KZ,] KY, KX)` of each level, float32.
-        biases: `(out_channels,)` of each level, or an empty list.
-        groups: Of each level.
-        stride: One an axis.
-
-    Returns:
-        `(N, all out_channels, [Z',] Y', X')`, contiguous.
-    """
     x, weights, biases = x.contiguous(), [w.contiguous() for w in weights], [b.contiguous() for b in biases]
-    y = x.new_empty(_output_shape(x, weights, stride))
+    y = x.new_empty(output_shape(x, weights, stride))
     shape = _arguments(x.shape, y.shape, stride, weights, groups)
     pointers = _pointers(biases or [None] * len(weights))
     _call("pyconv_forward", *shape, x, _pointers(weights), pointers, y)
     return y
 
 
-@torch.library.custom_op(
-    "nnunet_pyconv::direct_input_gradient",
-    mutates_args=(),
-    device_types="cpu",
-    schema="(Tensor gradient, Tensor[] weights, int[] groups, int[] stride, int[] x_size) -> Tensor",
-)
-def direct_input_gradient(
+def _input_gradient(
     gradient: torch.Tensor, weights: list[torch.Tensor], groups: list[int], stride: list[int], x_size: list[int]
 ) -> torch.Tensor:
-    """Compute the gradient of `direct` with respect to x, of size `x_size`, from that of its output."""
     gradient, weights = gradient.contiguous(), [w.contiguous() for w in weights]
     x_gradient = gradient.new_empty(x_size)
     shape = _arguments(x_size, gradient.shape, stride, weights, groups)
@@ -152,16 +125,9 @@ def direct_input_gradient(
     return x_gradient
 
 
-@torch.library.custom_op(
-    "nnunet_pyconv::direct_weight_gradient",
-    mutates_args=(),
-    device_types="cpu",
-    schema="(Tensor gradient, Tensor x, Tensor[] weights, int[] groups, int[] stride) -> Tensor[]",
-)
-def direct_weight_gradient(
+def _weight_gradient(
     gradient: torch.Tensor, x: torch.Tensor, weights: list[torch.Tensor], groups: list[int], stride: list[int]
 ) -> list[torch.Tensor]:
-    """Compute the gradients of `direct` with respect to the weights from that of its output."""
     gradient, x = gradient.contiguous(), x.contiguous()
     gradients = [torch.empty_like(w, memory_format=torch.contiguous_format) for w in weights]
     shape = _arguments(x.shape, gradient.shape, stride, weights, groups)
@@ -169,72 +135,5 @@ def direct_weight_gradient(
     return gradients
 
 
-def _output_shape(x: torch.Tensor, weights: Sequence[torch.Tensor], stride: Sequence[int]) -> list[int]:
-    return [x.shape[0], sum(w.shape[0] for w in weights), *output_size(x.shape[2:], stride)]
-
-
-@direct.register_fake
-def _(x: torch.Tensor, weights: Any, biases: Any, groups: Any, stride: Any) -> torch.Tensor:  # noqa: ARG001
-    return x.new_empty(_output_shape(x, weights, stride))
-
-
-@direct_input_gradient.register_fake
-def _(gradient: torch.Tensor, weights: Any, groups: Any, stride: Any, x_size: Any) -> torch.Tensor:  # noqa: ARG001
-    return gradient.new_empty(x_size)
-
-
-@direct_weight_gradient.register_fake
-def _(gradient: torch.Tensor, x: Any, weights: Any, groups: Any, stride: Any) -> list[torch.Tensor]:  # noqa: ARG001
-    return [gradient.new_empty(w.shape) for w in weights]
-
-
-def _save(ctx: Any, inputs: Any, output: torch.Tensor) -> None:  # noqa: ARG001
-    x, weights, biases, ctx.groups, ctx.stride = inputs
-    ctx.x_size, ctx.biases = list(x.shape), len(biases)
-    ctx.save_for_backward(x, *weights)
-
-
-def _backward(ctx: Any, gradient: torch.Tensor) -> tuple[Any, ...]:
-    x, *weights = ctx.saved_tensors
-    need_x, need_weights, need_biases = (_any(need) for need in ctx.needs_input_grad[:3])
-    x_gradient = weight_gradients = bias_gradients = None
-    if need_x:
-        x_gradient = direct_input_gradient(gradient, weights, ctx.groups, ctx.stride, ctx.x_size)
-    if need_weights:
-        weight_gradients = direct_weight_gradient(gradient, x, weights, ctx.groups, ctx.stride)
-    if need_biases and ctx.biases:
-        total = gradient.sum([0, *range(2, gradient.dim())])
-        bias_gradients = list(torch.split(total, [w.shape[0] for w in weights]))
-    return x_gradient, weight_gradients or [None] * len(weights), bias_gradients or [None] * ctx.biases, None, None
-
-
-def _any(need: Any) -> bool:
-    return any(need) if isinstance(need, (list, tuple)) else bool(need)
-
-
-def _refuse_second_order(ctx: Any, *gradients: Any) -> Any:
-    raise NotImplementedError(
-        "the compiled execution of PyConv has no second derivative; "
-        'use `with nnunet_pyconv.nn.execution.execution("levels"):` around the forward pass'
-    )
-
-
-def _flops(y_size: Sequence[int], weight_sizes: Sequence[Sequence[int]]) -> int:
-    """Count two operations a multiplication, as torch's counter does for a convolution."""
-    return 2 * y_size[0] * math.prod(y_size[2:]) * sum(math.prod(size) for size in weight_sizes)
-
-
-@register_flop_formula(torch.ops.nnunet_pyconv.direct)
-def _(x: Any, weights: Any, biases: Any, groups: Any, stride: Any, *, out_shape: Any, **_: Any) -> int:  # noqa: ARG001
-    return _flops(out_shape, weights)
-
-
-@register_flop_formula([torch.ops.nnunet_pyconv.direct_input_gradient, torch.ops.nnunet_pyconv.direct_weight_gradient])
-def _(gradient: Any, *others: Any, **_: Any) -> int:
-    weights = next(other for other in others if isinstance(other, list))
-    return _flops(gradient, weights)
-
-
-direct.register_autograd(_backward, setup_context=_save)
-direct_input_gradient.register_autograd(_refuse_second_order)
-direct_weight_gradient.register_autograd(_refuse_second_order)
+direct = register("direct", _forward, _input_gradient, _weight_gradient, device="cpu")
+"""The execution as a torch operator, for float32; see `operators.register`."""

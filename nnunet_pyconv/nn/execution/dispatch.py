@@ -7,10 +7,11 @@ from collections.abc import Iterable
 import torch
 from torch import nn
 
-from nnunet_pyconv.nn.execution.choice import choose
+from nnunet_pyconv.nn.execution.choice import choose, compute_dtype
 from nnunet_pyconv.nn.execution.direct import direct
 from nnunet_pyconv.nn.execution.fold import folded
 from nnunet_pyconv.nn.execution.spec import LevelSpec
+from nnunet_pyconv.nn.execution.triton_execution import triton_levels
 
 Conv = nn.Conv2d | nn.Conv3d
 
@@ -36,12 +37,13 @@ def pyconv(x: torch.Tensor, modules: Iterable[nn.Module]) -> torch.Tensor:
     stride = list(convs[0].stride)
     if chosen == "fold":
         return torch.cat([folded(x, c.weight, c.bias, stride, c.groups) for c in convs], dim=1)
-    # Half precision, be it the input's or autocast's, is computed in float32 and rounded once.
-    result_type = torch.get_autocast_dtype("cpu") if torch.is_autocast_enabled("cpu") else x.dtype
-    y = direct(
-        x.float(),
-        [c.weight.float() for c in convs],
-        [c.bias.float() for c in convs if c.bias is not None],
+    # Half precision, be it the input's or autocast's, is computed in float32 by the C kernel and rounded once.
+    result_type = compute_dtype(x)
+    dtype, operator = (torch.float32, direct) if chosen == "direct" else (result_type, triton_levels)
+    y = operator(
+        x.to(dtype),
+        [c.weight.to(dtype) for c in convs],
+        [c.bias.to(dtype) for c in convs if c.bias is not None],
         [c.groups for c in convs],
         stride,
     )
@@ -49,7 +51,7 @@ def pyconv(x: torch.Tensor, modules: Iterable[nn.Module]) -> torch.Tensor:
 
 
 def execution_for(x: torch.Tensor, modules: Iterable[nn.Module]) -> str:
-    """Tell which execution `pyconv` takes: "direct", "fold" or "levels"."""
+    """Tell which execution `pyconv` takes: "direct", "fold", "triton" or "levels"."""
     levels = list(modules)
     if _is_recorded(x) or not _is_ordinary(levels):
         return "levels"
