@@ -26,7 +26,7 @@ def to_hounsfield(image: Array, source: str) -> Array:
         InputError: Another type, values that are not finite, or values outside int16, which no CT has.
     """
     image = image.astype(image.dtype.newbyteorder("="), copy=False)
-    if image.dtype == np.uint8:
+    if image.dtype in (np.uint8, np.int16):
         return image
     if image.dtype.kind == "u":
         image = image.view(f"i{image.dtype.itemsize}")
