@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import signal
-import sys
 import tempfile
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -16,6 +13,7 @@ from nnunetv2.paths import nnUNet_preprocessed, nnUNet_raw
 from nnunetv2.utilities.dataset_name_id_conversion import find_candidate_datasets
 
 from nnunet_pyconv.errors import InputError
+from nnunet_pyconv.terminations import terminations_raised
 
 
 @dataclass(frozen=True)
@@ -103,7 +101,7 @@ def whole_folder(target: Path) -> Iterator[Path]:
         raise InputError(
             f"can't write into {target.parent}: {error.strerror}; set nnUNet_raw to another folder"
         ) from error
-    with temporary as hidden, _terminations_raised():
+    with temporary as hidden, terminations_raised():
         new = Path(hidden) / "new"
         new.mkdir()
         yield new
@@ -116,26 +114,6 @@ def whole_folder(target: Path) -> Iterator[Path]:
             if old.exists():
                 old.rename(target)
             raise
-
-
-@contextmanager
-def _terminations_raised() -> Iterator[None]:
-    """Turn a termination or a closed terminal into SystemExit, so that what is half-written is removed.
-
-    For the block alone: processes that nnU-Net forks would inherit the handlers, and could no longer be terminated
-    while they wait for a lock.
-    """
-    before = {}
-    if threading.current_thread() is threading.main_thread():  # the only one that may set handlers
-        for name in ("SIGTERM", "SIGHUP"):
-            if hasattr(signal, name):  # Windows has no SIGHUP
-                number = getattr(signal, name)
-                before[number] = signal.signal(number, lambda number, _: sys.exit(128 + number))
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
 
 
 def write_dataset_json(folder: Path, dataset: Dataset, *, protocol: str, foreground: str, num_training: int) -> None:

@@ -8,9 +8,10 @@ from torch import nn
 
 from nnunet_pyconv.architectures import PYCONV_CLASSES
 from nnunet_pyconv.nn import convert_to_pyconv
+from nnunet_pyconv.trainers.seed import SeededTrainer
 
 
-class nnUNetTrainerPyConv(nnUNetTrainer):
+class nnUNetTrainerPyConv(SeededTrainer):
     """Trains the network of the plans with its k x k convolutions replaced by pyramidal ones.
 
     Everything else is nnU-Net's own recipe. Plans that name one of our networks already (`nnunet_pyconv plan`) are
