@@ -34,12 +34,11 @@ def reproduce(request: Request, executor: str, slurm_parameters: Mapping[str, An
     cells = cells_of(request, datasets)
     runner = Executor(executor, Path(nnUNet_results.require()) / "submitit", slurm_parameters)
     gpus = request.num_gpus if request.device == "cuda" else 0
-    preparations = {dataset: runner.submit(dataset, 0, None) for dataset in datasets if not dataset.is_done}
     left = [cell for cell in cells if not cell.is_done]
     print(f"{len(cells) - len(left)} of {len(cells)} cells are done already", flush=True)
-    jobs: dict[Job, Any] = {**preparations}
+    jobs: dict[Job, Any] = {dataset: runner.submit(dataset, 0, None) for dataset in datasets if not dataset.is_done}
     for cell in left:
-        jobs[cell] = runner.submit(cell, gpus, preparations.get(cell.preparation))
+        jobs[cell] = runner.submit(cell, gpus, jobs.get(cell.preparation))
     outcomes = []
     for job, submitted in tqdm(jobs.items(), unit="job"):
         try:

@@ -122,9 +122,7 @@ def _found() -> dict[str, str]:
     others = os.environ.get("nnUNet_extTrainer", "").split(os.pathsep)  # noqa: SIM112  # nnU-Net's name
     return {
         "PATH": _joined([str(Path(sys.executable).parent), os.environ.get("PATH", "")]),
-        "nnUNet_extTrainer": _joined(
-            [str(TRAINER_DIR), *(folder for folder in trainers if folder != str(TRAINER_DIR))]
-        ),
+        "nnUNet_extTrainer": _joined([str(TRAINER_DIR), *(folder for folder in others if folder != str(TRAINER_DIR))]),
     }
 
 
