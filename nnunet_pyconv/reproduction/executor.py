@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
@@ -43,7 +44,7 @@ class Executor:
 
     Args:
         kind: `local` runs a job when its result is asked for, in this process. `slurm` queues it.
-        folder: Where submitit keeps what it needs; on a cluster, a folder that all nodes see.
+        folder: Where submitit keeps what it needs on a cluster: a folder that all nodes see.
         slurm_parameters: Of `submitit.SlurmExecutor`, for example `{"partition": "gpu", "time": 600}`.
 
     Raises:
@@ -68,7 +69,8 @@ class Executor:
             except (RuntimeError, ValueError) as error:
                 raise InputError(f"--executor slurm: {error}") from error
         else:
-            self._executor = submitit.DebugExecutor(folder)
+            self._scratch = tempfile.TemporaryDirectory()  # all that matters is in the jobs' own logs
+            self._executor = submitit.DebugExecutor(self._scratch.name)
 
     def submit(self, job: Job, num_gpus: int, after: submitit.Job[Outcome] | None) -> Any:
         """Submit a job.

@@ -9,10 +9,8 @@ from pathlib import Path
 from batchgenerators.utilities.file_and_folder_operations import load_json
 from nnunetv2.paths import nnUNet_preprocessed, nnUNet_raw
 
+from nnunet_pyconv.planning import DEFAULT_SOURCE, PAPER_PLANS
 from nnunet_pyconv.reproduction.step import LOG, Outcome, Step, run_steps
-
-SOURCE_PLANS = "nnUNetPlans"
-PLANS = "PyConvUNetPaperPlans"
 
 
 @dataclass(frozen=True)
@@ -48,7 +46,7 @@ class Preparation:
     @property
     def is_preprocessed(self) -> bool:
         """Whether nnU-Net has planned and preprocessed every training case."""
-        plans_file = self.preprocessed / f"{SOURCE_PLANS}.json"
+        plans_file = self.preprocessed / f"{DEFAULT_SOURCE}.json"
         if not plans_file.is_file():
             return False
         data = self.preprocessed / load_json(str(plans_file))["configurations"]["2d"]["data_identifier"]
@@ -60,7 +58,7 @@ class Preparation:
     @property
     def is_done(self) -> bool:
         """Whether the cells of this dataset can start."""
-        return self.is_preprocessed and (self.preprocessed / f"{PLANS}.json").is_file()
+        return self.is_preprocessed and (self.preprocessed / f"{PAPER_PLANS}.json").is_file()
 
     def steps(self) -> Iterator[Step]:
         """The steps that are left."""

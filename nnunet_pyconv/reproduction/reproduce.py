@@ -9,10 +9,10 @@ from typing import Any
 from nnunetv2.paths import nnUNet_results
 from tqdm import tqdm
 
+from nnunet_pyconv.planning import PAPER_PLANS
 from nnunet_pyconv.reproduction.cell import Cell
 from nnunet_pyconv.reproduction.executor import Executor, Job
 from nnunet_pyconv.reproduction.matrix import Request, cells_of, datasets_of
-from nnunet_pyconv.reproduction.preparation import PLANS
 from nnunet_pyconv.reproduction.step import Outcome
 
 
@@ -76,7 +76,7 @@ def report_commands(cells: Sequence[Cell]) -> list[str]:
         )
     )
     lines = [
-        f"nnunet_pyconv report -d {' '.join(ids)} -tr {cells[0].trainer} -p {PLANS} -c {' '.join(networks)} "
+        f"nnunet_pyconv report -d {' '.join(ids)} -tr {cells[0].trainer} -p {PAPER_PLANS} -c {' '.join(networks)} "
         f"-f {' '.join(folds)}"
     ]
     for dataset_id in ids:
