@@ -13,6 +13,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import skimage.io as io
 import tifffile
 from conftest import NnunetFolders
 
@@ -43,8 +44,8 @@ SIZE_PX = 32
 def environment(nnunet_folders: NnunetFolders, tmp_path: Path) -> dict[str, str]:
     (tmp_path / "trainers").mkdir()
     (tmp_path / "trainers" / "short.py").write_text(SHORT_TRAINER)
-    workers = {"nnUNet_def_n_proc": "1", "nnUNet_n_proc_DA": "1", "nnUNet_npp": "1", "nnUNet_nps": "1"}
-    # two processes at a time on two cores
+    workers = {"nnUNet_def_n_proc": "1", "nnUNet_n_proc_DA": "1", "nnUNet_npp": "0", "nnUNet_nps": "0"}
+    # two processes at a time on two cores, each with as few others as nnU-Net allows
     threads = {"OMP_NUM_THREADS": "1"}
     return {**os.environ, **workers, **threads, "nnUNet_extTrainer": str(tmp_path / "trainers"), "EPOCHS": "1"}
 
@@ -89,14 +90,10 @@ def convert_lung(tmp_path: Path) -> Path:
 
 def convert_liver(tmp_path: Path) -> Path:
     """The discs again, windowed to 8 bits."""
-    import skimage.io as io
-
     for number in range(7):
         folder, index = ("val", number - 5) if number > 4 else ("train", number)
-        image, mask = (
-            tifffile.imread(tmp_path / "lung" / name / f"ID_{number:04d}_Z_0100.tif")
-            for name in ("2d_images", "2d_masks")
-        )
+        name = f"ID_{number:04d}_Z_0100.tif"
+        image, mask = (tifffile.imread(tmp_path / "lung" / part / name) for part in ("2d_images", "2d_masks"))
         grey = np.clip((image + 1000) / 8, 0, 255).astype(np.uint8)
         (tmp_path / "liver" / folder).mkdir(parents=True, exist_ok=True)
         for ending, pixels in (("", np.repeat(grey[..., None], 3, axis=-1)), ("_mask", mask)):

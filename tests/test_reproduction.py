@@ -200,11 +200,8 @@ PREPROCESS = "nnUNetv2_plan_and_preprocess -d 312 -c 2d --verify_dataset_integri
     ("missing", "steps"),
     [
         (None, []),
-        ("nnUNetPlans.json", ["nnUNetv2_plan_and_preprocess -d 312", "nnunet_pyconv plan -d 312 --paper --overwrite"]),
-        (
-            "nnUNetPlans_2d/case_1.pkl",
-            ["nnUNetv2_plan_and_preprocess -d 312", "nnunet_pyconv plan -d 312 --paper --ove"],
-        ),
+        ("nnUNetPlans.json", [PREPROCESS, "nnunet_pyconv plan -d 312 --paper --overwrite"]),
+        ("nnUNetPlans_2d/case_1.pkl", [PREPROCESS, "nnunet_pyconv plan -d 312 --paper --overwrite"]),
         ("PyConvUNetPaperPlans.json", ["nnunet_pyconv plan -d 312 --paper"]),
     ],
     ids=["nothing", "plans", "a-case", "our-plans"],

@@ -61,6 +61,11 @@ class Cell:
         return self.folder / "test"
 
     @property
+    def log(self) -> Path:
+        """What its commands print, beside nnU-Net's own logs."""
+        return self.folder / LOG
+
+    @property
     def is_trained(self) -> bool:
         """Whether it is trained and validated."""
         return self._has_after(FINAL, self.folder / "validation" / "summary.json")
@@ -87,11 +92,9 @@ class Cell:
 
     def __call__(self) -> Outcome:
         """Run what is left."""
-        log = self.folder / LOG
         if not self.preparation.is_done:
-            log = self.preparation.preprocessed / LOG
-            return Outcome(str(self), log, "the dataset isn't prepared")
-        return run_steps(str(self), self.steps(), log)
+            return Outcome(str(self), self.preparation.log, "the dataset isn't prepared")
+        return run_steps(str(self), self.steps(), self.log)
 
     def _train(self) -> Step:
         command = ["nnUNetv2_train", self.preparation.dataset_id, self.configuration, self.fold]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import tempfile
+import traceback
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
@@ -29,8 +30,12 @@ class ResumableJob:
         self.job = job
 
     def __call__(self) -> Outcome:
-        """Run what is left of the job."""
-        return self.job()
+        """Run what is left of the job; whatever goes wrong is its outcome."""
+        try:
+            return self.job()
+        except Exception as error:
+            traceback.print_exc()
+            return Outcome(str(self.job), self.job.log, f"failed: {error!r}")
 
     def checkpoint(self) -> submitit.helpers.DelayedSubmission:
         """What submitit queues again."""

@@ -44,6 +44,11 @@ class Preparation:
         return Path(nnUNet_preprocessed.require()) / self.dataset
 
     @property
+    def log(self) -> Path:
+        """What its commands print."""
+        return self.preprocessed / LOG
+
+    @property
     def is_preprocessed(self) -> bool:
         """Whether nnU-Net has planned and preprocessed every training case."""
         plans_file = self.preprocessed / f"{DEFAULT_SOURCE}.json"
@@ -73,4 +78,4 @@ class Preparation:
 
     def __call__(self) -> Outcome:
         """Run what is left."""
-        return run_steps(str(self), self.steps(), self.preprocessed / LOG)
+        return run_steps(str(self), self.steps(), self.log)

@@ -13,11 +13,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO
 
+from tqdm import tqdm
+
 from nnunet_pyconv.terminations import terminations_raised
 from nnunet_pyconv.trainer_dir import TRAINER_DIR
 
 LOG = "reproduce.log"
 SECONDS_TO_END = 20
+SECONDS_BETWEEN_LOOKS = 2.0
 
 
 @dataclass(frozen=True)
@@ -78,7 +81,7 @@ def run_steps(job: str, steps: Iterable[Step], log: Path) -> Outcome:
             stream.write(f"\n$ {step}\n")
             stream.flush()
             try:
-                status = _run(step, stream)
+                status = _run(job, step, stream)
             except OSError as error:
                 return Outcome(job, log, f"{step.name} can't be started: {error}", tuple(ran))
             if status != 0:
@@ -87,7 +90,7 @@ def run_steps(job: str, steps: Iterable[Step], log: Path) -> Outcome:
     return Outcome(job, log, None, tuple(ran))
 
 
-def _run(step: Step, log: IO[str]) -> int:
+def _run(job: str, step: Step, log: IO[str]) -> int:
     # in a session of its own, so that it can be ended with all processes that nnU-Net starts
     process = subprocess.Popen(
         step.command,
@@ -99,10 +102,21 @@ def _run(step: Step, log: IO[str]) -> int:
     )
     try:
         with terminations_raised():
-            return process.wait()
+            return _wait(process, f"{job}: {step.name}", Path(log.name))
     except BaseException:
         _end(process)
         raise
+
+
+def _wait(process: subprocess.Popen[bytes], text: str, log: Path) -> int:
+    """Wait for a command, and show on a terminal in which epoch its log says that it is."""
+    with log.open(errors="replace") as reader, tqdm(desc=text, unit=" epochs", leave=False, disable=None) as bar:
+        reader.seek(0, os.SEEK_END)
+        while True:
+            try:
+                return process.wait(SECONDS_BETWEEN_LOOKS)
+            except subprocess.TimeoutExpired:
+                bar.update(reader.read().count("Epoch time:"))
 
 
 def _end(process: subprocess.Popen[bytes]) -> None:
