@@ -46,8 +46,8 @@ class nnUNetTrainerPyConvPaper(SeededTrainer):
     - **Sampling.** Every case once, without foreground oversampling.
     - **Best epoch.** The one with the highest foreground Dice over all validation pixels is kept in
       `checkpoint_best.pth` (by a moving average over epochs); the published code takes the highest mean IoU of the
-      images. The final validation uses it (the last epoch), and `nnUNetv2_predict` with `-chk checkpoint_best.pth`. As
-      in the paper, the cases that choose the epoch are those of the validation's scores, which are therefore optimistic.
+      images. The final validation uses it (the last epoch), and `nnUNetv2_predict` with `-chk checkpoint_best.pth`.
+      As in the paper, the cases that choose the epoch are those that the validation scores: an optimistic score.
     - **Prediction.** No mirroring.
     - **Checkpoints.** `checkpoint_latest.pth` every 5 epochs (50), for `--c`.
 
