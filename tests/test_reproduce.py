@@ -137,7 +137,7 @@ def test_killed_run_continues_from_the_checkpoint(
 
     times = {path: path.stat().st_mtime for path in fold.rglob("*")}
     output = run(environment, *cell)
-    assert "1 of 1 cells are done already" in output
+    assert "1 of 1 cells were done before" in output
     assert {path: path.stat().st_mtime for path in fold.rglob("*")} == times
 
 
@@ -154,6 +154,6 @@ def test_whole_matrix(environment: dict[str, str], nnunet_folders: NnunetFolders
             for part in ("validation", "test"):
                 assert len(read_overlaps(fold / part / "summary.json", ending)) == 2
     output = run(environment)
-    assert "18 of 18 cells are done already" in output
+    assert "18 of 18 cells were done before" in output
     configurations = " ".join(f"2d_{network}" for network in NETWORKS)
     assert f"report -d 312 313 314 -tr {TRAINER} -p PyConvUNetPaperPlans -c {configurations} -f 0\n" in output

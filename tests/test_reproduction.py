@@ -264,7 +264,7 @@ def test_one_failed_cell_leaves_the_others(
     log = a_cell(trainer="nnUNetTrainerPyConvPaper").folder / "reproduce.log"
     assert f"  {DATASET} unet fold 0: train, validate failed with status 1\n    log: {log}" in printed.err
     assert "out of memory" in log.read_text()
-    assert "1 cells are done" in printed.out
+    assert "Done: 1 of 2 cells." in printed.out
     assert (
         "nnunet_pyconv report -d 312 -tr nnUNetTrainerPyConvPaper -p PyConvUNetPaperPlans -c 2d_fcn8s -f 0"
         in printed.out

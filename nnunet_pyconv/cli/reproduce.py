@@ -43,8 +43,9 @@ def main(argv: Sequence[str], prog: str) -> None:
         print("\n".join(commands(request)))
         return
     failed = [outcome for outcome in reproduce(request, args.executor, _parameters(args.slurm)) if outcome.failure]
-    if done := [cell for cell in cells_of(request, datasets_of(request)) if cell.is_done]:
-        print(f"\n{len(done)} cells are done. Report on them with:")
+    cells = cells_of(request, datasets_of(request))
+    if done := [cell for cell in cells if cell.is_done]:
+        print(f"\nDone: {len(done)} of {len(cells)} cells. Report on them with:")
         print("\n".join(f"  {command}" for command in report_commands(done)))
     if failed:
         print("\nNot done; the same command tries these again:", file=sys.stderr)

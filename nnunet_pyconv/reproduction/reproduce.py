@@ -35,7 +35,7 @@ def reproduce(request: Request, executor: str, slurm_parameters: Mapping[str, An
     runner = Executor(executor, Path(nnUNet_results.require()) / "submitit", slurm_parameters)
     gpus = request.num_gpus if request.device == "cuda" else 0
     left = [cell for cell in cells if not cell.is_done]
-    print(f"{len(cells) - len(left)} of {len(cells)} cells are done already", flush=True)
+    print(f"{len(cells) - len(left)} of {len(cells)} cells were done before", flush=True)
     jobs: dict[Job, Any] = {dataset: runner.submit(dataset, 0, None) for dataset in datasets if not dataset.is_done}
     for cell in left:
         jobs[cell] = runner.submit(cell, gpus, jobs.get(cell.preparation))
@@ -64,9 +64,7 @@ def commands(request: Request) -> list[str]:
 
 
 def report_commands(cells: Sequence[Cell]) -> list[str]:
-    """The commands that report on finished cells: on the validation cases, then on each dataset's test images."""
-    if not cells:
-        return []
+    """The commands that report on finished cells, at least one: on the validation cases, then on the test images."""
     ids, networks, folds = (
         list(dict.fromkeys(values))
         for values in (
