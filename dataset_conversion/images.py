@@ -32,7 +32,7 @@ def read_image(path: Path) -> Array:
     """
     try:
         # scikit-image would take a stack of three or four pages for the channels of one image
-        image: Array = _read_tiff(path) if path.suffix in (".tif", ".tiff") else io.imread(path)
+        image: Array = _read_tiff(path) if path.suffix.lower() in (".tif", ".tiff") else io.imread(path)
     except InputError:
         raise
     except Exception as error:  # each image library raises its own kinds
@@ -68,6 +68,16 @@ def _tifffile_errors_raised() -> Iterator[None]:
         logger.removeHandler(handler)
     if records:
         raise ValueError(records[0].getMessage())
+
+
+def read_grey(path: Path) -> Array:
+    """Read an image of grey values, `(Y, X)`: `read_image` and `to_grey`."""
+    return to_grey(read_image(path), str(path))
+
+
+def read_mask(path: Path) -> NDArray[np.uint8]:
+    """Read a binary label image as 0 and 1, `(Y, X)`: `read_image` and `to_mask`."""
+    return to_mask(read_image(path), str(path)).astype(np.uint8)
 
 
 def to_grey(image: Array, source: str) -> Array:
@@ -107,9 +117,11 @@ def to_mask(label: Array, source: str) -> NDArray[np.bool_]:
         InputError: Other values, for instance those of antialiased edges.
     """
     grey = to_grey(label, source)
+    foreground: NDArray[np.bool_] = grey != 0
+    # not by np.unique, whose sorting would take longer than reading the file
+    if any(np.array_equal(grey == value, foreground) for value in (255, 1)):
+        return foreground
     values = np.unique(grey)
-    if set(values.tolist()) <= {0, 255} or set(values.tolist()) <= {0, 1}:
-        return grey > 0
     message = f"label {source} has {len(values)} values ({_some(values)}); expected two, 0 and 255 (or 0 and 1)"
     if len(values) > 2 and {0, 255} <= set(values.tolist()):
         message += (

@@ -23,37 +23,36 @@ from functools import partial
 from pathlib import Path
 
 import numpy as np
-from batchgenerators.utilities.file_and_folder_operations import save_json
 from nnunetv2.configuration import default_num_processes
-from numpy.typing import NDArray
-from sklearn.model_selection import train_test_split
 
+from nnunet_pyconv.dataset_conversion import conversion
+from nnunet_pyconv.dataset_conversion.cases import Case, Label
 from nnunet_pyconv.dataset_conversion.images import Array, read_image, to_grey, to_mask
-from nnunet_pyconv.dataset_conversion.raw_dataset import (
-    Case,
-    dataset_folder,
-    preprocessed_before,
-    whole_folder,
-    write_cases,
-    write_dataset_json,
-)
+from nnunet_pyconv.dataset_conversion.raw_dataset import Dataset
+from nnunet_pyconv.dataset_conversion.source_files import files_by_key, require_folder, require_pairs
 from nnunet_pyconv.errors import InputError, run_command
 
-DATASET_ID = 312
-NAME = "ISBICell"
-FILE_ENDING = ".png"
+DATASET = Dataset(
+    dataset_id=312,
+    name="ISBICell",
+    channel_name="EM",
+    file_ending=".png",
+    description=(
+        "Serial section transmission electron microscopy of the Drosophila first instar larva ventral nerve cord, "
+        "slices of 4 x 4 nm pixels, 50 nm apart."
+    ),
+    reference="Arganda-Carreras et al. 2015, doi:10.3389/fnana.2015.00142; Cardona et al. 2010",
+    licence="not stated; for research, see the challenge",
+)
 
 TRAIN_VOLUME, TRAIN_LABELS, TEST_VOLUME = "train-volume.tif", "train-labels.tif", "test-volume.tif"
 TRAIN_IMAGE, TRAIN_LABEL, TEST_IMAGE = Path("train/image"), Path("train/label"), Path("test/image")
-
-# nnU-Net makes five folds of imagesTr, and a fifth of all slices is set aside before.
-MIN_LABELLED = 7
 
 
 def convert(
     source: Path,
     *,
-    dataset_id: int = DATASET_ID,
+    dataset_id: int = DATASET.dataset_id,
     foreground: str = "cell",
     protocol: str = "clean",
     num_processes: int = default_num_processes,
@@ -77,43 +76,19 @@ def convert(
         InputError: A source or a target that can't be used; nothing is written then.
     """
     labelled, unlabelled = find_cases(source, foreground)
-    target = dataset_folder(dataset_id, NAME, source=source, overwrite=overwrite)
-    if len(labelled) < MIN_LABELLED:
-        raise InputError(
-            f"{source} has {len(labelled)} labelled slices; expected at least {MIN_LABELLED} (the dataset has 30): "
-            "a fifth is set aside for the test, and nnU-Net makes five folds of the rest"
-        )
-    train, test = train_test_split(labelled, test_size=0.2, random_state=41)
-    train, test = (sorted(cases, key=lambda case: case.name) for cases in (train, test))
-    training_folder = train if protocol == "clean" else labelled
-
-    with whole_folder(target) as folder:
-        for cases, images, labels in (
-            (training_folder, "imagesTr", "labelsTr"),
-            (test, "imagesTs", "labelsTs"),
-            (unlabelled, "imagesChallenge", None),
-        ):
-            if cases:
-                write_cases(
-                    folder, cases, images=images, labels=labels, file_ending=FILE_ENDING, num_processes=num_processes
-                )
-        if protocol == "paper":
-            split = {"train": [case.name for case in train], "val": [case.name for case in test]}
-            save_json([split], str(folder / "splits_final.json"), sort_keys=False)
-        write_dataset_json(
-            folder,
-            channel_name="EM",
-            labels={"background": 0, foreground: 1},
-            num_training=len(training_folder),
-            file_ending=FILE_ENDING,
-            description=(
-                "Serial section transmission electron microscopy of the Drosophila first instar larva ventral nerve "
-                f"cord, slices of 4 x 4 nm pixels, 50 nm apart. Protocol: {protocol}."
-            ),
-            reference="Arganda-Carreras et al. 2015, doi:10.3389/fnana.2015.00142; Cardona et al. 2010",
-            licence="not stated; for research, see the challenge",
-        )
-    return target
+    train, test = conversion.split_of_the_paper(labelled)
+    return conversion.convert_cases(
+        DATASET,
+        source,
+        train,
+        test,
+        unlabelled=unlabelled,
+        foreground=foreground,
+        dataset_id=dataset_id,
+        protocol=protocol,
+        num_processes=num_processes,
+        overwrite=overwrite,
+    )
 
 
 def find_cases(source: Path, foreground: str = "cell") -> tuple[list[Case], list[Case]]:
@@ -129,9 +104,7 @@ def find_cases(source: Path, foreground: str = "cell") -> tuple[list[Case], list
     Raises:
         InputError: No such folder, neither layout, images without label or the reverse, or numbers that stand twice.
     """
-    if not source.is_dir():
-        what = "is a file" if source.exists() else "does not exist"
-        raise InputError(f"source {source} {what}; give the folder of the downloaded data with -i")
+    require_folder(source)
     if (source / TRAIN_VOLUME).is_file() or (source / TRAIN_LABELS).is_file():
         images, labels, unlabelled = _slices_of_tiffs(source)
     elif (source / TRAIN_IMAGE).is_dir() or (source / TRAIN_LABEL).is_dir():
@@ -180,35 +153,29 @@ def _pages(path: Path) -> _Slices:
 
 def _slices_of_pngs(source: Path) -> tuple[_Slices, _Slices, _Slices]:
     images, labels = (_numbered_pngs(source / folder) for folder in (TRAIN_IMAGE, TRAIN_LABEL))
-    for missing, have, what in (
-        (images.keys() - labels.keys(), source / TRAIN_IMAGE, f"label in {source / TRAIN_LABEL}"),
-        (labels.keys() - images.keys(), source / TRAIN_LABEL, f"image in {source / TRAIN_IMAGE}"),
-    ):
-        if missing:
-            names = ", ".join(f"{number}.png" for number in sorted(missing))
-            raise InputError(f"{names} in {have} has no {what}; expected the same numbers in both folders")
+    require_pairs(images, labels)
     test = source / TEST_IMAGE
-    return images, labels, _numbered_pngs(test) if test.is_dir() else {}
+    return _slices(images), _slices(labels), _slices(_numbered_pngs(test)) if test.is_dir() else {}
 
 
-def _numbered_pngs(folder: Path) -> _Slices:
+def _numbered_pngs(folder: Path) -> dict[int, Path]:
     """The PNGs of a folder by number, in numerical order."""
-    paths: dict[int, Path] = {}
-    for path in sorted(folder.glob("[!.]*.png")):  # macOS leaves hidden companions such as ._3.png
-        digits = re.search(r"(\d+)$", path.stem)
-        if digits is None:
-            raise InputError(f"{path} has no number; expected files named 0.png, 1.png, ...")
-        number = int(digits.group(1))
-        if number in paths:
-            raise InputError(f"{paths[number]} and {path} both have the number {number}; remove the one too many")
-        paths[number] = path
-    if not paths:
-        raise InputError(f"{folder} has no PNG; expected 0.png, 1.png, ...")
-    return {number: _Slice(str(path), partial(read_image, path)) for number, path in sorted(paths.items())}
+    return files_by_key(folder, [".png"], _number)
+
+
+def _number(path: Path) -> int:
+    digits = re.search(r"(\d+)$", path.stem)
+    if digits is None:
+        raise InputError(f"{path} has no number; expected files named 0.png, 1.png, ...")
+    return int(digits.group(1))
+
+
+def _slices(paths: dict[int, Path]) -> _Slices:
+    return {number: _Slice(str(path), partial(read_image, path)) for number, path in paths.items()}
 
 
 def _case(name: str, image: _Slice, label: _Slice | None = None, foreground: str = "cell") -> Case:
-    def read_label(label: _Slice) -> NDArray[np.uint8]:
+    def read_label(label: _Slice) -> Label:
         cell = to_mask(label.read(), label.source)
         return (cell if foreground == "cell" else ~cell).astype(np.uint8)
 
@@ -222,37 +189,13 @@ def _case(name: str, image: _Slice, label: _Slice | None = None, foreground: str
 
 def build_parser(prog: str | None = None) -> argparse.ArgumentParser:
     """The command line of this converter."""
-    parser = argparse.ArgumentParser(
-        prog=prog, description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument(
-        "-i", dest="source", type=Path, required=True, metavar="SRC", help="folder of the ISBI 2012 data"
-    )
-    parser.add_argument(
-        "-d", dest="dataset_id", type=int, default=DATASET_ID, metavar="ID", help="dataset ID (default: %(default)s)"
-    )
-    parser.add_argument(
-        "-np",
-        dest="num_processes",
-        type=int,
-        default=default_num_processes,
-        metavar="N",
-        help="cases written at a time (default: %(default)s)",
-    )
+    parser = conversion.build_parser(DATASET, __doc__, prog)
     parser.add_argument(
         "--foreground",
         choices=("cell", "membrane"),
         default="cell",
         help="which class is label 1 (default: %(default)s, as in the paper)",
     )
-    parser.add_argument(
-        "--protocol",
-        choices=("clean", "paper"),
-        default="clean",
-        help="clean: the 20 %% are test cases only; paper: they also validate fold 0, by splits_final.json "
-        "(default: %(default)s)",
-    )
-    parser.add_argument("--overwrite", action="store_true", help="replace the dataset folder if it exists")
     return parser
 
 
@@ -262,14 +205,7 @@ def main(argv: Sequence[str] | None = None, prog: str | None = None) -> None:
     Raises:
         InputError: As `convert`.
     """
-    args = build_parser(prog).parse_args(argv)
-    if args.num_processes < 1:
-        raise InputError(f"-np {args.num_processes}: at least one case at a time has to be written")
-    target = convert(**vars(args))
-    print(f"Wrote {target}")
-    if (earlier := preprocessed_before(target)) is not None:
-        print(f"{earlier} was made from an earlier dataset of this name: remove it before you go on")
-    print(f"Next: nnUNetv2_plan_and_preprocess -d {args.dataset_id} -c 2d --verify_dataset_integrity")
+    conversion.run_converter(convert, build_parser(prog), argv)
 
 
 if __name__ == "__main__":

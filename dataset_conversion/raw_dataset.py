@@ -2,43 +2,41 @@
 
 from __future__ import annotations
 
-import signal
-import sys
 import tempfile
-import threading
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
-import skimage.io as io
 from nnunetv2.dataset_conversion.generate_dataset_json import generate_dataset_json
 from nnunetv2.paths import nnUNet_preprocessed, nnUNet_raw
 from nnunetv2.utilities.dataset_name_id_conversion import find_candidate_datasets
-from numpy.typing import NDArray
-from tqdm import tqdm
 
-from nnunet_pyconv.dataset_conversion.images import Array, require_same_size
 from nnunet_pyconv.errors import InputError
+from nnunet_pyconv.terminations import terminations_raised
 
 
 @dataclass(frozen=True)
-class Case:
-    """One case, read only when it is written, so that memory stays constant.
+class Dataset:
+    """What the dataset folder and its `dataset.json` say.
 
     Attributes:
-        name: nnU-Net's case identifier.
-        source: Where it comes from, for messages.
-        image: Reads the image `(Y, X)`.
-        label: Reads the label `(Y, X)` of 0, 1, ...; None for a case without label.
+        dataset_id: nnU-Net's dataset ID, unless the user chooses another.
+        name: Name of the dataset.
+        channel_name: Name of the one channel; it decides the normalisation (`CT`, or z-score for others).
+        file_ending: `.png` or `.tif`.
+        description: What the data are.
+        reference: Where they come from.
+        licence: Under which terms.
     """
 
+    dataset_id: int
     name: str
-    source: str
-    image: Callable[[], Array]
-    label: Callable[[], NDArray[np.uint8]] | None = None
+    channel_name: str
+    file_ending: str
+    description: str
+    reference: str
+    licence: str
 
 
 def dataset_folder(dataset_id: int, name: str, *, source: Path, overwrite: bool) -> Path:
@@ -103,7 +101,7 @@ def whole_folder(target: Path) -> Iterator[Path]:
         raise InputError(
             f"can't write into {target.parent}: {error.strerror}; set nnUNet_raw to another folder"
         ) from error
-    with temporary as hidden, _terminations_raised():
+    with temporary as hidden, terminations_raised():
         new = Path(hidden) / "new"
         new.mkdir()
         yield new
@@ -118,95 +116,24 @@ def whole_folder(target: Path) -> Iterator[Path]:
             raise
 
 
-@contextmanager
-def _terminations_raised() -> Iterator[None]:
-    """Turn a termination or a closed terminal into SystemExit, so that what is half-written is removed.
-
-    For the block alone: processes that nnU-Net forks would inherit the handlers, and could no longer be terminated
-    while they wait for a lock.
-    """
-    before = {}
-    if threading.current_thread() is threading.main_thread():  # the only one that may set handlers
-        for name in ("SIGTERM", "SIGHUP"):
-            if hasattr(signal, name):  # Windows has no SIGHUP
-                number = getattr(signal, name)
-                before[number] = signal.signal(number, lambda number, _: sys.exit(128 + number))
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
-
-
-def write_cases(
-    folder: Path, cases: Sequence[Case], *, images: str, labels: str | None, file_ending: str, num_processes: int
-) -> None:
-    """Write cases as `images/NAME_0000.ext` and `labels/NAME.ext`, several at a time.
-
-    Args:
-        folder: The dataset folder.
-        cases: What to write; their images and labels are read here.
-        images: Name of the folder of the images, for example `imagesTr`.
-        labels: Name of the folder of the labels; None for cases without.
-        file_ending: `.png` or `.tif`.
-        num_processes: How many cases at a time. They run in threads: compression leaves Python's lock alone.
-
-    Raises:
-        InputError: A case that can't be read, whose image and label differ in size, or whose type PNG can't hold.
-    """
-
-    def write(case: Case) -> None:
-        image = case.image()
-        if file_ending == ".png" and image.dtype not in (np.uint8, np.uint16):
-            raise InputError(f"{case.source} has pixels of type {image.dtype}; expected 8 or 16 bits, unsigned")
-        io.imsave(folder / images / f"{case.name}_0000{file_ending}", image, check_contrast=False)
-        if labels is not None and case.label is not None:
-            label = case.label()
-            require_same_size(image, label, case.source)
-            io.imsave(folder / labels / f"{case.name}{file_ending}", label, check_contrast=False)
-
-    for name in (images, labels):
-        if name is not None:
-            (folder / name).mkdir(exist_ok=True)
-    pool = ThreadPoolExecutor(num_processes)
-    try:
-        for _ in tqdm(pool.map(write, cases), total=len(cases), desc=images, unit="case"):
-            pass
-    finally:
-        pool.shutdown(cancel_futures=True)
-
-
-def write_dataset_json(
-    folder: Path,
-    *,
-    channel_name: str,
-    labels: Mapping[str, int],
-    num_training: int,
-    file_ending: str,
-    description: str,
-    reference: str,
-    licence: str,
-) -> None:
+def write_dataset_json(folder: Path, dataset: Dataset, *, protocol: str, foreground: str, num_training: int) -> None:
     """Write nnU-Net's `dataset.json`.
 
     Args:
         folder: The dataset folder.
-        channel_name: Name of the one channel; it decides the normalisation (`CT`, or z-score for others).
-        labels: Value of each class, background 0.
+        dataset: What it says.
+        protocol: How the cases are split, added to the description.
+        foreground: Name of label 1.
         num_training: Cases in `imagesTr`.
-        file_ending: `.png` or `.tif`.
-        description: What the data are.
-        reference: Where they come from.
-        licence: Under which terms.
     """
     generate_dataset_json(
         str(folder),
-        channel_names={"0": channel_name},
-        labels=dict(labels),
+        channel_names={"0": dataset.channel_name},
+        labels={"background": 0, foreground: 1},
         num_training_cases=num_training,
-        file_ending=file_ending,
-        description=description,
-        reference=reference,
-        license=licence,
+        file_ending=dataset.file_ending,
+        description=f"{dataset.description} Protocol: {protocol}.",
+        reference=dataset.reference,
+        license=dataset.licence,
         converted_by="nnunet-pyconv",
     )

@@ -11,6 +11,7 @@ from conftest import NnunetFolders
 
 from nnunet_pyconv import __version__
 from nnunet_pyconv.cli import COMMANDS, main
+from nnunet_pyconv.cli.convert import DATASETS
 from nnunet_pyconv.trainer_dir import TRAINER_DIR
 
 ROOT = Path(__file__).parents[1]
@@ -28,7 +29,9 @@ def run(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]
 
 
 @pytest.mark.parametrize(
-    "arguments", [["-h"], *([name, "-h"] for name in COMMANDS), ["convert", "isbi_cell", "-h"]], ids=" ".join
+    "arguments",
+    [["-h"], *([name, "-h"] for name in COMMANDS), *(["convert", name, "-h"] for name in DATASETS)],
+    ids=" ".join,
 )
 def test_help(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as exit_:

@@ -18,6 +18,7 @@ ALLOWED = {
     "trainer_dir": {"trainers"},
     "planning": {"planning", "architectures", "nn", "errors"},
     "evaluation": {"evaluation", "errors"},
+    "reproduction": {"reproduction", "planning", "trainers", "trainer_dir", "terminations", "errors"},
 }
 WITHOUT_NNUNET = ("nn", "architectures")
 

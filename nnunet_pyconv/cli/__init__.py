@@ -12,6 +12,7 @@ from nnunet_pyconv.errors import run_command
 COMMANDS = {
     "demo": "run the whole chain once, from images to a scored segmentation",
     "convert": "convert a dataset to nnU-Net's raw format",
+    "reproduce": "run the paper's experiment: datasets x networks",
     "plan": "write plans whose network has pyramidal convolutions",
     "trainer_dir": "print the folder for nnUNet_extTrainer",
     "doctor": "check that a training could start",

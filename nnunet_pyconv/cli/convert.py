@@ -6,7 +6,11 @@ import argparse
 import importlib
 from collections.abc import Sequence
 
-DATASETS = {"isbi_cell": "ISBI 2012 EM segmentation challenge: cell interiors or membranes, 30 slices"}
+DATASETS = {
+    "isbi_cell": "ISBI 2012 EM segmentation challenge: cell interiors or membranes, 30 slices",
+    "kaggle_lung": "Finding and Measuring Lungs in CT Data (Kaggle): lungs in Hounsfield units, 267 slices",
+    "liver": "slices of LiTS, windowed: the liver, 400 + 20 slices",
+}
 
 
 def main(argv: Sequence[str], prog: str) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from collections.abc import Sequence
 
-from nnunet_pyconv.planning import DEFAULT_OUTPUT, DEFAULT_SOURCE, plan_pyconv
+from nnunet_pyconv.planning import DEFAULT_OUTPUT, DEFAULT_SOURCE, PAPER_PLANS, plan_paper, plan_pyconv
 
 
 def main(argv: Sequence[str], prog: str) -> None:
@@ -28,8 +28,21 @@ def main(argv: Sequence[str], prog: str) -> None:
     parser.add_argument(
         "-o", dest="output_plans", default=DEFAULT_OUTPUT, metavar="PLANS", help="plans to write (default: %(default)s)"
     )
+    parser.add_argument(
+        "--paper",
+        action="store_true",
+        help=f"write {PAPER_PLANS} instead: the six networks of the paper's comparison, whole images, batch 5",
+    )
     parser.add_argument("--overwrite", action="store_true", help="replace plans of that name")
     args = parser.parse_args(argv)
+
+    if args.paper:
+        if args.output_plans != DEFAULT_OUTPUT:
+            parser.error(f"-o {args.output_plans}: --paper writes {PAPER_PLANS} and no other name")
+        file, names = plan_paper(args.dataset, args.source_plans, overwrite=args.overwrite)
+        print(f"{', '.join(names)}\nWrote {file}")
+        print(f"Next: nnUNetv2_train {args.dataset} {names[0]} 0 -tr nnUNetTrainerPyConvPaper -p {PAPER_PLANS}")
+        return
 
     file, planned = plan_pyconv(args.dataset, args.source_plans, args.output_plans, overwrite=args.overwrite)
     for configuration in planned:

@@ -78,7 +78,7 @@ def run(workspace: Workspace, source: Path | None, device: torch.device) -> Path
             dataset / "imagesTs",
             dataset / "labelsTs",
             workspace.predictions,
-            isbi_cell.FILE_ENDING,
+            isbi_cell.DATASET.file_ending,
         )
     print(f"\n{format_table([*overlaps, mean_overlap(overlaps)])}\n")
     return dataset
@@ -108,7 +108,7 @@ class _Console:
 
 
 def _plan_and_preprocess(workspace: Workspace, dataset_name: str, training: DemoTraining) -> None:
-    dataset_id = isbi_cell.DATASET_ID
+    dataset_id = isbi_cell.DATASET.dataset_id
     extract_fingerprint_dataset(dataset_id, check_dataset_integrity=True, num_processes=default_num_processes)
     plan_experiment_dataset(dataset_id)
     plans_file = workspace.preprocessed / dataset_name / f"{PLANS}.json"

@@ -1,5 +1,6 @@
 """Plans for networks with pyramidal convolutions."""
 
+from nnunet_pyconv.planning.paper_plans import PAPER_PLANS, plan_paper
 from nnunet_pyconv.planning.pyconv_plans import (
     DEFAULT_OUTPUT,
     DEFAULT_SOURCE,
@@ -9,4 +10,13 @@ from nnunet_pyconv.planning.pyconv_plans import (
     swap_plans,
 )
 
-__all__ = ["DEFAULT_OUTPUT", "DEFAULT_SOURCE", "PlannedConfiguration", "network_on_meta", "plan_pyconv", "swap_plans"]
+__all__ = [
+    "DEFAULT_OUTPUT",
+    "DEFAULT_SOURCE",
+    "PAPER_PLANS",
+    "PlannedConfiguration",
+    "network_on_meta",
+    "plan_paper",
+    "plan_pyconv",
+    "swap_plans",
+]

@@ -1,5 +1,6 @@
 """Thin subclasses of nnU-Net's trainer; nnU-Net finds them through `nnunet_pyconv trainer_dir`."""
 
 from nnunet_pyconv.trainers.nnUNetTrainerPyConv import nnUNetTrainerPyConv
+from nnunet_pyconv.trainers.nnUNetTrainerPyConvPaper import nnUNetTrainerPyConvPaper
 
-__all__ = ["nnUNetTrainerPyConv"]
+__all__ = ["nnUNetTrainerPyConv", "nnUNetTrainerPyConvPaper"]

@@ -6,15 +6,16 @@ from nnunetv2.training.nnUNetTrainer.nnUNetTrainer import nnUNetTrainer
 from nnunetv2.utilities.plans_handling.plans_handler import ConfigurationManager, PlansManager
 from torch import nn
 
-from nnunet_pyconv.architectures import PYCONV_CLASSES
+from nnunet_pyconv.architectures import PYCONV_CLASSES, SegmentationNetwork
 from nnunet_pyconv.nn import convert_to_pyconv
+from nnunet_pyconv.trainers.seed import SeededTrainer
 
 
-class nnUNetTrainerPyConv(nnUNetTrainer):
+class nnUNetTrainerPyConv(SeededTrainer):
     """Trains the network of the plans with its k x k convolutions replaced by pyramidal ones.
 
     Everything else is nnU-Net's own recipe. Plans that name one of our networks already (`nnunet_pyconv plan`) are
-    taken as they are.
+    taken as they are, those of the paper's peers (`nnunet_pyconv plan --paper`) as well.
     """
 
     @staticmethod
@@ -40,6 +41,6 @@ class nnUNetTrainerPyConv(nnUNetTrainer):
             num_output_channels,
             enable_deep_supervision,
         )
-        if isinstance(network, tuple(PYCONV_CLASSES.values())):
+        if isinstance(network, (SegmentationNetwork, *PYCONV_CLASSES.values())):
             return network
         return convert_to_pyconv(network, patch_size=configuration_manager.patch_size)

@@ -1,0 +1,124 @@
+"""`nnunet_pyconv reproduce`: the paper's experiment."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+
+from nnunetv2.configuration import default_num_processes
+
+from nnunet_pyconv.device import DEVICES, pick_device
+from nnunet_pyconv.errors import InputError
+from nnunet_pyconv.reproduction import DATASETS, NETWORKS, RECIPES, Request, cells_of, datasets_of, reproduce
+from nnunet_pyconv.reproduction.executor import EXECUTORS
+from nnunet_pyconv.reproduction.matrix import FOLDS
+from nnunet_pyconv.reproduction.reproduce import commands, report_commands
+from nnunet_pyconv.trainers.seed import SEED_VARIABLE
+
+
+def main(argv: Sequence[str], prog: str) -> None:
+    """Run the matrix, list what failed, and say how to report on the rest; the exit status is 1 if a cell failed."""
+    args = build_parser(prog).parse_args(argv)
+    for flag, value in (("-num_gpus", args.num_gpus), ("-np", args.num_processes)):
+        if value < 1:
+            raise InputError(f"{flag} {value}: expected at least 1")
+    if args.seed is not None and not 0 <= args.seed < 2**32:
+        raise InputError(f"--seed {args.seed}: expected a whole number from 0 to 2^32 - 1")
+    request = Request(
+        datasets=args.datasets,
+        networks=args.networks,
+        recipe=args.recipe,
+        folds=args.folds,
+        trainer=args.trainer,
+        # a cluster's login node need not have what its other nodes have
+        device=args.device or ("cuda" if args.executor == "slurm" else pick_device(None).type),
+        num_gpus=args.num_gpus,
+        num_processes=args.num_processes,
+        seed=args.seed,
+    )
+    if args.executor == "local":
+        pick_device(request.device)
+    if args.dry_run:
+        print("\n".join(commands(request)))
+        return
+    failed = [outcome for outcome in reproduce(request, args.executor, _parameters(args.slurm)) if outcome.failure]
+    cells = cells_of(request, datasets_of(request))
+    if done := [cell for cell in cells if cell.is_done]:
+        print(f"\nDone: {len(done)} of {len(cells)} cells. Report on them with:")
+        print("\n".join(f"  {command}" for command in report_commands(done)))
+    if failed:
+        print("\nNot done; the same command tries these again:", file=sys.stderr)
+        for outcome in failed:
+            print(f"  {outcome.job}: {outcome.failure}\n    log: {outcome.log}", file=sys.stderr)
+        sys.exit(1)
+
+
+def build_parser(prog: str) -> argparse.ArgumentParser:
+    """The command line."""
+    parser = argparse.ArgumentParser(
+        prog=prog,
+        description=(
+            "Run the paper's experiment: every network on every dataset, trained, validated, and tested on imagesTs, "
+            "through nnU-Net's own commands. What is done is not done again, so the same command continues a run that "
+            "was ended, from nnU-Net's checkpoints. A cell that fails leaves the others alone and is listed at the "
+            "end, with its log. The datasets have to be converted before (nnunet_pyconv convert DATASET, with "
+            "--protocol paper for the paper's split)."
+        ),
+        epilog=f"example: {prog} --datasets isbi_cell --networks pyconv_unet unet --dry_run",
+    )
+    add = parser.add_argument
+    add("--datasets", nargs="+", choices=DATASETS, default=DATASETS, help="default: all")
+    add("--networks", nargs="+", choices=NETWORKS, default=NETWORKS, help="default: all")
+    add("--folds", nargs="+", choices=FOLDS, default=["0"], help="default: 0, the only one of the paper's split")
+    add(
+        "--recipe",
+        choices=RECIPES,
+        default="paper",
+        help="paper: 50 epochs of nnUNetTrainerPyConvPaper; nnunet: nnU-Net's own, nnUNetTrainerPyConv "
+        "(default: %(default)s)",
+    )
+    add("-tr", dest="trainer", metavar="TRAINER", help="a trainer instead of the recipe's, e.g. with fewer epochs")
+    add(
+        "--seed",
+        type=int,
+        metavar="N",
+        help=f"seeds the initial weights, and with the paper's recipe the order of the cases and their augmentation "
+        f"({SEED_VARIABLE} for the trainer). Sums on a GPU still differ from run to run, nnU-Net's own augmentation "
+        "seeds itself, and a training that was interrupted differs from one that was not (default: no seed)",
+    )
+    add("-device", choices=DEVICES, help="where the networks run (default: a GPU if there is one; cuda with slurm)")
+    add("-num_gpus", type=int, default=1, metavar="N", help="GPUs a training (default: %(default)s)")
+    add(
+        "-np",
+        dest="num_processes",
+        type=int,
+        default=default_num_processes,
+        metavar="N",
+        help="processes that preprocess and evaluate (default: %(default)s)",
+    )
+    add(
+        "--executor",
+        choices=EXECUTORS,
+        default="local",
+        help="local: one after another, here; slurm: as jobs of a cluster, through submitit (default: %(default)s)",
+    )
+    add(
+        "--slurm",
+        nargs="+",
+        default=[],
+        metavar="KEY=VALUE",
+        help="parameters of submitit's SlurmExecutor, e.g. partition=gpu time=2880 (in minutes)",
+    )
+    add("--dry_run", action="store_true", help="print the commands that are left, and run nothing")
+    return parser
+
+
+def _parameters(pairs: Sequence[str]) -> dict[str, str | int]:
+    parameters: dict[str, str | int] = {}
+    for pair in pairs:
+        key, equals, value = pair.partition("=")
+        if not (key and equals and value):
+            raise InputError(f"--slurm {pair}: expected KEY=VALUE")
+        parameters[key] = int(value) if value.isdecimal() else value
+    return parameters

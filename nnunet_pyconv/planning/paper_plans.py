@@ -1,0 +1,58 @@
+"""Plans for the six networks of the paper's comparison."""
+
+from __future__ import annotations
+
+import json
+from copy import deepcopy
+from importlib import resources
+from pathlib import Path
+
+from nnunet_pyconv.errors import InputError
+from nnunet_pyconv.planning.pyconv_plans import DEFAULT_SOURCE, _load_plans, _preprocessed_folder, _write_whole
+
+PAPER_PLANS = "PyConvUNetPaperPlans"
+
+
+def plan_paper(
+    dataset_name_or_id: str | int, source_plans: str = DEFAULT_SOURCE, *, overwrite: bool = False
+) -> tuple[Path, list[str]]:
+    """Write `PyConvUNetPaperPlans`: the paper's six networks as configurations of one plans file.
+
+    The configurations come from the template in `plans/`; they inherit from the `2d` of the source plans, with which
+    they share the preprocessed data. The patch is the whole image (the dataset's median), the batch 5.
+
+    Args:
+        dataset_name_or_id: As nnU-Net takes it: `312`, `"312"` or `"Dataset312_ISBICell"`.
+        source_plans: Name of the plans to start from, without `.json`.
+        overwrite: Whether to replace plans of that name.
+
+    Returns:
+        The plans file, and the names of the six configurations.
+
+    Raises:
+        InputError: `nnUNet_preprocessed` unset, a dataset or plans that are not there, plans without a 2D
+            configuration, or paper plans that exist.
+    """
+    folder = _preprocessed_folder(dataset_name_or_id)
+    source = _load_plans(folder, source_plans)
+    base = source["configurations"].get("2d")
+    if base is None or len(base.get("median_image_size_in_voxels", ())) != 2:
+        raise InputError(
+            f"the plans {source_plans} have no configuration 2d with a median image size, on which the paper's "
+            "networks build; make plans with nnUNetv2_plan_experiment and give their name with -p"
+        )
+    output_file = folder / f"{PAPER_PLANS}.json"
+    if source_plans == PAPER_PLANS:
+        raise InputError(f"{PAPER_PLANS} are what this writes; give the plans to start from with -p")
+    if output_file.exists() and not overwrite:
+        raise InputError(f"{output_file} exists already; replace it with --overwrite")
+
+    template = json.loads(resources.files("nnunet_pyconv.plans").joinpath(f"{PAPER_PLANS}.json").read_text())
+    configurations = template["configurations"]
+    median_size = [round(edge) for edge in base["median_image_size_in_voxels"]]
+    for configuration in configurations.values():
+        if "patch_size" in configuration:
+            configuration["patch_size"] = median_size
+    plans = {**source, "plans_name": PAPER_PLANS, "configurations": {"2d": deepcopy(base), **configurations}}
+    _write_whole(plans, output_file)
+    return output_file, list(configurations)

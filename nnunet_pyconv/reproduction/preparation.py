@@ -1,0 +1,81 @@
+"""What a dataset needs once, before its cells: nnU-Net's plans and preprocessed data, and our plans."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from batchgenerators.utilities.file_and_folder_operations import load_json
+from nnunetv2.paths import nnUNet_preprocessed, nnUNet_raw
+
+from nnunet_pyconv.planning import DEFAULT_SOURCE, PAPER_PLANS
+from nnunet_pyconv.reproduction.step import LOG, Outcome, Step, run_steps
+
+
+@dataclass(frozen=True)
+class Preparation:
+    """The preparation of one dataset; called as a job.
+
+    Attributes:
+        dataset: `DatasetXXX_Name`.
+        num_processes: nnU-Net's `-np`.
+    """
+
+    dataset: str
+    num_processes: int
+
+    def __str__(self) -> str:
+        return self.dataset
+
+    @property
+    def dataset_id(self) -> str:
+        """nnU-Net's dataset ID."""
+        return str(int(self.dataset[len("Dataset") :][:3]))
+
+    @property
+    def raw(self) -> Path:
+        """The dataset folder."""
+        return Path(nnUNet_raw.require()) / self.dataset
+
+    @property
+    def preprocessed(self) -> Path:
+        """Its folder of preprocessed data and plans."""
+        return Path(nnUNet_preprocessed.require()) / self.dataset
+
+    @property
+    def log(self) -> Path:
+        """What its commands print."""
+        return self.preprocessed / LOG
+
+    @property
+    def is_preprocessed(self) -> bool:
+        """Whether nnU-Net has planned and preprocessed every training case."""
+        plans_file = self.preprocessed / f"{DEFAULT_SOURCE}.json"
+        if not plans_file.is_file():
+            return False
+        data = self.preprocessed / load_json(str(plans_file))["configurations"]["2d"]["data_identifier"]
+        file_ending = load_json(str(self.raw / "dataset.json"))["file_ending"]
+        labels = (path for path in (self.raw / "labelsTr").iterdir() if path.name.endswith(file_ending))
+        # nnU-Net writes a case's properties last
+        return all((data / f"{path.name.removesuffix(file_ending)}.pkl").is_file() for path in labels)
+
+    @property
+    def is_done(self) -> bool:
+        """Whether the cells of this dataset can start."""
+        return self.is_preprocessed and (self.preprocessed / f"{PAPER_PLANS}.json").is_file()
+
+    def steps(self) -> Iterator[Step]:
+        """The steps that are left."""
+        overwrite = []
+        if not self.is_preprocessed:
+            command = ["nnUNetv2_plan_and_preprocess", "-d", self.dataset_id, "-c", "2d", "--verify_dataset_integrity"]
+            command += ["-npfp", str(self.num_processes), "-np", str(self.num_processes)]
+            yield Step("plan and preprocess", command)
+            overwrite = ["--overwrite"]  # our plans are made of nnU-Net's
+        if overwrite or not self.is_done:
+            yield Step("plan the networks", ["nnunet_pyconv", "plan", "-d", self.dataset_id, "--paper", *overwrite])
+
+    def __call__(self) -> Outcome:
+        """Run what is left."""
+        return run_steps(str(self), self.steps(), self.log)

@@ -1,0 +1,159 @@
+"""Whole cells through nnU-Net's own commands, on small made data with a short training."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+import pytest
+import skimage.io as io
+import tifffile
+from conftest import NnunetFolders
+
+from nnunet_pyconv.dataset_conversion import isbi_cell, kaggle_lung, liver
+from nnunet_pyconv.demo.synthetic import write_synthetic_isbi
+from nnunet_pyconv.evaluation import read_overlaps
+from nnunet_pyconv.reproduction import NETWORKS
+
+pytestmark = [pytest.mark.slow, pytest.mark.skipif(os.name != "posix", reason="signals")]
+
+TRAINER = "nnUNetTrainerPyConvPaperShort"
+SHORT_TRAINER = f"""
+import os
+
+from nnunet_pyconv.trainers import nnUNetTrainerPyConvPaper
+
+
+class {TRAINER}(nnUNetTrainerPyConvPaper):
+    def __init__(self, plans, configuration, fold, dataset_json, device):
+        super().__init__(plans, configuration, fold, dataset_json, device)
+        self.num_epochs = int(os.environ["EPOCHS"])
+        self.save_every = 1
+"""
+SIZE_PX = 32
+
+
+@pytest.fixture
+def environment(nnunet_folders: NnunetFolders, tmp_path: Path) -> dict[str, str]:
+    (tmp_path / "trainers").mkdir()
+    (tmp_path / "trainers" / "short.py").write_text(SHORT_TRAINER)
+    workers = {"nnUNet_def_n_proc": "1", "nnUNet_n_proc_DA": "1", "nnUNet_npp": "0", "nnUNet_nps": "0"}
+    # two processes at a time on two cores, each with as few others as nnU-Net allows
+    threads = {"OMP_NUM_THREADS": "1"}
+    return {**os.environ, **workers, **threads, "nnUNet_extTrainer": str(tmp_path / "trainers"), "EPOCHS": "1"}
+
+
+def start(environment: dict[str, str], *arguments: str) -> subprocess.Popen[str]:
+    command = [sys.executable, "-m", "nnunet_pyconv", "reproduce", "-tr", TRAINER, "-device", "cpu", "-np", "1"]
+    return subprocess.Popen(
+        [*command, *arguments],
+        env=environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+
+
+def run(environment: dict[str, str], *arguments: str) -> str:
+    process = start(environment, *arguments)
+    output, _ = process.communicate()
+    logs = "".join(Path(log).read_text()[-3000:] for log in set(re.findall(r"log: ([^\s)]+)", output)))
+    assert process.returncode == 0, output + logs
+    return output
+
+
+def convert_isbi(tmp_path: Path, labelled: int = 7) -> Path:
+    write_synthetic_isbi(tmp_path / "isbi", labelled=labelled, unlabelled=1, size_px=SIZE_PX)
+    return isbi_cell.convert(tmp_path / "isbi", protocol="paper", num_processes=1)
+
+
+def convert_lung(tmp_path: Path) -> Path:
+    """Discs in Hounsfield units of the lung, in air and tissue."""
+    rng = np.random.default_rng(0)
+    y, x = np.mgrid[:SIZE_PX, :SIZE_PX]
+    for number in range(7):
+        centre = rng.uniform(10, 22, 2)
+        mask = (y - centre[0]) ** 2 + (x - centre[1]) ** 2 < 64
+        image = np.where(mask, -850, 40) + rng.normal(0, 30, mask.shape)
+        for folder, pixels in (("2d_images", image.astype(np.int16)), ("2d_masks", mask.astype(np.uint8) * 255)):
+            (tmp_path / "lung" / folder).mkdir(parents=True, exist_ok=True)
+            tifffile.imwrite(tmp_path / "lung" / folder / f"ID_{number:04d}_Z_0100.tif", pixels)
+    return kaggle_lung.convert(tmp_path / "lung", protocol="paper", num_processes=1)
+
+
+def convert_liver(tmp_path: Path) -> Path:
+    """The discs again, windowed to 8 bits."""
+    for number in range(7):
+        folder, index = ("val", number - 5) if number > 4 else ("train", number)
+        name = f"ID_{number:04d}_Z_0100.tif"
+        image, mask = (tifffile.imread(tmp_path / "lung" / part / name) for part in ("2d_images", "2d_masks"))
+        grey = np.clip((image + 1000) / 8, 0, 255).astype(np.uint8)
+        (tmp_path / "liver" / folder).mkdir(parents=True, exist_ok=True)
+        for ending, pixels in (("", np.repeat(grey[..., None], 3, axis=-1)), ("_mask", mask)):
+            io.imsave(tmp_path / "liver" / folder / f"{index:03d}{ending}.png", pixels, check_contrast=False)
+    return liver.convert(tmp_path / "liver", protocol="paper", num_processes=1)
+
+
+def epochs_trained(fold: Path) -> list[list[int]]:
+    """The epochs that each training log tells of, in the order of the logs."""
+    logs = sorted(fold.glob("training_log*.txt"))
+    return [[int(number) for number in re.findall(r": Epoch (\d+)", log.read_text())] for log in logs]
+
+
+def test_killed_run_continues_from_the_checkpoint(
+    environment: dict[str, str], nnunet_folders: NnunetFolders, tmp_path: Path
+) -> None:
+    dataset = convert_isbi(tmp_path).name
+    cell = ["--datasets", "isbi_cell", "--networks", "unet", "--seed", "1"]
+    fold = nnunet_folders.results / dataset / f"{TRAINER}__PyConvUNetPaperPlans__2d_unet" / "fold_0"
+    environment["EPOCHS"] = "1000"
+    process = start(environment, *cell)
+    while not (fold.is_dir() and any(len(epochs) > 3 for epochs in epochs_trained(fold))):
+        assert process.poll() is None, process.communicate()[0]
+        time.sleep(0.1)
+    process.send_signal(signal.SIGTERM)
+    process.communicate(timeout=60)
+    assert process.returncode == 128 + signal.SIGTERM
+    (killed,) = epochs_trained(fold)
+    assert not (fold / "checkpoint_final.pth").exists()
+
+    environment["EPOCHS"] = str(len(killed) + 2)
+    output = run(environment, *cell)
+    assert "unet fold 0: continue training, validate" in output
+    first, second = epochs_trained(fold)
+    # the checkpoint is that of the last epoch, or of the one before where it was killed while writing
+    assert second[0] in (len(killed) - 1, len(killed))
+    assert second[-1] == len(killed) + 1
+    assert first == killed
+    for part, count in (("validation", 2), ("test", 2)):
+        assert len(read_overlaps(fold / part / "summary.json", ".png")) == count
+
+    times = {path: path.stat().st_mtime for path in fold.rglob("*")}
+    output = run(environment, *cell)
+    assert "1 of 1 cells were done before" in output
+    assert {path: path.stat().st_mtime for path in fold.rglob("*")} == times
+
+
+def test_whole_matrix(environment: dict[str, str], nnunet_folders: NnunetFolders, tmp_path: Path) -> None:
+    folders = [convert_isbi(tmp_path), convert_lung(tmp_path), convert_liver(tmp_path)]
+    names = ["isbi_cell", "kaggle_lung", "liver"]
+    with ThreadPoolExecutor(2) as pool:  # to be done in time
+        list(pool.map(lambda name: run(environment, "--datasets", name), names))
+    for folder in folders:
+        for network in NETWORKS:
+            fold = nnunet_folders.results / folder.name / f"{TRAINER}__PyConvUNetPaperPlans__2d_{network}" / "fold_0"
+            ending = ".tif" if "Lung" in folder.name else ".png"
+            assert epochs_trained(fold) == [[0]]
+            for part in ("validation", "test"):
+                assert len(read_overlaps(fold / part / "summary.json", ending)) == 2
+    output = run(environment)
+    assert "18 of 18 cells were done before" in output
+    configurations = " ".join(f"2d_{network}" for network in NETWORKS)
+    assert f"report -d 312 313 314 -tr {TRAINER} -p PyConvUNetPaperPlans -c {configurations} -f 0\n" in output

@@ -1,0 +1,380 @@
+"""The parts of reproduce, without a training; test_reproduce.py runs whole cells."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import signal
+import stat
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from conftest import NnunetFolders
+
+from nnunet_pyconv.cli import main
+from nnunet_pyconv.errors import InputError
+from nnunet_pyconv.reproduction import Cell, Preparation, Request, cells_of, datasets_of
+from nnunet_pyconv.reproduction.executor import Executor
+from nnunet_pyconv.reproduction.step import Step, run_steps
+
+DATASET = "Dataset312_ISBICell"
+
+
+def python(code: str) -> list[str]:
+    return [sys.executable, "-c", code]
+
+
+def a_cell(**arguments: object) -> Cell:
+    given = {"network": "unet", "fold": "0", "trainer": "T", "checkpoint": "checkpoint_best.pth", "device": "cpu"}
+    return Cell(preparation=Preparation(DATASET, 1), **{**given, **arguments})  # type: ignore[arg-type]
+
+
+def a_request(**arguments: object) -> Request:
+    given = {
+        "datasets": ["isbi_cell"],
+        "networks": ["unet"],
+        "recipe": "paper",
+        "folds": ["0"],
+        "trainer": None,
+        "device": "cpu",
+        "num_gpus": 1,
+        "num_processes": 1,
+        "seed": None,
+    }
+    return Request(**{**given, **arguments})  # type: ignore[arg-type]
+
+
+def write(folder: Path, *names: str) -> None:
+    """Files in the order in which they were written, one second apart."""
+    for number, name in enumerate(names):
+        path = folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.touch()
+        os.utime(path, (1e9 + number, 1e9 + number))
+
+
+def test_steps_run_in_turn_and_are_logged(tmp_path: Path) -> None:
+    log = tmp_path / "new" / "steps.log"
+    steps = [
+        Step("say", python("print('one')")),
+        Step("ask", python("import os; print(os.environ['X'])"), {"X": "two"}),
+    ]
+    outcome = run_steps("job", steps, log)
+    assert (outcome.failure, outcome.ran) == (None, ("say", "ask"))
+    assert re.search(r"\$ .*one.*\none\n\n\$ X=two .*\ntwo\n", log.read_text())
+
+
+def test_step_that_fails_ends_the_job(tmp_path: Path) -> None:
+    steps = [Step("train", python("raise SystemExit(3)")), Step("predict", python("print('never')"))]
+    outcome = run_steps("job", steps, tmp_path / "log")
+    assert (outcome.failure, outcome.ran) == ("train failed with status 3", ())
+    assert "\nnever" not in (tmp_path / "log").read_text()
+
+
+def test_command_that_is_not_there(tmp_path: Path) -> None:
+    outcome = run_steps("job", [Step("train", ["no_such_command"])], tmp_path / "log")
+    assert outcome.failure is not None
+    assert outcome.failure.startswith("train can't be started")
+
+
+def test_commands_find_our_trainers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("nnUNet_extTrainer", str(tmp_path))
+    run_steps("job", [Step("say", python("import os; print(os.environ['nnUNet_extTrainer'])"))], tmp_path / "log")
+    from nnunet_pyconv.trainer_dir import TRAINER_DIR
+
+    assert f"\n{TRAINER_DIR}{os.pathsep}{tmp_path}\n" in (tmp_path / "log").read_text()
+
+
+def is_alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    return True
+
+
+@pytest.mark.skipif(os.name != "posix", reason="signals")
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT], ids=["terminated", "interrupted"])
+def test_interrupt_ends_all_that_runs(number: int, tmp_path: Path) -> None:
+    """The command and its worker end with the job, and the lock is free again."""
+    worker = "import os, pathlib, time; pathlib.Path('pid').write_text(str(os.getpid())); time.sleep(600)"
+    code = f"import subprocess, sys; subprocess.run([sys.executable, '-c', {worker!r}])"
+    job = f"""
+from pathlib import Path
+from nnunet_pyconv.errors import run_command
+from nnunet_pyconv.reproduction.step import Step, run_steps
+run_command(lambda: run_steps("job", [Step("train", {python(code)!r})], Path("log")))
+"""
+    process = subprocess.Popen(python(job), cwd=tmp_path)
+    pid = tmp_path / "pid"
+    while not (pid.exists() and pid.read_text()):
+        assert process.poll() is None
+        time.sleep(0.05)
+    assert run_steps("job", [], tmp_path / "log").failure == "is running already, in another process"
+    process.send_signal(number)
+    assert process.wait(timeout=60) == 128 + number
+    while is_alive(int(pid.read_text())):  # until init has collected it
+        time.sleep(0.05)
+    assert run_steps("job", [], tmp_path / "log").failure is None
+
+
+@pytest.mark.skipif(os.name != "posix", reason="locks")
+def test_command_that_survived_its_job_keeps_the_lock(tmp_path: Path) -> None:
+    job = f"""
+from pathlib import Path
+from nnunet_pyconv.reproduction.step import Step, run_steps
+run_steps("job", [Step("train", {python("input()")!r})], Path("log"))
+"""
+    sleeper = python("import os, pathlib, time; pathlib.Path('pid').write_text(str(os.getpid())); time.sleep(600)")
+    process = subprocess.Popen(python(job.replace(repr(python("input()")), repr(sleeper))), cwd=tmp_path)
+    pid = tmp_path / "pid"
+    while not (pid.exists() and pid.read_text()):
+        assert process.poll() is None
+        time.sleep(0.05)
+    process.kill()
+    process.wait()
+    try:
+        assert run_steps("job", [], tmp_path / "log").failure == "is running already, in another process"
+    finally:
+        os.kill(int(pid.read_text()), signal.SIGKILL)
+
+
+FINAL, VALIDATED, TESTED = "checkpoint_final.pth", "validation/summary.json", "test/summary.json"
+
+
+@pytest.mark.parametrize(
+    ("files", "steps"),
+    [
+        ([], ["train, validate", "predict", "evaluate"]),
+        (["checkpoint_best.pth"], ["continue training, validate --c", "predict", "evaluate"]),
+        (["checkpoint_latest.pth"], ["continue training, validate --c", "predict", "evaluate"]),
+        ([FINAL], ["validate --val", "predict", "evaluate"]),
+        ([FINAL, VALIDATED], ["predict", "evaluate"]),
+        ([FINAL, VALIDATED, "test/a.png"], ["predict", "evaluate"]),
+        ([FINAL, VALIDATED, TESTED], []),
+        ([TESTED, FINAL, VALIDATED], ["predict", "evaluate"]),
+        ([VALIDATED, TESTED, FINAL], ["validate --val", "predict", "evaluate"]),
+        ([VALIDATED, TESTED], ["train, validate", "predict", "evaluate"]),
+    ],
+    ids=["new", "best", "latest", "trained", "validated", "predicted", "done", "old-test", "old-both", "no-checkpoint"],
+)
+def test_what_is_left_of_a_cell(files: list[str], steps: list[str], nnunet_folders: NnunetFolders) -> None:
+    cell = a_cell()
+    assert cell.folder == nnunet_folders.results / DATASET / "T__PyConvUNetPaperPlans__2d_unet" / "fold_0"
+    write(cell.folder, *files)
+    left = [
+        f"{step.name} {step.command[-1]}" if step.command[-1] in ("--c", "--val") else step.name
+        for step in cell.steps()
+    ]
+    assert left == steps
+    assert cell.is_done == (not steps)
+
+
+def test_flags_of_a_training(nnunet_folders: NnunetFolders) -> None:
+    step = next(a_cell(device="cuda", num_gpus=2, seed=7).steps())
+    assert str(step) == (
+        "NNUNET_PYCONV_SEED=7 nnUNetv2_train 312 2d_unet 0 -tr T -p PyConvUNetPaperPlans -device cuda -num_gpus 2"
+    )
+
+
+def prepared(folders: NnunetFolders, cases: int = 2) -> Path:
+    """A dataset as nnU-Net leaves it after planning and preprocessing, as far as reproduce looks at it."""
+    raw, preprocessed = folders.raw / DATASET, folders.preprocessed / DATASET
+    write(raw, *(f"labelsTr/case_{number}.png" for number in range(cases)))
+    (raw / "dataset.json").write_text(json.dumps({"file_ending": ".png"}))
+    write(preprocessed, *(f"nnUNetPlans_2d/case_{number}.pkl" for number in range(cases)))
+    plans = {"configurations": {"2d": {"data_identifier": "nnUNetPlans_2d"}}}
+    (preprocessed / "nnUNetPlans.json").write_text(json.dumps(plans))
+    (preprocessed / "PyConvUNetPaperPlans.json").touch()
+    return preprocessed
+
+
+PREPROCESS = "nnUNetv2_plan_and_preprocess -d 312 -c 2d --verify_dataset_integrity -npfp 1 -np 1"
+
+
+@pytest.mark.parametrize(
+    ("missing", "steps"),
+    [
+        (None, []),
+        ("nnUNetPlans.json", [PREPROCESS, "nnunet_pyconv plan -d 312 --paper --overwrite"]),
+        ("nnUNetPlans_2d/case_1.pkl", [PREPROCESS, "nnunet_pyconv plan -d 312 --paper --overwrite"]),
+        ("PyConvUNetPaperPlans.json", ["nnunet_pyconv plan -d 312 --paper"]),
+    ],
+    ids=["nothing", "plans", "a-case", "our-plans"],
+)
+def test_what_is_left_of_a_preparation(missing: str | None, steps: list[str], nnunet_folders: NnunetFolders) -> None:
+    preprocessed = prepared(nnunet_folders)
+    if missing is not None:
+        (preprocessed / missing).unlink()
+    preparation = Preparation(DATASET, 1)
+    assert [str(step) for step in preparation.steps()] == steps
+    assert preparation.is_done == (missing is None)
+
+
+def test_cell_of_a_dataset_that_is_not_prepared(nnunet_folders: NnunetFolders) -> None:
+    outcome = a_cell()()
+    assert outcome.failure == "the dataset isn't prepared"
+    assert outcome.log == nnunet_folders.preprocessed / DATASET / "reproduce.log"
+
+
+def test_dry_run(nnunet_folders: NnunetFolders, capsys: pytest.CaptureFixture[str]) -> None:
+    prepared(nnunet_folders)
+    done = a_cell(trainer="nnUNetTrainerPyConvPaper")
+    write(done.folder, FINAL, VALIDATED, TESTED)
+    before = sorted(nnunet_folders.raw.parent.rglob("*"))
+    main(["reproduce", "--datasets", "isbi_cell", "--networks", "unet", "fcn8s", "-device", "cpu", "--dry_run"])
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0] == 'export nnUNet_extTrainer="$(nnunet_pyconv trainer_dir)"'
+    assert lines[1:4] == [f"# {DATASET}: done", f"# {DATASET} unet fold 0: done", f"# {DATASET} fcn8s fold 0"]
+    assert [line.split()[0] for line in lines[4:]] == ["nnUNetv2_train", "nnUNetv2_predict", "nnUNetv2_evaluate_folder"]
+    assert "-tr nnUNetTrainerPyConvPaper" in lines[4]
+    assert sorted(nnunet_folders.raw.parent.rglob("*")) == before
+
+
+def test_recipe_of_nnunet(nnunet_folders: NnunetFolders) -> None:
+    prepared(nnunet_folders)
+    request = a_request(recipe="nnunet", folds=["0", "3"])
+    train, predict, _ = next(iter(cells_of(request, datasets_of(request)))).steps()
+    assert "-tr nnUNetTrainerPyConv -p PyConvUNetPaperPlans" in str(train)
+    assert "-chk checkpoint_final.pth" in str(predict)
+    assert [cell.fold for cell in cells_of(request, datasets_of(request))] == ["0", "3"]
+
+
+def test_one_failed_cell_leaves_the_others(
+    nnunet_folders: NnunetFolders, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    prepared(nnunet_folders)
+
+    def steps(cell: Cell) -> list[Step]:
+        if cell.network == "unet":
+            return [Step("train, validate", python("print('out of memory'); raise SystemExit(1)"))]
+        write(cell.folder, FINAL, VALIDATED, TESTED)
+        return []
+
+    monkeypatch.setattr(Cell, "steps", steps)
+    arguments = ["reproduce", "--datasets", "isbi_cell", "--networks", "unet", "fcn8s", "-device", "cpu"]
+    with pytest.raises(SystemExit) as exit_:
+        main(arguments)
+    assert exit_.value.code == 1
+    printed = capsys.readouterr()
+    log = a_cell(trainer="nnUNetTrainerPyConvPaper").folder / "reproduce.log"
+    assert f"  {DATASET} unet fold 0: train, validate failed with status 1\n    log: {log}" in printed.err
+    assert "out of memory" in log.read_text()
+    assert "Done: 1 of 2 cells." in printed.out
+    assert (
+        "nnunet_pyconv report -d 312 -tr nnUNetTrainerPyConvPaper -p PyConvUNetPaperPlans -c 2d_fcn8s -f 0"
+        in printed.out
+    )
+
+
+def test_dataset_that_nnunet_refuses(nnunet_folders: NnunetFolders, capsys: pytest.CaptureFixture[str]) -> None:
+    """nnU-Net's own command fails: preparation and cell are listed."""
+    prepared(nnunet_folders)
+    (nnunet_folders.preprocessed / DATASET / "nnUNetPlans.json").unlink()
+    with pytest.raises(SystemExit):
+        main(["reproduce", "--datasets", "isbi_cell", "--networks", "unet", "-device", "cpu", "-np", "1"])
+    err = capsys.readouterr().err
+    assert f"  {DATASET}: plan and preprocess failed with status 1" in err
+    assert f"  {DATASET} unet fold 0: the dataset isn't prepared" in err
+    assert "Traceback" in (nnunet_folders.preprocessed / DATASET / "reproduce.log").read_text()
+
+
+def test_another_seed_than_before(nnunet_folders: NnunetFolders) -> None:
+    prepared(nnunet_folders)
+    cell = a_cell(trainer="nnUNetTrainerPyConvPaper")
+    write(cell.folder, "debug.json")
+    (cell.folder / "debug.json").write_text('{"seed": "3"}')
+    for seed in (3, None):
+        assert len(cells_of(a_request(seed=seed), [cell.preparation])) == 1
+    with pytest.raises(InputError, match="unet fold 0 was trained with --seed 3, and now it is 4"):
+        cells_of(a_request(seed=4), [cell.preparation])
+
+
+def test_dataset_that_is_not_converted(nnunet_folders: NnunetFolders) -> None:
+    with pytest.raises(InputError, match="no Dataset314_Liver; convert it first: nnunet_pyconv convert liver -i SRC"):
+        datasets_of(a_request(datasets=["liver"]))
+    for name in ("Dataset314_Liver", "Dataset007_Liver"):
+        (nnunet_folders.raw / name).mkdir()
+    with pytest.raises(InputError, match="has Dataset007_Liver and Dataset314_Liver; expected one"):
+        datasets_of(a_request(datasets=["liver"]))
+    (nnunet_folders.raw / "Dataset314_Liver").rmdir()
+    (dataset,) = datasets_of(a_request(datasets=["liver"]))
+    assert dataset.dataset_id == "7"
+
+
+def test_folders_of_nnunet_unset(nnunet_folders: NnunetFolders, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("nnUNet_results")
+    with pytest.raises(InputError, match="nnUNet_results is not set"):
+        datasets_of(a_request())
+
+
+@pytest.mark.parametrize(
+    ("flags", "message"),
+    [
+        (["--seed", "-1"], "--seed -1: expected a whole number"),
+        (["-num_gpus", "0"], "-num_gpus 0: expected at least 1"),
+        (["-np", "0"], "-np 0: expected at least 1"),
+        (["--slurm", "partition"], "--slurm partition: expected KEY=VALUE"),
+    ],
+    ids=lambda value: value if isinstance(value, str) else value[0],
+)
+def test_bad_flags(
+    flags: list[str], message: str, nnunet_folders: NnunetFolders, capsys: pytest.CaptureFixture[str]
+) -> None:
+    prepared(nnunet_folders)
+    with pytest.raises(SystemExit) as exit_:
+        main(["reproduce", "--datasets", "isbi_cell", "-device", "cpu", *flags])
+    assert exit_.value.code == 2
+    assert message in capsys.readouterr().err
+
+
+@pytest.fixture
+def slurm(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A cluster whose sbatch takes every job and runs none; the folder of submitit."""
+    for name, text in (("sbatch", "echo Submitted batch job 41"), ("srun", "true")):
+        command = tmp_path / "bin" / name
+        command.parent.mkdir(exist_ok=True)
+        command.write_text(f"#!/bin/sh\n{text}\n")
+        command.chmod(command.stat().st_mode | stat.S_IEXEC)
+    monkeypatch.setenv("PATH", f"{tmp_path / 'bin'}{os.pathsep}{os.environ['PATH']}")
+    return tmp_path / "submitit"
+
+
+@pytest.mark.skipif(os.name != "posix", reason="shell scripts")
+def test_submission_to_slurm(slurm: Path, nnunet_folders: NnunetFolders) -> None:
+    import submitit
+
+    executor = Executor("slurm", slurm, {"partition": "gpu", "time": 60})
+    first = executor.submit(Preparation(DATASET, 1), 0, None)
+    script = next(slurm.glob("*.sh")).read_text()
+    assert "#SBATCH --dependency=singleton\n" in script
+    assert "gpus-per-node" not in script
+
+    second = executor.submit(a_cell(num_gpus=2), 2, first)
+    script = (slurm / f"{second.job_id}_submission.sh").read_text()
+    for line in ("dependency=afterany:41,singleton", "gpus-per-node=2", "partition=gpu", "time=60", "cpus-per-task=12"):
+        assert f"#SBATCH --{line}\n" in script
+    assert f"#SBATCH --job-name=nnunet_pyconv_{DATASET}_unet_fold_0\n" in script
+    submission = submitit.core.utils.DelayedSubmission.load(second.paths.submitted_pickle)
+    assert submission.function.job == a_cell(num_gpus=2)
+    assert submission.function.checkpoint().function.job == a_cell(num_gpus=2)  # queued again at the time limit
+
+
+def test_slurm_that_is_not_there_and_unknown_parameters(
+    slurm: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with pytest.raises(InputError, match="--executor slurm: .*colour"):
+        Executor("slurm", slurm, {"colour": "red"})
+    monkeypatch.setenv("PATH", str(tmp_path))
+    with pytest.raises(InputError, match="--executor slurm: .*srun"):
+        Executor("slurm", slurm, {})
+
+
+def test_submitit_that_is_not_installed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("importlib.util.find_spec", lambda _: None)
+    with pytest.raises(InputError, match=r'pip install "nnunet-pyconv\[slurm\]"'):
+        Executor("local", tmp_path, {})
