@@ -17,7 +17,7 @@ ALLOWED = {
     "trainers": {"trainers", "architectures", "nn"},
     "trainer_dir": {"trainers"},
     "planning": {"planning", "architectures", "nn", "errors"},
-    "evaluation": {"evaluation", "errors"},
+    "evaluation": {"evaluation", "planning", "architectures", "benchmarks", "errors"},
     "reproduction": {"reproduction", "planning", "trainers", "trainer_dir", "terminations", "errors"},
 }
 WITHOUT_NNUNET = ("nn", "architectures")

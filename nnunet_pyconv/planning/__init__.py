@@ -1,5 +1,6 @@
 """Plans for networks with pyramidal convolutions."""
 
+from nnunet_pyconv.planning.open_plans import open_plans
 from nnunet_pyconv.planning.paper_plans import PAPER_PLANS, plan_paper
 from nnunet_pyconv.planning.pyconv_plans import (
     DEFAULT_OUTPUT,
@@ -16,6 +17,7 @@ __all__ = [
     "PAPER_PLANS",
     "PlannedConfiguration",
     "network_on_meta",
+    "open_plans",
     "plan_paper",
     "plan_pyconv",
     "swap_plans",

@@ -20,7 +20,7 @@ def fastest(
 ) -> str:
     """Tell which of "triton" and "levels" is faster for such an input, by trying both at the first call.
 
-    "triton" is taken only where the results of both agree, gradients included. Trying takes some milliseconds, the memory
+    "triton" is taken only where the results of both agree, gradients included. Trying takes milliseconds, the memory
     of two forward and backward passes of the layer, and, the first time on a machine, some seconds in which Triton
     compiles. It doesn't touch the random numbers. Where "triton" fails, for example without a C compiler, which Triton
     needs, or computes something else, a warning tells so once and "levels" is taken.

@@ -1,0 +1,56 @@
+"""`nnunet_pyconv complexity`: parameters, operations, latency and memory of the networks."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+from pathlib import Path
+
+from nnunet_pyconv.device import DEVICES, pick_device
+
+
+def main(argv: Sequence[str], prog: str) -> None:
+    """Measure the networks and print the table."""
+    parser = argparse.ArgumentParser(
+        prog=prog,
+        description=(
+            "The paper's Table 3, ours beside the paper's: parameters and multiply-accumulates; and what it leaves "
+            "out, latency and peak memory on this machine. Without -d for the paper's input of 3 x 512 x 512 and one "
+            "class, with -d for the configurations of a dataset's plans, at their patch size. A few minutes on a CPU."
+        ),
+    )
+    parser.add_argument("-d", dest="dataset", metavar="ID", help="dataset ID or name")
+    parser.add_argument(
+        "-p", dest="plans", metavar="PLANS", help="its plans (default: PyConvUNetPaperPlans, see nnunet_pyconv plan)"
+    )
+    parser.add_argument(
+        "-o", dest="output", type=Path, metavar="DIR", help="also write complexity.md, .csv and .json there"
+    )
+    parser.add_argument("-device", choices=DEVICES, help="where to measure (default: the fastest there is)")
+    parser.add_argument("--overwrite", action="store_true", help="replace files in DIR")
+    args = parser.parse_args(argv)
+    if args.plans is not None and args.dataset is None:
+        parser.error(f"-p {args.plans} needs the dataset that has these plans: give it with -d")
+
+    import torch  # seconds to import, so not for -h
+
+    from nnunet_pyconv.benchmarks.timing import machine
+    from nnunet_pyconv.evaluation.complexity import measure
+    from nnunet_pyconv.evaluation.complexity_subjects import paper_subjects, plans_subjects
+    from nnunet_pyconv.evaluation.complexity_table import check_output, to_markdown, write_tables
+    from nnunet_pyconv.planning import PAPER_PLANS
+
+    device = pick_device(args.device)
+    if args.output is not None:
+        check_output(args.output, overwrite=args.overwrite)
+    subjects = paper_subjects() if args.dataset is None else plans_subjects(args.dataset, args.plans or PAPER_PLANS)
+    complexities = measure(subjects, device)
+    name = torch.cuda.get_device_name() if device.type == "cuda" else str(device)
+    measured_on = {"device": name, **machine()}
+    print(to_markdown(complexities))
+    print(
+        "Measured on " + ", ".join(f"{key} {measured_on[key]}" for key in ("device", "processor", "threads", "torch"))
+    )
+    if args.output is not None:
+        for file in write_tables(complexities, measured_on, args.output, overwrite=args.overwrite):
+            print(f"Wrote {file}")

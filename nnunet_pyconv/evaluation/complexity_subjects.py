@@ -1,0 +1,79 @@
+"""Which networks the complexity table has."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+
+from nnunetv2.utilities.get_network_from_plans import get_network_from_plans
+from nnunetv2.utilities.label_handling.label_handling import determine_num_input_channels
+from torch import nn
+
+from nnunet_pyconv.architectures import (
+    AttentionUNet,
+    FCN8s,
+    PaperPyConvUNet,
+    ResNet34UNet,
+    UNet,
+    UNetPlusPlus,
+)
+from nnunet_pyconv.evaluation.complexity import Subject
+from nnunet_pyconv.planning import open_plans
+
+PAPER_INPUT_SHAPE = (3, 512, 512)
+
+
+def paper_subjects() -> list[Subject]:
+    """Return the rows of the paper's Table 3, at its input and with one class, in its order.
+
+    UNet++ has its four heads, as the paper counts.
+    """
+    rows: list[tuple[str, Callable[..., nn.Module], float, float]] = [
+        ("U-Net", UNet, 7.77, 48.57),
+        ("UNet++", UNetPlusPlus, 9.16, 138.63),
+        ("ResNet34_UNet", ResNet34UNet, 21.66, 24.27),
+        ("Attention U-Net", AttentionUNet, 34.88, 266.54),
+        ("FCN8s", FCN8s, 18.64, 85.86),
+        ("PyConvU-Net [1]", PaperPyConvUNet, 3.7, 10.65),
+    ]
+    return [
+        Subject(
+            name,
+            partial(network, PAPER_INPUT_SHAPE[0], 1, deep_supervision=network is UNetPlusPlus),
+            PAPER_INPUT_SHAPE,
+            parameters_m,
+            gmac,
+        )
+        for name, network, parameters_m, gmac in rows
+    ]
+
+
+def plans_subjects(dataset_name_or_id: str | int, plans_name: str) -> list[Subject]:
+    """Return the configurations of a dataset's plans, at their patch size, without deep supervision.
+
+    Args:
+        dataset_name_or_id: As nnU-Net takes it.
+        plans_name: Name of the plans, without `.json`.
+
+    Returns:
+        One entry a configuration.
+
+    Raises:
+        InputError: A dataset or plans that are not there.
+    """
+    manager, dataset_json = open_plans(dataset_name_or_id, plans_name)
+    subjects = []
+    for name in manager.available_configurations:
+        configuration = manager.get_configuration(name)
+        channels = determine_num_input_channels(manager, configuration, dataset_json)
+        build = partial(
+            get_network_from_plans,
+            configuration.network_arch_class_name,
+            configuration.network_arch_init_kwargs,
+            configuration.network_arch_init_kwargs_req_import,
+            channels,
+            manager.get_label_manager(dataset_json).num_segmentation_heads,
+            deep_supervision=False,
+        )
+        subjects.append(Subject(name, build, (channels, *configuration.patch_size)))
+    return subjects

@@ -1,0 +1,27 @@
+"""Plans of a dataset, opened for reading."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from batchgenerators.utilities.file_and_folder_operations import load_json
+from nnunetv2.utilities.plans_handling.plans_handler import PlansManager
+
+from nnunet_pyconv.planning.pyconv_plans import _load_plans, _preprocessed_folder
+
+
+def open_plans(dataset_name_or_id: str | int, plans_name: str) -> tuple[PlansManager, dict[str, Any]]:
+    """Open plans of a dataset.
+
+    Args:
+        dataset_name_or_id: As nnU-Net takes it: `312`, `"312"` or `"Dataset312_ISBICell"`.
+        plans_name: Name of the plans, without `.json`.
+
+    Returns:
+        nnU-Net's manager of the plans, and its `dataset.json`.
+
+    Raises:
+        InputError: `nnUNet_preprocessed` unset, or a dataset or plans that are not there.
+    """
+    folder = _preprocessed_folder(dataset_name_or_id)
+    return PlansManager(_load_plans(folder, plans_name)), load_json(str(folder / "dataset.json"))

@@ -1,0 +1,143 @@
+"""The complexity table: counts against the paper and by hand, memory against what must be there."""
+
+from __future__ import annotations
+
+import csv
+import json
+import platform
+from functools import partial
+from pathlib import Path
+
+import pytest
+import torch
+from test_paper_plans import source  # noqa: F401  # a fixture
+from test_planning import preprocessed  # noqa: F401  # a fixture
+from torch import nn
+
+from nnunet_pyconv.architectures import PyConvUNet
+from nnunet_pyconv.cli import complexity as command
+from nnunet_pyconv.errors import InputError
+from nnunet_pyconv.evaluation import complexity_subjects
+from nnunet_pyconv.evaluation.complexity import Complexity, Subject, count_gmac, measure, peak_memory_mib
+from nnunet_pyconv.evaluation.complexity_subjects import paper_subjects, plans_subjects
+from nnunet_pyconv.evaluation.complexity_table import to_markdown, write_tables
+from nnunet_pyconv.planning import plan_paper
+
+CPU = torch.device("cpu")
+
+
+@pytest.mark.parametrize("subject", paper_subjects(), ids=lambda subject: subject.name)
+def test_operations_are_those_of_table_3(subject: Subject) -> None:
+    """At 64 x 64, whose operations are a 64th of those at 512 x 512: every term is proportional to the pixels."""
+    gmac = 64 * count_gmac(subject.build(), (3, 64, 64))
+    assert subject.paper_gmac is not None
+    if subject.name.startswith("PyConvU-Net"):
+        assert gmac <= subject.paper_gmac
+    else:
+        assert gmac == pytest.approx(subject.paper_gmac, rel=0.003)
+
+
+def test_operations_by_hand() -> None:
+    """8 x 8 pixels: 3 x 3 x 2 x 4 products and a bias, two for the normalisation, one for the activation."""
+    network = nn.Sequential(nn.Conv2d(2, 4, 3, padding=1), nn.BatchNorm2d(4), nn.ReLU())
+    assert count_gmac(network, (2, 8, 8)) == pytest.approx(64 * (4 * 18 + 4 + 2 * 4 + 4) / 1e9)
+
+
+def test_modules_of_two_names_count_once() -> None:
+    """nnU-Net's blocks hold their convolution twice, and its decoder holds the encoder."""
+    from torch.utils.flop_counter import FlopCounterMode
+
+    network = PyConvUNet(1, 2, (8, 8), norm_op=None, nonlin=None, conv_bias=False, num_classes=2)
+    network.decoder.seg_layers[-1].bias = None
+    with torch.device("meta"), FlopCounterMode(display=False) as counter, torch.no_grad():
+        network.to("meta")(torch.zeros(1, 1, 16, 16))
+    network = network.to_empty(device="cpu")
+    assert count_gmac(network, (1, 16, 16)) * 2e9 == counter.get_total_flops()
+
+
+@pytest.mark.skipif(platform.system() != "Linux", reason="measured on Linux alone")
+def test_memory_holds_the_weights_and_what_training_keeps() -> None:
+    """64 MiB of weights; in a step their gradients and Adam's two moments as well."""
+    ballast = torch.ones(2**28)  # a gibibyte of this process is not the network's
+    inference, training = peak_memory_mib(Subject("linear", partial(nn.Linear, 4096, 4096), (4096,)), CPU)
+    del ballast
+    assert inference is not None
+    assert training is not None
+    assert 60 < inference < 120
+    assert 240 < training < 500
+
+
+def test_measured_in_the_order_given() -> None:
+    subjects = [Subject(str(width), partial(nn.Conv2d, 1, width, 1), (1, 4, 4)) for width in (3, 2)]
+    measured = measure(subjects, CPU, rounds=2)
+    assert [each.subject.name for each in measured] == ["3", "2"]
+    assert [each.parameters for each in measured] == [6, 4]
+    assert all(0 < each.latency_low_ms <= each.latency_ms <= each.latency_high_ms for each in measured)
+
+
+def test_plans_of_a_dataset(source: object) -> None:  # noqa: F811
+    plan_paper(312)
+    subjects = {subject.name: subject for subject in plans_subjects(312, "PyConvUNetPaperPlans")}
+    assert len(subjects) == 7  # nnU-Net's own 2d among them
+    assert subjects["2d_unet"].input_shape == (1, 48, 40)
+    network = subjects["2d_unet"].build()
+    assert network.eval()(torch.zeros(1, 1, 48, 40)).shape == (1, 2, 48, 40)
+
+
+def made(name: str, paper_gmac: float | None = None) -> Complexity:
+    subject = Subject(name, nn.Identity, (3, 8, 8), None if paper_gmac is None else 7.77, paper_gmac)
+    return Complexity(subject, 7_765_985, 48.5724, 12.34, 11.0, 13.0, 300.4, None)
+
+
+def test_table_beside_the_paper() -> None:
+    header, _, row, *_ = to_markdown([made("U-Net", 48.57)]).splitlines()
+    assert [cell.strip() for cell in header.strip("|").split("|")] == [
+        "network",
+        "parameters (M)",
+        "paper's parameters (M)",
+        "GMac",
+        "paper's GMac",
+        "GFLOP",
+        "latency (ms)",
+        "inference (MiB)",
+        "training (MiB)",
+    ]
+    cells = [cell.strip() for cell in row.strip("|").split("|")]
+    assert cells == ["U-Net", "7.766", "7.77", "48.57", "48.57", "97.14", "12.3 (11.0-13.0)", "300", ""]
+    assert "[1] No published code" in to_markdown([made("U-Net", 48.57)])
+    assert "paper's" not in to_markdown([made("2d")]).splitlines()[0]
+
+
+def test_files(tmp_path: Path) -> None:
+    files = write_tables([made("U-Net", 48.57)], {"threads": 2}, tmp_path / "new")
+    assert sorted(file.name for file in files) == ["complexity.csv", "complexity.json", "complexity.md"]
+    (row,) = csv.DictReader((tmp_path / "new/complexity.csv").open())
+    assert (row["name"], row["parameters"], row["input_shape"], row["training_mib"]) == (
+        "U-Net",
+        "7765985",
+        "3x8x8",
+        "",
+    )
+    written = json.loads((tmp_path / "new/complexity.json").read_text())
+    assert written["machine"] == {"threads": 2}
+    assert written["networks"][0]["gflop"] == pytest.approx(97.1448)
+    with pytest.raises(InputError, match="exists already; choose another folder with -o"):
+        write_tables([made("other")], {}, tmp_path / "new")
+    write_tables([made("other")], {}, tmp_path / "new", overwrite=True)
+    assert "other" in (tmp_path / "new/complexity.md").read_text()
+    with pytest.raises(InputError, match="is a file; give a folder"):
+        write_tables([made("other")], {}, tmp_path / "new/complexity.md")
+
+
+def test_command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    tiny = [Subject("tiny", partial(nn.Conv2d, 1, 2, 1), (1, 4, 4), 1.0, 2.0)]
+    monkeypatch.setattr(complexity_subjects, "paper_subjects", lambda: tiny)
+    command.main(["-device", "cpu", "-o", str(tmp_path)], prog="nnunet_pyconv complexity")
+    printed = capsys.readouterr().out
+    assert "| tiny " in printed
+    assert "Measured on device cpu" in printed
+    assert (tmp_path / "complexity.csv").is_file()
+    with pytest.raises(InputError, match="exists already"):
+        command.main(["-device", "cpu", "-o", str(tmp_path)], prog="nnunet_pyconv complexity")
+    with pytest.raises(SystemExit, match="2"):
+        command.main(["-p", "nnUNetPlans"], prog="nnunet_pyconv complexity")
