@@ -33,11 +33,11 @@ from nnunet_pyconv.dataset_conversion.raw_dataset import (
     Case,
     dataset_folder,
     preprocessed_before,
-    whole_folder,
     write_cases,
     write_dataset_json,
 )
 from nnunet_pyconv.errors import InputError, run_command
+from nnunet_pyconv.whole_folder import whole_folder
 
 DATASET_ID = 312
 NAME = "ISBICell"

@@ -13,6 +13,7 @@ COMMANDS = {
     "demo": "run the whole chain once, from images to a scored segmentation",
     "convert": "convert a dataset to nnU-Net's raw format",
     "plan": "write plans whose network has pyramidal convolutions",
+    "report": "write tables and figures of what was trained and predicted",
     "trainer_dir": "print the folder for nnUNet_extTrainer",
     "doctor": "check that a training could start",
 }

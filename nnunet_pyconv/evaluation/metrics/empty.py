@@ -1,9 +1,9 @@
 """The one rule for empty masks, which every score of a class follows.
 
-- Neither truth nor prediction has the class: NaN, as in nnU-Net's `summary.json`. The image says nothing about this class
-  and is left out of its mean; how many images count stands in the table.
-- Only one of them has it: the worst value of the score, 0 for an overlap and the image's diagonal for a distance, so that
-  a network gains nothing by leaving a class out.
+- Neither truth nor prediction has the class: NaN, as in nnU-Net's `summary.json`. The image says nothing about this
+  class and is left out of its mean; how many images count stands in the table.
+- Only one of them has it: the worst value of the score, 0 for an overlap and the image's diagonal for a distance, so
+  that a network gains nothing by leaving a class out.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """V_rand and V_info: the scores of the ISBI 2012 challenge, foreground-restricted, after border thinning.
 
-Arganda-Carreras et al. 2015 (doi:10.3389/fnana.2015.00142), Eq. 3 and 4 with alpha = 1/2. They compare segments, here the
-single neurites, instead of pixels: a gap of one pixel in a membrane merges two neurites and costs much. scikit-image's
+Arganda-Carreras et al. 2015 (doi:10.3389/fnana.2015.00142) with alpha = 1/2. They compare segments, here the single
+neurites, instead of pixels: a gap of one pixel in a membrane merges two neurites and costs much. scikit-image's
 `adapted_rand_error` is near to 1 - V_rand, but counts all pixels of the thinned borders as one segment; the challenge
 counts each as a segment of its own. As in the challenge's own code (Trainable Weka Segmentation of Fiji):
 
