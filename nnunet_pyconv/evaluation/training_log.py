@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -46,8 +47,8 @@ def read_training_log(checkpoint: Path) -> TrainingLog:
         content = torch.load(checkpoint, map_location="cpu", weights_only=False, mmap=True)
     except Exception as error:  # torch and pickle raise many kinds
         raise InputError(f"can't read the checkpoint {checkpoint} ({error!r}); train again, or leave it out") from error
-    log = content.get("logging") if isinstance(content, dict) else None
-    missing = [key for key in _KEYS if not isinstance((log or {}).get(key), list)]
+    log: dict[str, Any] = (content.get("logging") if isinstance(content, dict) else None) or {}
+    missing = [key for key in _KEYS if not isinstance(log.get(key), list)]
     lengths = {} if missing else {key: len(log[key]) for key in _KEYS}
     if missing or len(set(lengths.values())) != 1:
         what = f"no {' and no '.join(missing)}" if missing else f"lists of several lengths ({lengths})"

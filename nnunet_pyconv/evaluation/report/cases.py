@@ -60,10 +60,8 @@ def choose_cases(dice: NDArray[np.float64]) -> dict[str, int]:
     Returns:
         Index by rank; fewer ranks where there are fewer than three cases, none where no case has a value.
     """
-    rated = ~np.isnan(dice).all(axis=0)
-    means = np.full(dice.shape[1], math.nan)
-    means[rated] = np.nanmean(dice[:, rated], axis=0)
-    order = [int(index) for index in np.argsort(means, kind="stable") if rated[index]]
+    means = [float(np.mean(column[~np.isnan(column)])) if (~np.isnan(column)).any() else math.nan for column in dice.T]
+    order = sorted((index for index, mean in enumerate(means) if not math.isnan(mean)), key=means.__getitem__)
     if not order:
         return {}
     chosen = {"best": order[-1]}
@@ -90,9 +88,10 @@ def case_pictures(comparison: Comparison) -> list[CasePictures]:
             truth, image, predictions = truth[z], image[z], [prediction[z] for prediction in predictions]
             name = f"{name}, slice {z}"
         step = math.ceil(max(truth.shape) / MAX_SIDE_PX)
-        image, truth, *predictions = (array[::step, ::step] for array in (image, truth, *predictions))
+        thinned = np.s_[::step, ::step]
         dice = tuple(float(scores.of_image["dice"][index]) for scores in comparison.scores)
-        pictures.append(CasePictures(rank, name, dice, grey(image), truth, tuple(predictions)))
+        shown = tuple(prediction[thinned] for prediction in predictions)
+        pictures.append(CasePictures(rank, name, dice, grey(image[thinned]), truth[thinned], shown))
     return pictures
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import matplotlib as mpl
 from matplotlib.figure import Figure
@@ -69,7 +70,7 @@ def overlap_curves(slug: str, logs: Logs) -> Curves:
 def _draw(
     slug: str, title: str, caption: str, values: Mapping[str, Callable[[TrainingLog], Sequence[float]]], logs: Logs
 ) -> Curves:
-    style = {
+    style: Any = {
         "svg.hashsalt": slug,
         "svg.fonttype": "none",
         "font.family": "sans-serif",

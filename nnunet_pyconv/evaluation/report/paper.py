@@ -68,8 +68,8 @@ def impossible(scores: dict[str, float]) -> str:
         return ""
     return (
         "This pair can't be: on every image Dice = 2 IoU / (1 + IoU), which is at least IoU, so a mean Dice is at "
-        "least the mean IoU and, since the function is concave, at most 2 m / (1 + m) of a mean IoU m. With a mean IoU of "
-        f"{scores['iou']:.4f} it lies between {low:.4f} and {high:.4f}; the paper prints {scores['dice']:.4f}."
+        "least the mean IoU and, since the function is concave, at most 2 m / (1 + m) of a mean IoU m. With a mean IoU "
+        f"of {scores['iou']:.4f} it lies between {low:.4f} and {high:.4f}; the paper prints {scores['dice']:.4f}."
     )
 
 

@@ -89,8 +89,13 @@ def write_report(request: Request, folder: Path, *, overwrite: bool = False) -> 
 
 
 def _find(request: Request, dataset: Dataset) -> list[tuple[str, list[System]]]:
-    """The sets of cases of a dataset: validation cases of trained models, and test cases."""
-    found = [("validation", find_trained(dataset, request.choice))]
+    """The sets of cases of a dataset: validation cases of trained models in the paper's order, and test cases."""
+    order = list(NETWORKS)
+    trained = sorted(
+        find_trained(dataset, request.choice),
+        key=lambda system: order.index(system.parts[-1]) if system.parts[-1] in order else len(order),
+    )
+    found = [("validation", trained)]
     if request.predictions:
         found.append(("test", find_predicted(dataset, request.predictions, request.truth)))
     return [(kind, systems) for kind, systems in found if systems]
