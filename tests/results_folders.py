@@ -75,7 +75,11 @@ class MadeDataset:
                 str(self.raw / "labelsTr" / f"{case}.png"),
                 str(folder / f"{case}.png"),
                 NaturalImage2DIO(),
-                [label for name, label in self.labels.items() if name not in ("background", "ignore")],
+                [
+                    tuple(label) if isinstance(label, list) else label
+                    for name, label in self.labels.items()
+                    if name not in ("background", "ignore")
+                ],
             )
             for case in predictions
         ]

@@ -236,11 +236,13 @@ def system(key: str, network: str = "") -> System:
     ("keys", "names"),
     [
         (["T__P__2d_unet", "T__P__2d_pyconv_unet"], ["U-Net", "PyConvU-Net"]),
-        (["T__P__2d", "S__P__2d"], ["2d · T", "2d · S"]),
-        (["T__P__2d", "S__Q__2d"], ["2d · T · P", "2d · S · Q"]),
+        (["T__P__2d", "S__P__2d"], ["T", "S"]),
+        (["T__P__2d", "S__Q__2d"], ["T · P", "S · Q"]),
+        (["T__P__2d_unet"], ["U-Net"]),
+        (["T__P__2d_unet", "S__P__2d"], ["U-Net · T", "2d · S"]),
         (["T__P__2d", "mine"], ["T__P__2d", "mine"]),
     ],
-    ids=["networks", "trainers", "trainers and plans", "predictions"],
+    ids=["networks", "trainers", "trainers and plans", "single", "all but plans", "predictions"],
 )
 def test_names_say_what_differs(keys: list[str], names: list[str]) -> None:
     networks = {"2d_unet": "U-Net", "2d_pyconv_unet": "PyConvU-Net"}
@@ -259,7 +261,7 @@ def test_names_say_what_differs(keys: list[str], names: list[str]) -> None:
     ids=["2d_unet", "stock trainer", "stock network", "first", "wanted"],
 )
 def test_baseline(systems: list[System], wanted: str | None, index: int) -> None:
-    assert find_baseline(systems, ["a", "b"], wanted) == index
+    assert find_baseline(systems, ["a", "b"], wanted)[0] == index
 
 
 def test_baseline_that_is_not_there() -> None:

@@ -11,11 +11,6 @@ from nnunet_pyconv.evaluation.metrics import Metric
 from nnunet_pyconv.evaluation.scores import SystemScores
 from nnunet_pyconv.evaluation.systems import System
 
-BASELINE_RULE = (
-    "configuration 2d_unet, else a stock trainer (nnUNetTrainer...) on plans with a network of nnU-Net's own, "
-    "else the first by name"
-)
-
 
 @dataclass(frozen=True)
 class Comparison:
@@ -28,6 +23,7 @@ class Comparison:
         scores: One entry a system.
         names: What to call each system, in the same order.
         baseline: Index of the baseline.
+        baseline_because: Why it is that one.
         metrics: The scores, in the order of the columns.
     """
 
@@ -37,6 +33,7 @@ class Comparison:
     scores: Sequence[SystemScores]
     names: Sequence[str]
     baseline: int
+    baseline_because: str
     metrics: Sequence[Metric]
 
     @property
@@ -53,31 +50,33 @@ def short_names(systems: Sequence[System], networks: Mapping[str, str]) -> list[
         networks: Name of the network for a configuration, where it has one.
 
     Returns:
-        The configuration, or its network, and of trainer and plans what is not common to all.
+        Of configuration (or its network), trainer and plans what is not common to all; for a single system the first.
     """
     if any(len(system.parts) == 1 for system in systems):
         return [system.key for system in systems]
-    trainers, plans, _ = ({system.parts[position] for system in systems} for position in range(3))
+    differs = [len({system.parts[position] for system in systems}) > 1 for position in range(3)]
     names = []
     for system in systems:
-        trainer, plans_name, configuration = system.parts
-        name = [networks.get(configuration, configuration)]
-        name += [trainer] if len(trainers) > 1 else []
-        name += [plans_name] if len(plans) > 1 else []
-        names.append(" · ".join(name))
+        trainer, plans, configuration = system.parts
+        network = networks.get(configuration, configuration)
+        parts = zip((network, trainer, plans), (differs[2], differs[0], differs[1]), strict=True)
+        names.append(" · ".join(part for part, wanted in parts if wanted) or network)
     return names
 
 
-def find_baseline(systems: Sequence[System], names: Sequence[str], wanted: str | None) -> int:
+def find_baseline(systems: Sequence[System], names: Sequence[str], wanted: str | None) -> tuple[int, str]:
     """Choose what the others are compared with.
+
+    The one that is wanted, else the first with configuration `2d_unet`, else the first with a stock trainer
+    (`nnUNetTrainer`, `nnUNetTrainer_...`) on plans with a network of nnU-Net's own, else the first.
 
     Args:
         systems: The systems.
         names: Their short names.
-        wanted: Key or short name of one of them; None follows `BASELINE_RULE`.
+        wanted: Key or short name of one of them, or None.
 
     Returns:
-        Its index.
+        Its index, and which of the rules chose it.
 
     Raises:
         InputError: No system of that name.
@@ -85,19 +84,28 @@ def find_baseline(systems: Sequence[System], names: Sequence[str], wanted: str |
     if wanted is not None:
         for index, (system, name) in enumerate(zip(systems, names, strict=True)):
             if wanted in (system.key, name):
-                return index
+                return index, "given with --baseline"
         raise InputError(
             f"--baseline {wanted}: no such system; there are {', '.join(system.key for system in systems)}"
         )
-    rules = (lambda system: system.parts[-1] == "2d_unet", _is_stock)
-    for rule in rules:
+    for rule, because in _BASELINE_RULES:
         for index, system in enumerate(systems):
             if rule(system):
-                return index
-    return 0
+                return index, because
+    return 0, "the first, since none has configuration 2d_unet or is stock nnU-Net"
+
+
+def _is_paper_unet(system: System) -> bool:
+    return system.parts[-1] == "2d_unet"
 
 
 def _is_stock(system: System) -> bool:
     trainer = system.parts[0]
     stock_trainer = trainer == "nnUNetTrainer" or trainer.startswith("nnUNetTrainer_")
     return stock_trainer and len(system.parts) == 3 and not system.network_class.startswith("nnunet_pyconv.")
+
+
+_BASELINE_RULES = (
+    (_is_paper_unet, "by default the one with configuration 2d_unet"),
+    (_is_stock, "by default a stock trainer on plans with a network of nnU-Net's own"),
+)

@@ -11,7 +11,7 @@ from nnunet_pyconv.evaluation.comparison import Comparison
 from nnunet_pyconv.evaluation.metrics import Estimate, Metric, difference, estimate, holm, smallest_p
 from nnunet_pyconv.evaluation.metrics.statistics import RESAMPLES
 from nnunet_pyconv.evaluation.report.paper import NETWORKS, SOURCE, comparable, impossible, paper_dataset
-from nnunet_pyconv.evaluation.report.tables import Cell, Column, Table
+from nnunet_pyconv.evaluation.report.tables import Cell, Column, Table, shown
 
 _IN_PAPER = ("iou", "dice")
 
@@ -30,11 +30,11 @@ def comparison_tables(comparison: Comparison) -> list[Table]:
 
 def scores_table(comparison: Comparison) -> Table:
     """Table 2: mean of each score over the images, with the paper's figures beside IoU and Dice."""
-    paper = paper_dataset(comparison.dataset) if comparable(comparison.dataset) else None
+    paper = _paper_rows(comparison)
     columns = [Column("system", "System", numeric=False)]
     for metric in comparison.metrics:
         columns.append(_column(metric))
-        if paper and metric.key in _IN_PAPER:
+        if any(paper) and metric.key in _IN_PAPER:
             columns.append(Column(f"paper_{metric.key}", f"paper's {'MIoU' if metric.key == 'iou' else 'Dice'}"))
     columns.append(Column("images", "Images"))
 
@@ -43,17 +43,17 @@ def scores_table(comparison: Comparison) -> Table:
     ]
     best = [_best([row[column].mean for row in estimates], metric) for column, metric in enumerate(comparison.metrics)]
     rows, footnotes = [], {}
-    for index, (scores, name) in enumerate(zip(comparison.scores, comparison.names, strict=True)):
-        cells = [Cell(name, detail="baseline" if index == comparison.baseline and len(estimates) > 1 else "")]
-        printed = paper.scores.get(NETWORKS.get(scores.system.parts[-1], "")) if paper else None
+    for index, name in enumerate(comparison.names):
+        cells = [Cell(name, small="baseline" if index == comparison.baseline and len(paper) > 1 else "")]
+        printed = paper[index]
         why = impossible(printed) if printed else ""
         if why:
             footnotes["a"] = why
         for column, metric in enumerate(comparison.metrics):
             cells.append(_estimate_cell(estimates[index][column], metric, best=index in best[column]))
-            if paper and metric.key in _IN_PAPER:
-                cells.append(Cell(printed[metric.key] if printed else math.nan, 4, footnote="a" if why else ""))
-        cells.append(Cell(float(max(result.images for result in estimates[index]))))
+            if any(paper) and metric.key in _IN_PAPER:
+                cells.append(Cell(printed.get(metric.key, math.nan), 4, footnote="a" if why else ""))
+        cells.append(Cell(max(result.images for result in estimates[index])))
         rows.append(cells)
     notes = [f"{metric.title}: {metric.meaning}" for metric in comparison.metrics]
     return Table(
@@ -76,10 +76,8 @@ def differences_table(comparison: Comparison) -> Table:
     columns = [Column("system", "System", numeric=False)]
     by_metric = []
     for metric in comparison.metrics:
-        columns += [
-            Column(f"{metric.key}_difference", f"Δ {metric.title}", larger_is_better=metric.larger_is_better),
-            Column(f"{metric.key}_p_holm", "p"),
-        ]
+        better = metric.larger_is_better
+        columns.append(Column(metric.key, f"Δ {metric.title}", larger_is_better=better, extras=("p", "p_holm")))
         found = [
             difference(comparison.scores[index].of_image[metric.key], baseline.of_image[metric.key]) for index in others
         ]
@@ -89,10 +87,8 @@ def differences_table(comparison: Comparison) -> Table:
         cells = [Cell(comparison.names[index])]
         for metric, results in zip(comparison.metrics, by_metric, strict=True):
             result, adjusted = results[row]
-            cells += [
-                Cell(result.mean, metric.decimals, signed=True),
-                Cell(adjusted, 4, detail=f"{result.p:.4f} alone" if len(others) > 1 and result.images else ""),
-            ]
+            p = f"p {shown(adjusted, 4)}"
+            cells.append(Cell(result.mean, metric.decimals, signed=True, small=p, extras=(result.p, adjusted)))
         rows.append(cells)
     images = len(comparison.cases)
     return Table(
@@ -101,7 +97,7 @@ def differences_table(comparison: Comparison) -> Table:
         f"Δ: mean over images of system minus {comparison.names[comparison.baseline]}. p: two-sided Wilcoxon "
         "signed-rank test of the paired images"
         + (
-            f", adjusted by Holm's method for the {len(others)} comparisons of a column; below it p of the test alone."
+            f", adjusted by Holm's method for the {len(others)} comparisons of a column (the CSV file has both)."
             if len(others) > 1
             else "."
         ),
@@ -128,7 +124,7 @@ def classes_table(comparison: Comparison) -> Table:
         for class_, values in scores.of_class.items():
             estimates = [estimate(values[metric.key]) for metric in scored]
             cells = [_estimate_cell(result, metric) for result, metric in zip(estimates, scored, strict=True)]
-            rows.append([Cell(name), Cell(class_), *cells, Cell(float(max(result.images for result in estimates)))])
+            rows.append([Cell(name), Cell(class_), *cells, Cell(max(result.images for result in estimates))])
     return Table(
         f"{comparison.slug}_classes",
         "Scores of each class",
@@ -188,11 +184,20 @@ def cases_table(comparison: Comparison) -> Table:
 
 
 def _column(metric: Metric) -> Column:
-    return Column(metric.key, metric.title, larger_is_better=metric.larger_is_better, with_interval=True)
+    return Column(metric.key, metric.title, larger_is_better=metric.larger_is_better, extras=("low", "high"))
 
 
 def _estimate_cell(result: Estimate, metric: Metric, *, best: bool = False) -> Cell:
-    return Cell(result.mean, metric.decimals, (result.low, result.high), best=best)
+    low, high = (shown(end, metric.decimals) for end in (result.low, result.high))
+    small = f"{low}\u2013{high}" if result.images > 1 else ""
+    return Cell(result.mean, metric.decimals, best=best, small=small, extras=(result.low, result.high))
+
+
+def _paper_rows(comparison: Comparison) -> list[dict[str, float]]:
+    """What the paper prints for each system; empty where it has no such network or another foreground."""
+    paper = paper_dataset(comparison.dataset) if comparable(comparison.dataset) else None
+    networks = [NETWORKS.get(scores.system.parts[-1], "") for scores in comparison.scores]
+    return [paper.scores.get(network, {}) if paper else {} for network in networks]
 
 
 def _best(means: Sequence[float], metric: Metric) -> set[int]:

@@ -57,6 +57,7 @@ def render_page(sections: Sequence[Section], command: str) -> str:
     versions = {"nnunet-pyconv": __version__, **{name: version(name) for name in _LIBRARIES}}
     versions["Python"] = platform.python_version()
     return environment.from_string(here.joinpath("page.html.j2").read_text("utf-8")).render(
+        titles=", ".join(dict.fromkeys(section.comparison.dataset.name.partition("_")[2] for section in sections)),
         sections=sections,
         layers=[[layers(case) for case in section.cases] for section in sections],
         figure_4_caption=CAPTION,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 
-from nnunet_pyconv.evaluation.comparison import BASELINE_RULE, Comparison
+from nnunet_pyconv.evaluation.comparison import Comparison
 from nnunet_pyconv.evaluation.report.paper import paper_dataset
 from nnunet_pyconv.evaluation.report.tables import Cell, Column, Table
 from nnunet_pyconv.evaluation.training_log import TrainingLog
@@ -36,7 +36,7 @@ def systems_table(comparison: Comparison, logs: Mapping[str, Sequence[TrainingLo
                 *(Cell(part) for part in parts),
                 Cell(system.network_class.rpartition(".")[2] or "\u2013"),
                 Cell(", ".join(system.folds) or "\u2013"),
-                Cell(float(min(len(log.train_loss) for log in folds)) if folds else math.nan),
+                Cell(min(len(log.train_loss) for log in folds) if folds else math.nan),
                 Cell(sum(log.train_loss[-1] for log in folds) / len(folds) if folds else math.nan, 4),
             ]
         )
@@ -54,8 +54,7 @@ def section_notes(comparison: Comparison) -> list[str]:
     """What a reader has to know before the numbers."""
     notes = []
     if len(comparison.scores) > 1:
-        name = comparison.names[comparison.baseline]
-        notes.append(f"Baseline: {name} (by --baseline, or by this rule: {BASELINE_RULE}).")
+        notes.append(f"Baseline: {comparison.names[comparison.baseline]} ({comparison.baseline_because}).")
     if any("all" in scores.system.folds for scores in comparison.scores):
         notes.append("Fold “all” is validated on its own training cases: these scores say nothing about new images.")
     if comparison.dataset.ignore_label is not None:

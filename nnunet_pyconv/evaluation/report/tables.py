@@ -18,14 +18,14 @@ class Column:
         title: What a reader sees.
         numeric: Whether it holds numbers.
         larger_is_better: Direction of numbers; None for none.
-        with_interval: Whether its cells have an interval, `key_low` and `key_high` in the CSV file.
+        extras: Names of further numbers of its cells, `key_NAME` in the CSV file.
     """
 
     key: str
     title: str
     numeric: bool = True
     larger_is_better: bool | None = None
-    with_interval: bool = False
+    extras: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -35,36 +35,32 @@ class Cell:
     Attributes:
         value: Number or text; NaN for none.
         decimals: How many to show of a number.
-        interval: Ends of the 95 % interval, NaN for none.
         signed: Whether a number shows its sign.
         best: Whether it is the column's best.
         footnote: Mark of a note, for example `a`; empty for none.
-        detail: Small text below.
+        small: Small text below, for example an interval.
+        extras: Further numbers for the CSV file, one for each of the column's.
     """
 
     value: float | str
     decimals: int = 0
-    interval: tuple[float, float] = (math.nan, math.nan)
     signed: bool = False
     best: bool = False
     footnote: str = ""
-    detail: str = ""
+    small: str = ""
+    extras: tuple[float, ...] = ()
 
     @property
     def text(self) -> str:
         """The value as a reader sees it."""
-        return self.value if isinstance(self.value, str) else self._number(self.value)
+        return self.value if isinstance(self.value, str) else shown(self.value, self.decimals, signed=self.signed)
 
-    @property
-    def small(self) -> str:
-        """The interval, or the detail; empty for neither."""
-        low, high = self.interval
-        return self.detail if math.isnan(low) else f"{self._number(low)} to {self._number(high)}"
 
-    def _number(self, number: float) -> str:
-        if math.isnan(number):
-            return "\u2013"
-        return f"{number:{'+' if self.signed else ''}.{self.decimals}f}".replace("-", "\u2212")
+def shown(number: float, decimals: int, *, signed: bool = False) -> str:
+    """A number as a reader sees it: a dash for NaN, a true minus sign."""
+    if math.isnan(number):
+        return "\u2013"
+    return f"{number:{'+' if signed else ''}.{decimals}f}".replace("-", "\u2212")
 
 
 @dataclass(frozen=True)
@@ -95,12 +91,12 @@ class Table:
         writer = csv.writer(out, lineterminator="\n")
         header = []
         for column in self.columns:
-            header += [column.key, *([f"{column.key}_low", f"{column.key}_high"] if column.with_interval else [])]
+            header += [column.key, *(f"{column.key}_{extra}" for extra in column.extras)]
         writer.writerow(header)
         for row in self.rows:
             fields: list[float | str] = []
-            for column, cell in zip(self.columns, row, strict=True):
-                fields += [cell.value, *(cell.interval if column.with_interval else ())]
+            for cell in row:
+                fields += [cell.value, *cell.extras]
             writer.writerow(["" if isinstance(field, float) and math.isnan(field) else field for field in fields])
         return out.getvalue()
 

@@ -34,7 +34,7 @@ class Request:
         choice: Which trained models.
         predictions: Folders of predicted test cases of the one dataset, by name.
         truth: Folder of their truth; None takes `labelsTs`.
-        baseline: Key or name of the system to compare with; None follows the rule of `comparison.py`.
+        baseline: Key or name of the system to compare with; None follows the rules of `find_baseline`.
         tolerance: Of the normalised surface Dice, in mm, or in pixels where the files carry no spacing.
         num_processes: Cases to score at a time.
         command: The command line, for the page.
@@ -128,7 +128,7 @@ def _compare(request: Request, dataset: Dataset, kind: str, systems: Sequence[Sy
         f"{dataset.name}_{kind}",
         scores,
         names,
-        find_baseline(systems, names, request.baseline),
+        *find_baseline(systems, names, request.baseline),
         metrics(
             unit=dataset.unit(cases[0].truth),
             tolerance=request.tolerance,
@@ -148,7 +148,10 @@ def _neurites_from(scores: Sequence[SystemScores], names: Sequence[str], *, on_p
         f"{name} at {score.thresholds['v_rand']:g} and {score.thresholds['v_info']:g}"
         for name, score in zip(names, scores, strict=True)
     )
-    return f"From probabilities, the largest mean over thresholds {steps} (V_rand and V_info of {chosen})."
+    return (
+        f"From probabilities, the largest mean of thresholds {steps}, chosen on these very images as the challenge "
+        f"does (V_rand and V_info of {chosen})."
+    )
 
 
 def _write_section(folder: Path, comparison: Comparison, logs: Mapping[str, Sequence[TrainingLog]]) -> Section:
