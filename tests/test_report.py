@@ -11,9 +11,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import SimpleITK
 import skimage.io as io
 import torch
 from conftest import NnunetFolders
+from nnunetv2.dataset_conversion.generate_dataset_json import generate_dataset_json
 from results_folders import MadeDataset, square
 
 from nnunet_pyconv.cli import main
@@ -195,6 +197,30 @@ def test_predictions_of_test_cases(made: MadeDataset, tmp_path: Path) -> None:
     assert (good["system"], float(good["iou"]), float(bad["iou"])) == ("good", 1, 0.5)
     assert not (folder / "figures/Dataset313_KaggleLung_test_figure_2.svg").exists()
     assert (folder / "figures/Dataset313_KaggleLung_test_figure_4.png").exists()
+
+
+def test_volumes(nnunet_folders: NnunetFolders, tmp_path: Path) -> None:
+    """A plate of one slice, predicted one slice too high: 3 mm, the distance of slices, and no overlap."""
+    raw = nnunet_folders.raw / "Dataset008_Plates"
+    truth, prediction = np.zeros((5, 12, 10), np.uint8), np.zeros((5, 12, 10), np.uint8)
+    truth[2, 2:10, 2:8], prediction[3, 2:10, 2:8] = 1, 1
+    for file, array in (
+        (raw / "imagesTs/a_0000.nii.gz", truth * 100.0),
+        (raw / "labelsTs/a.nii.gz", truth),
+        (tmp_path / "predictions/a.nii.gz", prediction),
+    ):
+        file.parent.mkdir(parents=True, exist_ok=True)
+        image = SimpleITK.GetImageFromArray(array)
+        image.SetSpacing((1.0, 1.0, 3.0))
+        SimpleITK.WriteImage(image, str(file))
+    generate_dataset_json(str(raw), {0: "CT"}, {"background": 0, "plate": 1}, 0, ".nii.gz")
+    predictions = f"mine={tmp_path / 'predictions'}"
+    folder = report(tmp_path, "-d", "8", "--predictions", predictions, "--tolerance", "3")
+    (row,) = rows(folder / "tables/Dataset008_Plates_test_table_2.csv")
+    assert (float(row["dice"]), float(row["hd95"]), float(row["nsd"])) == (0, 3, 1)
+    page = (folder / "report.html").read_text()
+    assert "HD95 / mm" in page
+    assert "Best: a, slice 2" in page
 
 
 @pytest.mark.parametrize(

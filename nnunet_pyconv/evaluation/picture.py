@@ -37,7 +37,8 @@ def save_picture(
         image = grey(io.imread(images / f"{overlap.case}_0000{file_ending}"))
         truth, prediction = (io.imread(folder / f"{overlap.case}{file_ending}") > 0 for folder in (truths, predictions))
         text = f"{overlap.case}\nDice {overlap.dice:.3f}  IoU {overlap.iou:.3f}"
-        rows.append((text, [image, truth, prediction, with_errors(image, truth, prediction)]))
+        errors = with_errors(image, truth, prediction)
+        rows.append([(image, text), (truth, ""), (prediction, ""), (errors, "")])
     mean = mean_overlap(overlaps)
     save_panels(
         [file],
@@ -48,28 +49,29 @@ def save_picture(
 
 
 def save_panels(
-    files: Sequence[Path], columns: Sequence[str], rows: Sequence[tuple[str, Sequence[NDArray[Any]]]], title: str
+    files: Sequence[Path], columns: Sequence[str], rows: Sequence[Sequence[tuple[NDArray[Any], str]]], title: str
 ) -> None:
     """Draw rows of pictures.
 
     Args:
         files: Where to, for example a PNG and an SVG.
         columns: Title of each column.
-        rows: A text for the first picture of a row, and the row's pictures, `(Y, X)` or `(Y, X, 3)`.
+        rows: Pictures `(Y, X)` or `(Y, X, 3)`, each with a text to write into it, empty for none.
         title: Of the whole.
     """
     figure = Figure(figsize=(3 * len(columns), 3.2 * len(rows)), layout="constrained")
     axes = figure.subplots(len(rows), len(columns), squeeze=False)
     for axis, column in zip(axes[0], columns, strict=True):
         axis.set_title(column, fontsize=9)
-    for row, (text, pictures) in zip(axes, rows, strict=True):
-        for axis, picture in zip(row, pictures, strict=True):
-            axis.imshow(picture, cmap="gray", interpolation="nearest")
-            axis.set_axis_off()
-        row[0].text(
-            0.02, 0.02, text, transform=row[0].transAxes, fontsize=8, color="white", va="bottom",
-            bbox={"facecolor": "black", "alpha": 0.6, "linewidth": 0},
-        )  # fmt: skip
+    panels = [panel for row in rows for panel in row]
+    for axis, (picture, text) in zip(axes.flat, panels, strict=True):
+        axis.imshow(picture, cmap="gray", interpolation="nearest")
+        axis.set_axis_off()
+        if text:
+            axis.text(
+                0.02, 0.02, text, transform=axis.transAxes, fontsize=8, color="white", va="bottom",
+                bbox={"facecolor": "black", "alpha": 0.6, "linewidth": 0},
+            )  # fmt: skip
     figure.suptitle(title, fontsize=11)
     for file in files:
         figure.savefig(file, dpi=100)

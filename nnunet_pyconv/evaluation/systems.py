@@ -168,7 +168,7 @@ def _validated_cases(dataset: Dataset, model: Path, fold: str) -> list[str]:
             f"{int(dataset.name[7:10])} {configuration} {fold} -tr {trainer} -p {plans} --c), {leave_out}"
         )
     splits_file = Path(nnUNet_preprocessed.get() or "") / dataset.name / "splits_final.json"
-    if fold != "all" and splits_file.is_file():
+    if fold.isdigit() and splits_file.is_file():
         splits = load_json(str(splits_file))
         if int(fold) < len(splits):
             names: list[str] = splits[int(fold)]["val"]

@@ -99,9 +99,11 @@ def save_figure_4(files: Sequence[Path], names: Sequence[str], cases: Sequence[C
     """Draw all cases and systems at once."""
     rows = []
     for case in cases:
-        errors = [with_errors(case.image, case.truth, prediction) for prediction in case.predictions]
-        scores = "\n".join(f"{name}: {dice:.3f}" for name, dice in zip(names, case.dice, strict=True))
-        rows.append((f"{case.rank}: {case.case}\nDice {scores}", [case.image, _on_image(case), *errors]))
+        errors = [
+            (with_errors(case.image, case.truth, prediction), f"Dice {dice:.3f}")
+            for prediction, dice in zip(case.predictions, case.dice, strict=True)
+        ]
+        rows.append([(case.image, f"{case.rank}: {case.case}"), (_on_image(case), ""), *errors])
     save_panels(files, ("image", "truth", *names), rows, "orange: too much, blue: missing, purple: another class")
 
 
