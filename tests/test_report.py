@@ -163,6 +163,17 @@ def test_curves_of_a_system_without_checkpoint_are_left_out(made: MadeDataset, t
     assert rows(folder / f"tables/{SLUG}_systems.csv")[0]["epochs"] == ""
 
 
+def test_images_that_count(nnunet_folders: NnunetFolders, tmp_path: Path) -> None:
+    """Where neither truth nor prediction has the class, the image has no Dice; a dataset named twice counts once."""
+    truth = {"a": square(12, 1, 5, 1, 5), "b": np.zeros((12, 12), int)}
+    made = MadeDataset(nnunet_folders, "Dataset007_Blob", truth)
+    made.model(UNET, truth)
+    folder = report(tmp_path, "-d", "7", "Dataset007_Blob")
+    (row,) = rows(folder / "tables/Dataset007_Blob_validation_table_2.csv")
+    assert (row["images"], row["dice"], row["dice_low"], row["mean_iou"]) == ("1", "1.0", "", "1.0")
+    assert (folder / "report.html").read_text().count("<h2>Dataset007_Blob") == 1
+
+
 def test_membranes_have_no_figures_of_the_paper(nnunet_folders: NnunetFolders, tmp_path: Path) -> None:
     truth = {f"case_{index}": square(12, 1, 3, 1, 11) for index in range(2)}
     made = MadeDataset(nnunet_folders, "Dataset312_ISBICell", truth, {"background": 0, "membrane": 1})

@@ -38,8 +38,9 @@ def main(argv: Sequence[str], prog: str) -> None:
         raise InputError("nnUNet_results holds no trained model; train one, or give -d and --predictions NAME=FOLDER")
     if predictions and len(names) > 1:
         raise InputError(f"--predictions are of one dataset, and there are {', '.join(names)}; choose it with -d")
+    datasets = {dataset.name: dataset for dataset in map(find_dataset, names)}
     request = Request(
-        datasets=[find_dataset(name) for name in names],
+        datasets=list(datasets.values()),
         choice=Choice(args.trainers, args.plans, args.configurations, args.folds),
         predictions=predictions,
         truth=args.truth,

@@ -53,14 +53,14 @@ def scores_table(comparison: Comparison) -> Table:
             cells.append(_estimate_cell(estimates[index][column], metric, best=index in best[column]))
             if any(paper) and metric.key in _IN_PAPER:
                 cells.append(Cell(printed.get(metric.key, math.nan), 4, footnote="a" if why else ""))
-        cells.append(Cell(max(result.images for result in estimates[index])))
+        cells.append(Cell(estimate(comparison.scores[index].of_image["dice"]).images))
         rows.append(cells)
     notes = [f"{metric.title}: {metric.meaning}" for metric in comparison.metrics]
     return Table(
         f"{comparison.slug}_table_2",
         "Table 2: scores",
         f"Mean over the {comparison.cases_are}; below it the percentile bootstrap 95 % interval ({RESAMPLES:,} "
-        "resamples of images). Bold: the best of a column."
+        "resamples of images). Bold: the best of a column. Images: how many have a Dice, see the rule for empty masks."
         + (" With several classes, an image's score is the mean over the classes it has." * _several(comparison)),
         columns,
         rows,
@@ -124,7 +124,7 @@ def classes_table(comparison: Comparison) -> Table:
         for class_, values in scores.of_class.items():
             estimates = [estimate(values[metric.key]) for metric in scored]
             cells = [_estimate_cell(result, metric) for result, metric in zip(estimates, scored, strict=True)]
-            rows.append([Cell(name), Cell(class_), *cells, Cell(max(result.images for result in estimates))])
+            rows.append([Cell(name), Cell(class_), *cells, Cell(estimate(values["dice"]).images)])
     return Table(
         f"{comparison.slug}_classes",
         "Scores of each class",
