@@ -14,7 +14,7 @@ from results_folders import MadeDataset, logged, square
 
 from nnunet_pyconv.errors import InputError
 from nnunet_pyconv.evaluation.comparison import find_baseline, short_names
-from nnunet_pyconv.evaluation.dataset import find_dataset
+from nnunet_pyconv.evaluation.dataset import Dataset, find_dataset
 from nnunet_pyconv.evaluation.reading import read_probabilities, read_truth_and_prediction
 from nnunet_pyconv.evaluation.systems import (
     Choice,
@@ -132,6 +132,18 @@ def test_what_cannot_be_compared(made: MadeDataset, damage: object, message: str
 def test_fold_that_is_not_there(made: MadeDataset) -> None:
     with pytest.raises(InputError, match=r"has no fold_3; train it"):
         find_trained(find_dataset("7"), Choice(folds=["3"]))
+
+
+def test_files_that_lie_elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """nnU-Net's `dataset.json` may list files anywhere, with variables in their paths."""
+    monkeypatch.setenv("DATA", str(tmp_path))
+    (tmp_path / "i.png").touch()
+    listed = {"a": {"images": ["$DATA/i.png"], "label": "../labels/l.png"}}
+    content = {"labels": {"background": 0, "cell": 1}, "file_ending": ".png", "dataset": listed}
+    dataset = Dataset(tmp_path / "Dataset007_Blob", content)
+    assert dataset.image("a") == tmp_path / "i.png"
+    assert dataset.training_truth("a") == tmp_path / "Dataset007_Blob/../labels/l.png"
+    assert dataset.image("b") is None
 
 
 @pytest.mark.parametrize(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
+from os.path import expandvars
 from pathlib import Path
 from typing import Any
 
@@ -82,12 +83,12 @@ class Dataset:
     def training_truth(self, case: str) -> Path:
         """Label file of a training case, in `labelsTr` or where `dataset.json` says."""
         listed = self.dataset_json.get("dataset", {}).get(case)
-        return self.folder / (listed["label"] if listed else f"labelsTr/{case}{self.file_ending}")
+        return self.folder / (expandvars(listed["label"]) if listed else f"labelsTr/{case}{self.file_ending}")
 
     def image(self, case: str) -> Path | None:
         """File of a case's first channel, None if it isn't there."""
         listed = self.dataset_json.get("dataset", {}).get(case)
-        candidates = [listed["images"][0]] if listed else []
+        candidates = [expandvars(listed["images"][0])] if listed else []
         candidates += [f"{folder}/{case}_0000{self.file_ending}" for folder in ("imagesTr", "imagesTs")]
         return next((self.folder / name for name in candidates if (self.folder / name).is_file()), None)
 
