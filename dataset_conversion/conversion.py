@@ -16,11 +16,11 @@ from nnunet_pyconv.dataset_conversion.raw_dataset import (
     Dataset,
     dataset_folder,
     preprocessed_before,
-    whole_folder,
     write_dataset_json,
 )
 from nnunet_pyconv.dataset_conversion.source_files import listing
 from nnunet_pyconv.errors import InputError
+from nnunet_pyconv.whole_folder import whole_folder
 
 PROTOCOLS = ("clean", "paper")
 NUM_FOLDS = 5  # that nnU-Net makes of imagesTr

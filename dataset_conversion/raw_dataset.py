@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,7 +10,6 @@ from nnunetv2.paths import nnUNet_preprocessed, nnUNet_raw
 from nnunetv2.utilities.dataset_name_id_conversion import find_candidate_datasets
 
 from nnunet_pyconv.errors import InputError
-from nnunet_pyconv.terminations import terminations_raised
 
 
 @dataclass(frozen=True)
@@ -79,41 +75,6 @@ def preprocessed_before(folder: Path) -> Path | None:
     base = nnUNet_preprocessed.get()
     earlier = Path(base) / folder.name if base else None
     return earlier if earlier is not None and earlier.exists() else None
-
-
-@contextmanager
-def whole_folder(target: Path) -> Iterator[Path]:
-    """Give a new folder to fill; it takes the place of `target` when the block ends well.
-
-    Until then it lies in a hidden folder beside the target; an error, an interrupt or a termination removes it and
-    leaves the target, if there was one, as it was.
-
-    Args:
-        target: The folder to make or to replace.
-
-    Yields:
-        The folder to write into.
-    """
-    try:
-        target.parent.mkdir(parents=True, exist_ok=True)
-        temporary = tempfile.TemporaryDirectory(prefix=f".{target.name}-", dir=target.parent)
-    except OSError as error:
-        raise InputError(
-            f"can't write into {target.parent}: {error.strerror}; set nnUNet_raw to another folder"
-        ) from error
-    with temporary as hidden, terminations_raised():
-        new = Path(hidden) / "new"
-        new.mkdir()
-        yield new
-        old = Path(hidden) / "old"
-        if target.exists():
-            target.rename(old)
-        try:
-            new.rename(target)
-        except BaseException:
-            if old.exists():
-                old.rename(target)
-            raise
 
 
 def write_dataset_json(folder: Path, dataset: Dataset, *, protocol: str, foreground: str, num_training: int) -> None:

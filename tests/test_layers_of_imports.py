@@ -17,15 +17,15 @@ ALLOWED = {
     "trainers": {"trainers", "architectures", "nn"},
     "trainer_dir": {"trainers"},
     "planning": {"planning", "architectures", "nn", "errors"},
-    "evaluation": {"evaluation", "planning", "architectures", "benchmarks", "errors"},
+    "evaluation": {"evaluation", "planning", "architectures", "benchmarks", "errors", "whole_folder"},
     "reproduction": {"reproduction", "planning", "trainers", "trainer_dir", "terminations", "errors"},
 }
 WITHOUT_NNUNET = ("nn", "architectures")
 
 
-def imported(folder: Path) -> set[str]:
+def imported(folder: Path, pattern: str = "**/*.py") -> set[str]:
     modules = set()
-    for file in folder.rglob("*.py"):
+    for file in folder.glob(pattern):
         for node in ast.walk(ast.parse(file.read_text())):
             if isinstance(node, ast.Import):
                 modules |= {alias.name for alias in node.names}
@@ -38,6 +38,18 @@ def imported(folder: Path) -> set[str]:
 def test_imports_run_one_way(folder: str) -> None:
     ours = {module.split(".")[1] for module in imported(PACKAGE / folder) if module.startswith("nnunet_pyconv.")}
     assert ours <= ALLOWED[folder]
+
+
+def test_within_evaluation() -> None:
+    """The metrics know nothing of the rest, and the rest nothing of the report."""
+    base = "nnunet_pyconv.evaluation."
+    of_metrics, of_evaluation = (
+        {module.removeprefix(base).split(".")[0] for module in imported(folder, "*.py") if module.startswith(base)}
+        for folder in (PACKAGE / "evaluation" / "metrics", PACKAGE / "evaluation")
+    )
+    assert of_metrics == {"metrics"}
+    assert "metrics" in of_evaluation
+    assert "report" not in of_evaluation
 
 
 @pytest.mark.parametrize("folder", WITHOUT_NNUNET)

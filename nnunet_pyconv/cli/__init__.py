@@ -14,6 +14,7 @@ COMMANDS = {
     "convert": "convert a dataset to nnU-Net's raw format",
     "reproduce": "run the paper's experiment: datasets x networks",
     "plan": "write plans whose network has pyramidal convolutions",
+    "report": "write tables and figures of what was trained and predicted",
     "complexity": "count and measure what the networks cost",
     "trainer_dir": "print the folder for nnUNet_extTrainer",
     "doctor": "check that a training could start",

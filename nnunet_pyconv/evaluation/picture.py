@@ -1,4 +1,4 @@
-"""A picture of image, truth and prediction, case by case."""
+"""Pictures of images, truths and predictions, case by case."""
 
 from __future__ import annotations
 
@@ -14,8 +14,9 @@ from numpy.typing import NDArray
 from nnunet_pyconv.evaluation.overlap import CaseOverlap, mean_overlap
 
 # colour-blind safe (Okabe and Ito)
-_FALSE_POSITIVE = (213, 94, 0)
-_FALSE_NEGATIVE = (0, 114, 178)
+FALSE_POSITIVE = (213, 94, 0)
+FALSE_NEGATIVE = (0, 114, 178)
+OTHER_CLASS = (204, 121, 167)
 
 
 def save_picture(
@@ -31,33 +32,81 @@ def save_picture(
         predictions: Folder of `CASE.ext`, masks `(Y, X)` of 0 and 1.
         file_ending: `.png` or `.tif`.
     """
-    columns = ("image", "truth", "prediction", "errors: orange too much, blue missing")
-    figure = Figure(figsize=(3 * len(columns), 3.2 * len(overlaps)), layout="constrained")
-    axes = figure.subplots(len(overlaps), len(columns), squeeze=False)
-    for axis, title in zip(axes[0], columns, strict=True):
-        axis.set_title(title, fontsize=9)
-    for row, overlap in zip(axes, overlaps, strict=True):
-        image = io.imread(images / f"{overlap.case}_0000{file_ending}")
-        truth = io.imread(truths / f"{overlap.case}{file_ending}") > 0
-        prediction = io.imread(predictions / f"{overlap.case}{file_ending}") > 0
-        pictures = (image, truth, prediction, _with_errors(image, truth, prediction))
-        for axis, picture in zip(row, pictures, strict=True):
-            axis.imshow(picture, cmap="gray", interpolation="nearest")
-            axis.set_axis_off()
-        row[0].text(
-            0.02, 0.02, f"{overlap.case}\nDice {overlap.dice:.3f}  IoU {overlap.iou:.3f}",
-            transform=row[0].transAxes, fontsize=8, color="white", va="bottom",
-            bbox={"facecolor": "black", "alpha": 0.6, "linewidth": 0},
-        )  # fmt: skip
+    rows = []
+    for overlap in overlaps:
+        image = grey(io.imread(images / f"{overlap.case}_0000{file_ending}"))
+        truth, prediction = (io.imread(folder / f"{overlap.case}{file_ending}") > 0 for folder in (truths, predictions))
+        text = f"{overlap.case}\nDice {overlap.dice:.3f}  IoU {overlap.iou:.3f}"
+        errors = with_errors(image, truth, prediction)
+        rows.append([(image, text), (truth, ""), (prediction, ""), (errors, "")])
     mean = mean_overlap(overlaps)
-    figure.suptitle(f"mean of {len(overlaps)} cases: Dice {mean.dice:.4f}, IoU {mean.iou:.4f}", fontsize=11)
-    figure.savefig(file, dpi=100)
+    save_panels(
+        [file],
+        ("image", "truth", "prediction", "errors: orange too much, blue missing"),
+        rows,
+        f"mean of {len(overlaps)} cases: Dice {mean.dice:.4f}, IoU {mean.iou:.4f}",
+    )
 
 
-def _with_errors(image: NDArray[Any], truth: NDArray[np.bool_], prediction: NDArray[np.bool_]) -> NDArray[np.uint8]:
+def save_panels(
+    files: Sequence[Path], columns: Sequence[str], rows: Sequence[Sequence[tuple[NDArray[Any], str]]], title: str
+) -> None:
+    """Draw rows of pictures.
+
+    Args:
+        files: Where to, for example a PNG and an SVG.
+        columns: Title of each column.
+        rows: Pictures `(Y, X)` or `(Y, X, 3)`, each with a text to write into it, empty for none.
+        title: Of the whole.
+    """
+    figure = Figure(figsize=(3 * len(columns), 3.2 * len(rows)), layout="constrained")
+    axes = figure.subplots(len(rows), len(columns), squeeze=False)
+    for axis, column in zip(axes[0], columns, strict=True):
+        axis.set_title(column, fontsize=9)
+    panels = [panel for row in rows for panel in row]
+    for axis, (picture, text) in zip(axes.flat, panels, strict=True):
+        axis.imshow(picture, cmap="gray", interpolation="nearest")
+        axis.set_axis_off()
+        if text:
+            axis.text(
+                0.02, 0.02, text, transform=axis.transAxes, fontsize=8, color="white", va="bottom",
+                bbox={"facecolor": "black", "alpha": 0.6, "linewidth": 0},
+            )  # fmt: skip
+    figure.suptitle(title, fontsize=11)
+    for file in files:
+        figure.savefig(file, dpi=100)
+
+
+def grey(image: NDArray[Any]) -> NDArray[np.uint8]:
+    """Stretch an image `(Y, X)` from its 1st to its 99th percentile over 0 to 255."""
     low, high = np.percentile(image, (1, 99))
-    grey = np.clip((image - low) / max(high - low, 1) * 255, 0, 255).astype(np.uint8)
-    picture = np.repeat(grey[..., None], 3, axis=-1)
-    picture[prediction & ~truth] = _FALSE_POSITIVE
-    picture[truth & ~prediction] = _FALSE_NEGATIVE
+    stretched: NDArray[np.uint8] = np.clip((image - low) / max(high - low, 1e-6) * 255, 0, 255).astype(np.uint8)
+    return stretched
+
+
+def error_colours(truth: NDArray[Any], prediction: NDArray[Any]) -> NDArray[np.uint8]:
+    """Colour the errors of a prediction.
+
+    Args:
+        truth: Labels `(Y, X)`, 0 is background.
+        prediction: Labels `(Y, X)`.
+
+    Returns:
+        `(Y, X, 4)`: orange where the prediction has too much, blue where it misses something, purple where it has
+        another class, transparent elsewhere.
+    """
+    colours = np.zeros((*truth.shape, 4), np.uint8)
+    wrong = truth != prediction
+    colours[wrong] = (*OTHER_CLASS, 255)
+    colours[wrong & (truth == 0)] = (*FALSE_POSITIVE, 255)
+    colours[wrong & (prediction == 0)] = (*FALSE_NEGATIVE, 255)
+    return colours
+
+
+def with_errors(image: NDArray[np.uint8], truth: NDArray[Any], prediction: NDArray[Any]) -> NDArray[np.uint8]:
+    """Draw the errors of a prediction onto an image `(Y, X)` of 0 to 255; returns `(Y, X, 3)`."""
+    picture = np.repeat(image[..., None], 3, axis=-1)
+    colours = error_colours(truth, prediction)
+    drawn = colours[..., 3] > 0
+    picture[drawn] = colours[drawn, :3]
     return picture

@@ -1,0 +1,125 @@
+"""What an evaluation has to know of a dataset: its classes, its truth, its reader."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from os.path import expandvars
+from pathlib import Path
+from typing import Any
+
+from batchgenerators.utilities.file_and_folder_operations import load_json
+from nnunetv2.imageio.natural_image_reader_writer import NaturalImage2DIO
+from nnunetv2.imageio.reader_writer_registry import determine_reader_writer_from_dataset_json
+from nnunetv2.paths import nnUNet_raw
+from nnunetv2.utilities.dataset_name_id_conversion import maybe_convert_to_dataset_name
+from nnunetv2.utilities.label_handling.label_handling import LabelManager
+
+from nnunet_pyconv.errors import InputError
+
+Label = int | tuple[int, ...]
+"""A label, or the labels of a region."""
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """A dataset in nnU-Net's raw format.
+
+    Attributes:
+        folder: `nnUNet_raw/DatasetXXX_Name`.
+        dataset_json: Its `dataset.json`.
+    """
+
+    folder: Path
+    dataset_json: dict[str, Any]
+
+    @property
+    def name(self) -> str:
+        """`DatasetXXX_Name`."""
+        return self.folder.name
+
+    @property
+    def file_ending(self) -> str:
+        """That of labels and predictions, for example `.png`."""
+        ending: str = self.dataset_json["file_ending"]
+        return ending
+
+    @cached_property
+    def classes(self) -> dict[str, Label]:
+        """The foreground classes or, in region-based training, regions: name to label or labels."""
+        manager = self._labels
+        values = manager.foreground_regions if manager.has_regions else manager.foreground_labels
+        names = {
+            (tuple(value) if isinstance(value, (list, tuple)) else int(value)): name
+            for name, value in self.dataset_json["labels"].items()
+            if name not in ("background", "ignore")
+        }
+        keys = [tuple(value) if isinstance(value, (list, tuple)) else int(value) for value in values]
+        return {names[key]: key for key in keys}
+
+    @property
+    def ignore_label(self) -> int | None:
+        """Label of pixels that don't count, if there is one."""
+        label: int | None = self._labels.ignore_label
+        return label
+
+    @property
+    def labels(self) -> set[int]:
+        """All labels that a prediction may have, background included."""
+        return {int(label) for label in self._labels.all_labels}
+
+    @cached_property
+    def _labels(self) -> Any:
+        return LabelManager(self.dataset_json["labels"], self.dataset_json.get("regions_class_order"))
+
+    def reader(self, example: Path) -> Any:
+        """nnU-Net's reader for such files, a `BaseReaderWriter`."""
+        return determine_reader_writer_from_dataset_json(self.dataset_json, str(example), verbose=False)()
+
+    def unit(self, example: Path) -> str:
+        """Unit of distances: `mm`, or `px` where the files carry no spacing."""
+        return "px" if isinstance(self.reader(example), NaturalImage2DIO) else "mm"
+
+    def training_truth(self, case: str) -> Path:
+        """Label file of a training case, in `labelsTr` or where `dataset.json` says."""
+        listed = self.dataset_json.get("dataset", {}).get(case)
+        return self.folder / (expandvars(listed["label"]) if listed else f"labelsTr/{case}{self.file_ending}")
+
+    def image(self, case: str) -> Path | None:
+        """File of a case's first channel, None if it isn't there."""
+        listed = self.dataset_json.get("dataset", {}).get(case)
+        candidates = [expandvars(listed["images"][0])] if listed else []
+        candidates += [f"{folder}/{case}_0000{self.file_ending}" for folder in ("imagesTr", "imagesTs")]
+        return next((self.folder / name for name in candidates if (self.folder / name).is_file()), None)
+
+
+def find_dataset(name_or_id: str) -> Dataset:
+    """Find a dataset in `nnUNet_raw`.
+
+    Args:
+        name_or_id: As nnU-Net takes it: `312` or `Dataset312_ISBICell`.
+
+    Raises:
+        InputError: `nnUNet_raw` unset, no such dataset, or one without a usable `dataset.json`.
+    """
+    if not nnUNet_raw.get():
+        raise InputError("the environment variable nnUNet_raw is not set; set it to the folder of your datasets")
+    try:
+        name = str(maybe_convert_to_dataset_name(name_or_id))
+    except (RuntimeError, ValueError) as error:
+        raise InputError(f"-d {name_or_id}: your nnU-Net folders have no such dataset, or several; {error}") from error
+    folder = Path(nnUNet_raw.require()) / name
+    file = folder / "dataset.json"
+    try:
+        dataset = Dataset(folder, load_json(str(file)))
+        if not dataset.classes or not dataset.file_ending:
+            raise InputError(f"{file} declares no foreground class; expected labels and a file_ending")
+    except InputError:
+        raise
+    except FileNotFoundError as error:
+        raise InputError(
+            f"{file} does not exist, so the truth of {name} is unknown; set nnUNet_raw to the folder with the dataset"
+        ) from error
+    except Exception as error:  # a file that is not nnU-Net's fails in many ways
+        raise InputError(f"{file} is not a dataset.json of nnU-Net ({error!r}); convert the dataset again") from error
+    return dataset

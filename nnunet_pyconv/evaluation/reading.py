@@ -1,0 +1,109 @@
+"""Reading the masks of a case with nnU-Net's reader, and checking that they belong together."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from nnunet_pyconv.errors import InputError
+from nnunet_pyconv.evaluation.dataset import Dataset
+from nnunet_pyconv.evaluation.systems import CaseFiles
+
+
+def read_truth_and_prediction(
+    dataset: Dataset, files: CaseFiles
+) -> tuple[NDArray[np.int64], NDArray[np.int64], tuple[float, ...]]:
+    """Read a case's masks.
+
+    Args:
+        dataset: The dataset.
+        files: Where they are.
+
+    Returns:
+        Truth and prediction, `(Y, X)` or `(Z, Y, X)`, and the size of a pixel along each axis, in mm (1 where the files
+        carry no spacing).
+
+    Raises:
+        InputError: A file that can't be read, a prediction of another size, or labels that the dataset doesn't have.
+    """
+    truth, spacing = _read_labels(dataset, files.truth)
+    prediction, _ = _read_labels(dataset, files.prediction)
+    if truth.shape != prediction.shape:
+        raise InputError(
+            f"{files.prediction} has {_size(prediction)} pixels and its truth {files.truth} {_size(truth)}; expected "
+            "the same size: predict the original images"
+        )
+    allowed = dataset.labels if dataset.ignore_label is None else dataset.labels | {dataset.ignore_label}
+    _require_labels(truth, allowed, files.truth, dataset)
+    _require_labels(prediction, dataset.labels, files.prediction, dataset)
+    return truth, prediction, spacing
+
+
+def read_probabilities(files: CaseFiles, shape: tuple[int, ...]) -> NDArray[np.float64]:
+    """Read what nnU-Net's `--npz` wrote for a 2D case.
+
+    Args:
+        files: Where it is.
+        shape: `(Y, X)` of the truth.
+
+    Returns:
+        `(labels, Y, X)`, 0 to 1.
+
+    Raises:
+        InputError: A file that can't be read, or of another size.
+    """
+    if files.probabilities is None:
+        raise InputError(f"{files.prediction} has no probabilities; validate or predict with nnU-Net's --npz")
+    try:
+        with np.load(files.probabilities) as archive:
+            probabilities: NDArray[np.float64] = archive["probabilities"].astype(float)
+    except Exception as error:  # zip and numpy raise several kinds
+        raise InputError(f"can't read {files.probabilities} ({error!r}); predict again with --npz") from error
+    if probabilities.ndim != 4 or probabilities.shape[1:] != (1, *shape):
+        raise InputError(
+            f"{files.probabilities} has shape {probabilities.shape}; expected (labels, 1, {shape[0]}, {shape[1]}) as "
+            "nnU-Net writes it for an image of the truth's size; predict again with --npz"
+        )
+    return probabilities[:, 0]
+
+
+def read_image(dataset: Dataset, path: Path) -> NDArray[np.float64]:
+    """Read a single-channel image, or the first channel of a colour image, as `(Y, X)` or `(Z, Y, X)`."""
+    return _read(dataset, path, "read_images", (str(path),))[0].astype(float)
+
+
+def _read_labels(dataset: Dataset, path: Path) -> tuple[NDArray[np.int64], tuple[float, ...]]:
+    array, spacing = _read(dataset, path, "read_seg", str(path))
+    labels = array.astype(np.int64)
+    if (labels != array).any():
+        raise InputError(f"{path} holds values that are no integers; expected labels")
+    return labels, spacing
+
+
+def _read(dataset: Dataset, path: Path, method: str, argument: Any) -> tuple[NDArray[Any], tuple[float, ...]]:
+    try:
+        array, properties = getattr(dataset.reader(path), method)(argument)
+    except Exception as error:  # each reader raises its own kinds
+        raise InputError(f"can't read {path} ({error!r}); the file may be damaged, write it again") from error
+    spacing = tuple(float(step) for step in properties["spacing"])
+    if array.shape[1] == 1:  # nnU-Net reads (1, 1, Y, X) from a 2D file
+        return array[0, 0], spacing[1:]
+    return array[0], spacing
+
+
+def _require_labels(labels: NDArray[np.int64], allowed: set[int], path: Path, dataset: Dataset) -> None:
+    others = sorted(set(np.unique(labels).tolist()) - allowed)
+    if others:
+        shown = ", ".join(map(str, others[:5])) + (", ..." if len(others) > 5 else "")
+        hint = "; masks of 0 and 255 have to become 0 and 1" if others == [255] else ""
+        raise InputError(
+            f"{path} has labels {shown} that {dataset.name} doesn't have; expected "
+            f"{', '.join(map(str, sorted(allowed)))}, as its dataset.json says{hint}"
+        )
+
+
+def _size(array: NDArray[Any]) -> str:
+    return " x ".join(map(str, array.shape))

@@ -1,0 +1,70 @@
+"""Loss and Dice by epoch, as nnU-Net's logger keeps them in a checkpoint."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from nnunet_pyconv.errors import InputError
+from nnunet_pyconv.evaluation.metrics import iou_of_dice
+
+_KEYS = ("train_losses", "val_losses", "dice_per_class_or_region")
+
+
+@dataclass(frozen=True)
+class TrainingLog:
+    """The curves of one training, one value an epoch.
+
+    Attributes:
+        train_loss: Mean training loss.
+        dice: nnU-Net's pseudo Dice, mean over the foreground classes. It comes from counts over all pixels of the
+            random validation patches of an epoch, so it is no mean over images.
+        iou: IoU from the same counts; exact, since `Dice = 2 IoU / (1 + IoU)` holds for each class.
+    """
+
+    train_loss: tuple[float, ...]
+    dice: tuple[float, ...]
+    iou: tuple[float, ...]
+
+
+def read_training_log(checkpoint: Path) -> TrainingLog:
+    """Read the log from a checkpoint of nnU-Net (`LocalLogger`, training/logging/nnunet_logger.py).
+
+    Like nnU-Net, this unpickles: read your own checkpoints only.
+
+    Args:
+        checkpoint: For example `fold_0/checkpoint_final.pth`.
+
+    Raises:
+        InputError: A file that can't be read, or a log that another version of nnU-Net wrote.
+    """
+    try:
+        # memory-mapped, since the weights are not needed
+        content = torch.load(checkpoint, map_location="cpu", weights_only=False, mmap=True)
+    except Exception as error:  # torch and pickle raise many kinds
+        raise InputError(f"can't read the checkpoint {checkpoint} ({error!r}); train again, or leave it out") from error
+    log: dict[str, Any] = (content.get("logging") if isinstance(content, dict) else None) or {}
+    missing = [key for key in _KEYS if not isinstance(log.get(key), list)]
+    lengths = {} if missing else {key: len(log[key]) for key in _KEYS}
+    if missing or len(set(lengths.values())) != 1:
+        what = f"no {' and no '.join(missing)}" if missing else f"lists of several lengths ({lengths})"
+        raise InputError(
+            f"{checkpoint} has a training log with {what}; expected that of nnU-Net 2.8, with one value an epoch in "
+            f"{', '.join(_KEYS)}. Another version wrote it: train again, or leave it out with -tr, -p, -c or -f"
+        )
+    per_class = [[float(dice) for dice in epoch] for epoch in log["dice_per_class_or_region"]]
+    return TrainingLog(
+        train_loss=tuple(float(loss) for loss in log["train_losses"]),
+        dice=tuple(_mean(epoch) for epoch in per_class),
+        iou=tuple(_mean([iou_of_dice(dice) for dice in epoch]) for epoch in per_class),
+    )
+
+
+def _mean(values: list[float]) -> float:
+    """Mean over the classes that were there, as nnU-Net takes it."""
+    present = [value for value in values if not math.isnan(value)]
+    return sum(present) / len(present) if present else math.nan
