@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from copy import deepcopy
 from dataclasses import dataclass
 from pathlib import Path
@@ -206,9 +206,19 @@ def _swap_architecture(configuration: ConfigurationManager) -> dict[str, Any]:
     architecture = deepcopy(configuration.configuration["architecture"])
     architecture["network_class_name"] = f"{swapped.__module__}.{swapped.__qualname__}"
     arch_kwargs = architecture["arch_kwargs"]
-    pyramids = pyramid_per_stage(configuration.patch_size, arch_kwargs["strides"], arch_kwargs["kernel_sizes"])
-    arch_kwargs["pyramid"] = [pyramid.to_json() for pyramid in pyramids]
+    arch_kwargs["pyramid"] = pyramids_for(configuration.patch_size, arch_kwargs)
     return architecture
+
+
+def pyramids_for(patch_size: Sequence[int], arch_kwargs: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Return the entry `pyramid` of a network's `arch_kwargs`: a pyramid for each stage, as JSON.
+
+    Args:
+        patch_size: The patch that the network sees, in pixels.
+        arch_kwargs: Of the plans; strides, kernels and features of each stage.
+    """
+    per_stage = (arch_kwargs[name] for name in ("strides", "kernel_sizes", "features_per_stage"))
+    return [pyramid.to_json() for pyramid in pyramid_per_stage(patch_size, *per_stage)]
 
 
 def network_on_meta(
