@@ -25,7 +25,7 @@ pytestmark = pytest.mark.slow
 DATASET = "Dataset021_Blobs"
 PYCONV, STOCK = "nnUNetTrainerPyConvTiny", "nnUNetTrainerTiny"
 PLANNERS = {"plain": "nnUNetPlannerPyConv", "residual": "nnUNetPlannerPyConvResEncM"}
-TARGET_GB = {"plain": "0.02", "residual": "0.03"}  # so little that the patch is a small part of an image
+TARGET_GB = {"plain": "0.015", "residual": "0.01"}  # so little that the patch is a small part of an image
 
 # Trainings of two epochs with two iterations each; the environment can make them longer.
 TINY_TRAINERS = f"""
@@ -107,18 +107,18 @@ def test_trains_predicts_evaluates(network: str, configuration: str, folders: Nn
     fold = model_folder(folders, configuration, network=network) / "fold_0"
     assert (fold / "checkpoint_final.pth").is_file()
     assert (fold / "validation" / "summary.json").is_file()
-    predict(folders, tmp_path / "out", configuration, "0", network)
+    predict(folders, tmp_path / "out", configuration, "0", network, "--disable_tta")
     check(folders, tmp_path / "out")
 
 
 @pytest.mark.parametrize("network", PLANNERS)
 def test_cascade(network: str, folders: NnunetFolders, tmp_path: Path) -> None:
     train("3d_lowres", "all", network=network)  # all: the next stage needs predictions of all cases
-    train("3d_cascade_fullres", "all", network=network)
-    predict(folders, tmp_path / "lowres", "3d_lowres", "all", network)
+    train("3d_cascade_fullres", "0", network=network)
+    predict(folders, tmp_path / "lowres", "3d_lowres", "all", network, "--disable_tta")
     predict(
-        folders, tmp_path / "out", "3d_cascade_fullres", "all", network,
-        "-prev_stage_predictions", str(tmp_path / "lowres"),
+        folders, tmp_path / "out", "3d_cascade_fullres", "0", network,
+        "-prev_stage_predictions", str(tmp_path / "lowres"), "--disable_tta",
     )  # fmt: skip
     check(folders, tmp_path / "out")
 
@@ -137,7 +137,7 @@ def test_ensemble_best_configuration_and_postprocessing(folders: NnunetFolders, 
     (postprocessing,) = (model_folder(folders, "2d") / "crossval_results_folds_0").glob("postprocessing.pkl")
 
     for configuration in ("2d", "3d_fullres"):
-        predict(folders, tmp_path / configuration, configuration, "0", "plain", "--save_probabilities")
+        predict(folders, tmp_path / configuration, configuration, "0", "plain", "--save_probabilities", "--disable_tta")
     run(
         "nnUNetv2_ensemble", "-i", str(tmp_path / "2d"), str(tmp_path / "3d_fullres"), "-o", str(tmp_path / "both"),
         "-np", "1",
@@ -213,7 +213,8 @@ def test_regions_and_ignore_label_with_two_channels(folders: NnunetFolders, tmp_
         folders.raw, "Dataset022_Regions", labels, train=5, test=1, channels=2, regions_class_order=[1, 2]
     )
     run("nnUNetv2_extract_fingerprint", "-d", "22", "-np", "1")
-    run("nnunet_pyconv", "plan", "-d", "22", "-pl", PLANNERS["plain"], "-gpu_memory_target", TARGET_GB["plain"], "-o", "Tiny")
+    target = ("-gpu_memory_target", TARGET_GB["plain"])
+    run("nnunet_pyconv", "plan", "-d", "22", "-pl", PLANNERS["plain"], *target, "-o", "Tiny")
     run("nnUNetv2_preprocess", "-d", "22", "-plans_name", "Tiny", "-np", "1", "-c", "3d_fullres")
     common = ("-p", "Tiny", "-tr", PYCONV, "-device", "cpu")
     run("nnUNetv2_train", "22", "3d_fullres", "0", *common)

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import SimpleITK as sitk  # noqa: N813  # its own habit
 
-SHAPE = (16, 32, 28)
+SHAPE = (20, 40, 36)
 SPACING_MM = (2.5, 1.0, 1.0)
 
 
@@ -18,9 +18,9 @@ def blobs(seed: int) -> tuple[np.ndarray, np.ndarray]:
     rng = np.random.default_rng(seed)
     grid = np.stack(np.meshgrid(*[np.arange(size) for size in SHAPE], indexing="ij"), -1).astype(float)
     labels = np.zeros(SHAPE, np.uint8)
-    for label, centre in ((1, (7, 10, 9)), (2, (8, 21, 18))):
+    for label, centre in ((1, (8, 13, 12)), (2, (11, 26, 24))):
         moved = np.array(centre) + rng.uniform(-2, 2, 3)
-        labels[(((grid - moved) / (3.5, 6, 6)) ** 2).sum(-1) < 1] = label
+        labels[(((grid - moved) / (4, 8, 8)) ** 2).sum(-1) < 1] = label
     return (labels * 2.0 + rng.normal(0, 0.4, SHAPE)).astype(np.float32), labels
 
 

@@ -104,6 +104,11 @@ def swap_plans(
         InputError: Plans of an unknown planner, or a network that can't be swapped.
     """
     manager = PlansManager(deepcopy(dict(plans)))
+    if manager.experiment_planner_name.startswith("nnUNetPlannerPyConv"):
+        raise InputError(
+            f"the plans {manager.plans_name} were made by {manager.experiment_planner_name}, so they have pyramidal "
+            f"convolutions already; train with them: nnUNetv2_train ... -p {manager.plans_name}"
+        )
     if manager.experiment_planner_class is None:
         raise InputError(
             f"the plans {manager.plans_name} were made by {manager.experiment_planner_name}, a planner that this "
