@@ -8,7 +8,7 @@ from nnunetv2.utilities.get_network_from_plans import get_network_from_plans
 from torch import nn
 from torch.profiler import ProfilerActivity, profile
 
-from nnunet_pyconv.benchmarks.memory import CASES, FLAT_KERNELS, FLAT_STRIDES, Case, measure_on_gpu
+from nnunet_pyconv.benchmarks.training_memory import CASES, FLAT_KERNELS, FLAT_STRIDES, Case, measure_on_gpu
 from nnunet_pyconv.nn import PyConv2d
 from nnunet_pyconv.nn.execution import execution
 from nnunet_pyconv.planning.memory import TrainingMemory, training_loss, training_memory

@@ -1,6 +1,6 @@
 """Measure the memory of training on a GPU beside the planners' estimate of it.
 
-python -m nnunet_pyconv.benchmarks.memory
+python -m nnunet_pyconv.benchmarks.training_memory
 """
 
 from __future__ import annotations
