@@ -132,9 +132,8 @@ def test_ensemble_best_configuration_and_postprocessing(folders: NnunetFolders, 
         "-f", "0", "-np", "1",
     )  # fmt: skip
     found = json.loads((folders.results / DATASET / "inference_information.json").read_text())
-    names = found["all_results"]
-    assert any(PYCONV in name and STOCK in name for name in names)
-    (postprocessing,) = (model_folder(folders, "2d") / "crossval_results_folds_0").glob("postprocessing.pkl")
+    assert any(PYCONV in name and STOCK in name for name in found["all_results"])
+    best = found["best_model_or_ensemble"]
 
     for configuration in ("2d", "3d_fullres"):
         predict(folders, tmp_path / configuration, configuration, "0", "plain", "--save_probabilities", "--disable_tta")
@@ -144,7 +143,7 @@ def test_ensemble_best_configuration_and_postprocessing(folders: NnunetFolders, 
     )  # fmt: skip
     run(
         "nnUNetv2_apply_postprocessing", "-i", str(tmp_path / "both"), "-o", str(tmp_path / "after"),
-        "-pp_pkl_file", str(postprocessing), "-plans_json", str(tmp_path / "2d" / "plans.json"),
+        "-pp_pkl_file", best["postprocessing_file"], "-plans_json", best["some_plans_file"],
         "-dataset_json", str(tmp_path / "2d" / "dataset.json"), "-np", "1",
     )  # fmt: skip
     assert len(list((tmp_path / "after").glob("*.nii.gz"))) == 2
