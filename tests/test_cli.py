@@ -49,7 +49,11 @@ def test_version(capsys: pytest.CaptureFixture[str]) -> None:
 def test_trainer_dir(capsys: pytest.CaptureFixture[str]) -> None:
     main(["trainer_dir"])
     assert capsys.readouterr().out == f"{TRAINER_DIR}\n"
-    assert sorted(path.name for path in TRAINER_DIR.glob("*.py")) == ["__init__.py", "nnunet_pyconv_trainers.py"]
+    assert sorted(path.name for path in TRAINER_DIR.glob("*.py")) == [
+        "__init__.py",
+        "nnunet_pyconv_trainers.py",
+        "nnunet_pyconv_variants.py",
+    ]
 
 
 def test_bad_input_is_one_line_and_status_2(nnunet_folders: NnunetFolders, tmp_path: Path) -> None:

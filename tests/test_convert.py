@@ -144,8 +144,28 @@ def test_levels_by_patch_size() -> None:
 
 def test_pyramid_per_stage_of_nnunets_default_512() -> None:
     strides, kernels = [[1, 1]] + [[2, 2]] * 7, [[3, 3]] * 8
-    levels = [len(pyramid.kernel_sizes) for pyramid in pyramid_per_stage((512, 512), strides, kernels)]
+    features = [32, 64, 128, 256, 512, 512, 512, 512]
+    levels = [len(pyramid.kernel_sizes) for pyramid in pyramid_per_stage((512, 512), strides, kernels, features)]
     assert levels == [4, 4, 4, 4, 4, 4, 3, 1]
+
+
+@pytest.mark.parametrize(
+    ("patch_size", "strides", "kernels", "levels"),
+    [
+        pytest.param((128,) * 3, [[1] * 3] + [[2] * 3] * 5, [[3] * 3] * 6, [3, 4, 4, 4, 3, 1], id="128"),
+        pytest.param(
+            (16, 256, 256),
+            [[1, 1, 1], [1, 2, 2], [1, 2, 2], [2, 2, 2], [2, 2, 2]],
+            [[1, 3, 3], [1, 3, 3], [3, 3, 3], [3, 3, 3], [3, 3, 3]],
+            [4, 4, 4, 3, 1],
+            id="anisotropic-maps-of-16-16-16-8-and-4-slices",
+        ),
+    ],
+)
+def test_pyramid_per_stage_in_3d(patch_size: Any, strides: Any, kernels: Any, levels: list[int]) -> None:
+    features = [32, 64, 128, 256, 320, 320][: len(strides)]
+    pyramids = pyramid_per_stage(patch_size, strides, kernels, features)
+    assert [len(pyramid.kernel_sizes) for pyramid in pyramids] == levels
 
 
 def test_one_pyramid_for_each_stage() -> None:

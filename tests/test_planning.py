@@ -146,6 +146,10 @@ def other_planner(plans: dict[str, Any]) -> None:
     plans["experiment_planner_used"] = "SomebodysPlanner"
 
 
+def our_planner(plans: dict[str, Any]) -> None:
+    plans["experiment_planner_used"] = "nnUNetPlannerPyConvResEncM"
+
+
 def other_network(plans: dict[str, Any]) -> None:
     plans["configurations"]["2d"]["architecture"]["network_class_name"] = "somewhere.Primus"
 
@@ -166,6 +170,7 @@ def unknown_parent(plans: dict[str, Any]) -> None:
     ("damage", "message"),
     [
         (other_planner, "made by SomebodysPlanner, a planner that this nnU-Net doesn't have"),
+        (our_planner, "nnUNetPlannerPyConvResEncM, so they have pyramidal convolutions already; train with them"),
         (
             other_network,
             r"network somewhere\.Primus, whose convolutions can't be swapped; expected one of PlainConvUNet",

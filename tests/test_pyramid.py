@@ -89,6 +89,36 @@ def test_kernels_fit_the_map(map_size: tuple[int, ...], kernel_sizes: tuple[int,
     assert Pyramid().fitted(map_size).kernel_sizes == kernel_sizes
 
 
+@pytest.mark.parametrize(
+    ("channels", "kernel_sizes"),
+    [(320, (3, 5, 7, 9)), (64, (3, 5, 7, 9)), (32, (3, 5, 7)), (16, (3, 5)), (4, (3,)), (None, (3, 5, 7, 9))],
+)
+def test_kernels_fit_the_channels_in_3d(channels: int | None, kernel_sizes: tuple[int, ...]) -> None:
+    """9 wants 27 groups: 64 / 4 = 16 channels can have half of them, 32 / 4 = 8 can't."""
+    assert Pyramid().fitted((99, 99, 99), channels).kernel_sizes == kernel_sizes
+
+
+@pytest.mark.parametrize("channels", [32, 64, 128, 256, 320])
+def test_costs_about_one_convolution_at_nnunets_widths_in_3d(channels: int) -> None:
+    """Eq. 8, within the 4 % that 32 channels in three levels need more: groups 1, 8, 8 for 16, 8, 8 outputs."""
+    levels = Pyramid().fitted((99, 99, 99), channels).levels(channels, channels, dim=3)
+    weights = sum(level.kernel_size[0] ** 3 * channels // level.groups * level.out_channels for level in levels)
+    assert weights <= 1.042 * 27 * channels * channels
+
+
+@pytest.mark.parametrize(
+    "pyramid",
+    [Pyramid(groups=(1, 2, 4, 8)), Pyramid(split=(0.25, 0.25, 0.25, 0.25)), Pyramid().along((1, 3, 3))],
+    ids=["groups", "split", "in-plane"],
+)
+def test_channels_leave_explicit_and_flat_pyramids_alone(pyramid: Pyramid) -> None:
+    assert pyramid.fitted((99, 99, 99), channels=32) == pyramid
+
+
+def test_channels_do_not_matter_in_2d() -> None:
+    assert Pyramid().fitted((99, 99), channels=4) == Pyramid()
+
+
 def test_fitted_keeps_groups_and_scales_fractions() -> None:
     fitted = Pyramid(groups=(1, 4, 8, 16), split=(0.125, 0.125, 0.25, 0.5)).fitted((6, 6))
     assert fitted == Pyramid((3, 5), groups=(1, 4), split=(0.5, 0.5))

@@ -5,7 +5,19 @@ from __future__ import annotations
 import argparse
 from collections.abc import Sequence
 
-from nnunet_pyconv.planning import DEFAULT_OUTPUT, DEFAULT_SOURCE, PAPER_PLANS, plan_paper, plan_pyconv
+from nnunet_pyconv.errors import InputError
+from nnunet_pyconv.planning import (
+    DEFAULT_OUTPUT,
+    DEFAULT_SOURCE,
+    PAPER_PLANS,
+    PLANNERS,
+    Choice,
+    ChosenConfiguration,
+    PlannedConfiguration,
+    plan_dataset,
+    plan_paper,
+    plan_pyconv,
+)
 
 
 def main(argv: Sequence[str], prog: str) -> None:
@@ -13,20 +25,28 @@ def main(argv: Sequence[str], prog: str) -> None:
     parser = argparse.ArgumentParser(
         prog=prog,
         description=(
-            "Write plans whose network is PyConvUNet or PyConvResidualEncoderUNet. They share the source plans' "
-            "preprocessed data and train with any trainer: nnUNetv2_train ID 2d 0 -p " + DEFAULT_OUTPUT
+            "Write plans whose network is PyConvUNet or PyConvResidualEncoderUNet; they train with any trainer: "
+            f"nnUNetv2_train ID 2d 0 -p {DEFAULT_OUTPUT}. With -p, plans that are there change their network and "
+            "nothing else. With -pl, patch and batch are planned anew for the memory that PyConv's training takes."
         ),
     )
     parser.add_argument("-d", dest="dataset", required=True, metavar="ID", help="dataset ID or name")
-    parser.add_argument(
+    source = parser.add_mutually_exclusive_group()
+    source.add_argument(
         "-p",
         dest="source_plans",
         default=DEFAULT_SOURCE,
         metavar="PLANS",
-        help="plans to start from (default: %(default)s)",
+        help="plans to start from; preprocessed data are shared (default: %(default)s)",
+    )
+    source.add_argument(
+        "-pl", dest="planner", metavar="PLANNER", help=f"planner to plan anew with: {', '.join(PLANNERS)}"
     )
     parser.add_argument(
-        "-o", dest="output_plans", default=DEFAULT_OUTPUT, metavar="PLANS", help="plans to write (default: %(default)s)"
+        "-o",
+        dest="output_plans",
+        metavar="PLANS",
+        help=f"plans to write (default: {DEFAULT_OUTPUT}, or PLANNERPlans with -pl)",
     )
     parser.add_argument(
         "--paper",
@@ -34,26 +54,88 @@ def main(argv: Sequence[str], prog: str) -> None:
         help=f"write {PAPER_PLANS} instead: the six networks of the paper's comparison, whole images, batch 5",
     )
     parser.add_argument("--overwrite", action="store_true", help="replace plans of that name")
+    planner = parser.add_argument_group("with -pl only")
+    planner.add_argument(
+        "-gpu_memory_target",
+        type=float,
+        metavar="GB",
+        help="memory that training may allocate; CUDA itself takes up to 1 GB more (default: 8, 24 for L, 40 for XL)",
+    )
+    planner.add_argument(
+        "-overwrite_target_spacing",
+        type=float,
+        nargs=3,
+        metavar="MM",
+        help="spacing of the 3D data, as nnU-Net's option",
+    )
+    planner.add_argument(
+        "-preprocessor_name", default="DefaultPreprocessor", metavar="NAME", help="as nnU-Net's option (%(default)s)"
+    )
     args = parser.parse_args(argv)
 
     if args.paper:
-        if args.output_plans != DEFAULT_OUTPUT:
-            parser.error(f"-o {args.output_plans}: --paper writes {PAPER_PLANS} and no other name")
+        if args.planner is not None or args.output_plans is not None:
+            raise InputError(f"--paper writes {PAPER_PLANS} from plans that are there; give neither -pl nor -o with it")
         file, names = plan_paper(args.dataset, args.source_plans, overwrite=args.overwrite)
         print(f"{', '.join(names)}\nWrote {file}")
         print(f"Next: nnUNetv2_train {args.dataset} {names[0]} 0 -tr nnUNetTrainerPyConvPaper -p {PAPER_PLANS}")
         return
-
-    file, planned = plan_pyconv(args.dataset, args.source_plans, args.output_plans, overwrite=args.overwrite)
+    if args.planner is not None:
+        _plan_anew(args)
+        return
+    for option in ("gpu_memory_target", "overwrite_target_spacing", "preprocessor_name"):
+        if getattr(args, option) != parser.get_default(option):
+            raise InputError(
+                f"-{option} is for planning anew; name a planner with -pl, for example nnUNetPlannerPyConv"
+            )
+    output_plans = args.output_plans or DEFAULT_OUTPUT
+    file, planned = plan_pyconv(args.dataset, args.source_plans, output_plans, overwrite=args.overwrite)
     for configuration in planned:
-        network = configuration.network_class_name.rpartition(".")[2]
         ratio = configuration.parameters_after / configuration.parameters_before
         print(
-            f"{configuration.name}: {network}, {configuration.parameters_after:,} parameters "
+            f"{configuration.name}: {_network(configuration)}, {configuration.parameters_after:,} parameters "
             f"({ratio:.2f} x the {configuration.parameters_before:,} of {args.source_plans})"
         )
-        for stage, kernels in enumerate(configuration.kernel_sizes_per_stage):
-            print(f"  stage {stage}: kernels {', '.join(map(str, kernels))}")
+        _print_kernels(configuration.kernel_sizes_per_stage)
     print(f"Wrote {file}")
     if planned:
-        print(f"Next: nnUNetv2_train {args.dataset} {planned[0].name} 0 -p {args.output_plans}")
+        print(f"Next: nnUNetv2_train {args.dataset} {planned[0].name} 0 -p {output_plans}")
+
+
+def _plan_anew(args: argparse.Namespace) -> None:
+    file, target_gb, planned = plan_dataset(
+        args.dataset,
+        args.planner,
+        args.output_plans,
+        gpu_memory_gb=args.gpu_memory_target,
+        overwrite_target_spacing=args.overwrite_target_spacing,
+        preprocessor_name=args.preprocessor_name,
+        overwrite=args.overwrite,
+    )
+    for configuration in planned:
+        print(f"{configuration.name}: {_network(configuration)}, {_describe(configuration.chosen)} of {target_gb:g} GB")
+        patch = "holds an image of the median size" if configuration.whole_image else "is the largest that fits"
+        batch = "the dataset is too small for more" if configuration.next_batch_fits else "one more does not fit"
+        print(f"  the patch {patch}; of patches in a batch, {batch}")
+        if configuration.counterpart is not None:
+            counterpart = PLANNERS[args.planner].counterpart
+            print(f"  {counterpart}: {_describe(configuration.counterpart)} by the same estimate")
+        _print_kernels(configuration.kernel_sizes_per_stage)
+    print(f"Wrote {file}")
+    if missing := [configuration.name for configuration in planned if not configuration.is_preprocessed]:
+        print(f"Next: nnUNetv2_preprocess -d {args.dataset} -plans_name {file.stem} -c {' '.join(missing)}")
+    print(f"{'Then' if missing else 'Next'}: nnUNetv2_train {args.dataset} {planned[0].name} 0 -p {file.stem}")
+
+
+def _network(configuration: PlannedConfiguration | ChosenConfiguration) -> str:
+    return configuration.network_class_name.rpartition(".")[2]
+
+
+def _print_kernels(kernel_sizes_per_stage: Sequence[Sequence[object]]) -> None:
+    for stage, kernels in enumerate(kernel_sizes_per_stage):
+        print(f"  stage {stage}: kernels {', '.join(map(str, kernels))}")
+
+
+def _describe(choice: Choice) -> str:
+    patch = " x ".join(map(str, choice.patch_size))
+    return f"patch {patch}, batch {choice.batch_size}: {choice.memory_gb:.2f} GB"

@@ -24,9 +24,9 @@ def convert_to_pyconv(
     """Replace, in place, the k x k convolutions of a network by pyramidal convolutions.
 
     Swapped are the convolutions of the stem, of the encoder's stages and of the decoder's stages that have a kernel
-    larger than 1 along some axis; a pyramid grows only along those axes. 1 x 1 convolutions (projections of residual
-    blocks, bottlenecks), transposed convolutions and the segmentation heads stay as they are. The new layers are
-    initialised by the network's own `initialize`.
+    larger than 1 along some axis, so in a residual encoder the stem and both convolutions of a block; a pyramid grows
+    only along those axes. 1 x 1 convolutions (projections of residual blocks, bottlenecks), transposed convolutions
+    and the segmentation heads stay as they are. The new layers are initialised by the network's own `initialize`.
 
     Args:
         network: `PlainConvUNet`, `ResidualEncoderUNet` or another network with their `encoder.stages` and
@@ -34,7 +34,7 @@ def convert_to_pyconv(
         pyramid: One pyramid for all stages, or one for each stage of the encoder, full resolution first; the
             decoder's stage takes that of the encoder's stage of its resolution.
         patch_size: The patch that the network sees, in pixels. With it, one pyramid for all stages keeps in each stage
-            only the levels that fit its feature map, see `pyramid_per_stage`.
+            only the levels that fit its feature map and channels, see `pyramid_per_stage`.
 
     Returns:
         The same network.
@@ -57,7 +57,7 @@ def convert_to_pyconv(
     else:
         encoder: Any = network.encoder
         kernel_sizes = [maybe_convert_scalar_to_list(encoder.conv_op, k) for k in encoder.kernel_sizes]
-        pyramids = pyramid_per_stage(patch_size, encoder.strides, kernel_sizes, pyramid)
+        pyramids = pyramid_per_stage(patch_size, encoder.strides, kernel_sizes, encoder.output_channels, pyramid)
     if len(pyramids) != len(stages):
         raise ValueError(
             f"{len(pyramids)} pyramids for {len(stages)} stages; give one for each stage of the encoder, or one for all"
@@ -74,18 +74,21 @@ def pyramid_per_stage(
     patch_size: Sequence[int],
     strides: Sequence[Sequence[int]],
     kernel_sizes: Sequence[Sequence[int]],
+    features_per_stage: Sequence[int],
     pyramid: Pyramid = Pyramid(),  # noqa: B008  # frozen
 ) -> list[Pyramid]:
     """Decide how many levels each stage of a network gets.
 
     The rule is that of `Pyramid.fitted`, with the size of the stage's output at the patch size of the plans. At
     512 x 512 and eight stages, the stages down to 16 x 16 have kernels 3, 5, 7, 9, that of 8 x 8 has 3, 5, 7, and that
-    of 4 x 4 has 3 alone.
+    of 4 x 4 has 3 alone. At 128 x 128 x 128 and six stages, the first (32 features) has 3, 5, 7, those down to
+    16 x 16 x 16 have 3, 5, 7, 9, that of 8 x 8 x 8 has 3, 5, 7, and that of 4 x 4 x 4 has 3.
 
     Args:
         patch_size: The patch that the network sees, in pixels.
         strides: Stride of each stage, one an axis.
         kernel_sizes: Kernel of each stage's convolutions, one edge an axis; where it is 1, the pyramid doesn't grow.
+        features_per_stage: Output channels of each stage.
         pyramid: The pyramid where all levels fit.
 
     Returns:
@@ -93,9 +96,9 @@ def pyramid_per_stage(
     """
     pyramids = []
     map_size = tuple(patch_size)
-    for stride, kernel_size in zip(strides, kernel_sizes, strict=True):
+    for stride, kernel_size, features in zip(strides, kernel_sizes, features_per_stage, strict=True):
         map_size = tuple(math.ceil(edge / s) for edge, s in zip(map_size, stride, strict=True))
-        pyramids.append(pyramid.along(kernel_size).fitted(map_size))
+        pyramids.append(pyramid.along(kernel_size).fitted(map_size, features))
     return pyramids
 
 

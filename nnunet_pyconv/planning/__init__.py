@@ -2,6 +2,8 @@
 
 from nnunet_pyconv.planning.open_plans import open_plans
 from nnunet_pyconv.planning.paper_plans import PAPER_PLANS, plan_paper
+from nnunet_pyconv.planning.planned_dataset import Choice, ChosenConfiguration, plan_dataset
+from nnunet_pyconv.planning.planners import PLANNERS
 from nnunet_pyconv.planning.pyconv_plans import (
     DEFAULT_OUTPUT,
     DEFAULT_SOURCE,
@@ -15,9 +17,13 @@ __all__ = [
     "DEFAULT_OUTPUT",
     "DEFAULT_SOURCE",
     "PAPER_PLANS",
+    "PLANNERS",
+    "Choice",
+    "ChosenConfiguration",
     "PlannedConfiguration",
     "network_on_meta",
     "open_plans",
+    "plan_dataset",
     "plan_paper",
     "plan_pyconv",
     "swap_plans",

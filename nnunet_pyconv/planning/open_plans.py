@@ -7,7 +7,7 @@ from typing import Any
 from batchgenerators.utilities.file_and_folder_operations import load_json
 from nnunetv2.utilities.plans_handling.plans_handler import PlansManager
 
-from nnunet_pyconv.planning.pyconv_plans import _load_plans, _preprocessed_folder
+from nnunet_pyconv.planning.plans_files import load_plans, preprocessed_folder
 
 
 def open_plans(dataset_name_or_id: str | int, plans_name: str) -> tuple[PlansManager, dict[str, Any]]:
@@ -23,5 +23,5 @@ def open_plans(dataset_name_or_id: str | int, plans_name: str) -> tuple[PlansMan
     Raises:
         InputError: `nnUNet_preprocessed` unset, or a dataset or plans that are not there.
     """
-    folder = _preprocessed_folder(dataset_name_or_id)
-    return PlansManager(_load_plans(folder, plans_name)), load_json(str(folder / "dataset.json"))
+    folder = preprocessed_folder(dataset_name_or_id)
+    return PlansManager(load_plans(folder, plans_name)), load_json(str(folder / "dataset.json"))

@@ -8,7 +8,8 @@ from importlib import resources
 from pathlib import Path
 
 from nnunet_pyconv.errors import InputError
-from nnunet_pyconv.planning.pyconv_plans import DEFAULT_SOURCE, _load_plans, _preprocessed_folder, _write_whole
+from nnunet_pyconv.planning.plans_files import load_plans, output_plans_file, preprocessed_folder, write_whole
+from nnunet_pyconv.planning.pyconv_plans import DEFAULT_SOURCE
 
 PAPER_PLANS = "PyConvUNetPaperPlans"
 
@@ -33,19 +34,17 @@ def plan_paper(
         InputError: `nnUNet_preprocessed` unset, a dataset or plans that are not there, plans without a 2D
             configuration, or paper plans that exist.
     """
-    folder = _preprocessed_folder(dataset_name_or_id)
-    source = _load_plans(folder, source_plans)
+    folder = preprocessed_folder(dataset_name_or_id)
+    source = load_plans(folder, source_plans)
     base = source["configurations"].get("2d")
     if base is None or len(base.get("median_image_size_in_voxels", ())) != 2:
         raise InputError(
             f"the plans {source_plans} have no configuration 2d with a median image size, on which the paper's "
             "networks build; make plans with nnUNetv2_plan_experiment and give their name with -p"
         )
-    output_file = folder / f"{PAPER_PLANS}.json"
     if source_plans == PAPER_PLANS:
         raise InputError(f"{PAPER_PLANS} are what this writes; give the plans to start from with -p")
-    if output_file.exists() and not overwrite:
-        raise InputError(f"{output_file} exists already; replace it with --overwrite")
+    output_file = output_plans_file(folder, PAPER_PLANS, source_plans, overwrite)
 
     template = json.loads(resources.files("nnunet_pyconv.plans").joinpath(f"{PAPER_PLANS}.json").read_text())
     configurations = template["configurations"]
@@ -54,5 +53,5 @@ def plan_paper(
         if "patch_size" in configuration:
             configuration["patch_size"] = median_size
     plans = {**source, "plans_name": PAPER_PLANS, "configurations": {"2d": deepcopy(base), **configurations}}
-    _write_whole(plans, output_file)
+    write_whole(plans, output_file)
     return output_file, list(configurations)

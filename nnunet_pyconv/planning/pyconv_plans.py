@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
-import re
-import tempfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from copy import deepcopy
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
-from batchgenerators.utilities.file_and_folder_operations import load_json, save_json
-from nnunetv2.paths import nnUNet_preprocessed
-from nnunetv2.utilities.dataset_name_id_conversion import find_candidate_datasets, maybe_convert_to_dataset_name
+from batchgenerators.utilities.file_and_folder_operations import load_json
 from nnunetv2.utilities.get_network_from_plans import get_network_from_plans
 from nnunetv2.utilities.label_handling.label_handling import determine_num_input_channels
 from nnunetv2.utilities.plans_handling.plans_handler import ConfigurationManager, PlansManager
@@ -22,6 +18,13 @@ from torch import nn
 from nnunet_pyconv.architectures import PYCONV_CLASSES
 from nnunet_pyconv.errors import InputError
 from nnunet_pyconv.nn import pyramid_per_stage
+from nnunet_pyconv.planning.plans_files import (
+    check_plans_name,
+    load_plans,
+    output_plans_file,
+    preprocessed_folder,
+    write_whole,
+)
 
 DEFAULT_SOURCE = "nnUNetPlans"
 DEFAULT_OUTPUT = "nnUNetPyConvPlans"
@@ -72,24 +75,13 @@ def plan_pyconv(
         InputError: `nnUNet_preprocessed` unset, a dataset or plans that are not there, plans of a planner that
             nnU-Net doesn't know, a network that can't be swapped, or an output that exists.
     """
-    folder = _preprocessed_folder(dataset_name_or_id)
-    output_file = folder / f"{output_plans}.json"
-    if not re.fullmatch(r"\w[\w.+-]*", output_plans) or "__" in output_plans or output_plans.endswith(".json"):
-        raise InputError(
-            f"plans can't be named {output_plans!r}: nnU-Net makes file and folder names of it, with '__' between "
-            f"their parts; give -o a plain name without .json, for example {DEFAULT_OUTPUT}"
-        )
-    plans = _load_plans(folder, source_plans)
-    if output_file.exists():
-        if output_plans == source_plans or not _is_plans_file(output_file):
-            raise InputError(f"{output_file} is not for us to replace; choose another name with -o")
-        if not overwrite:
-            raise InputError(
-                f"{output_file} exists already; choose another name with -o, or replace it with --overwrite"
-            )
+    folder = preprocessed_folder(dataset_name_or_id)
+    check_plans_name(output_plans)
+    plans = load_plans(folder, source_plans)
+    output_file = output_plans_file(folder, output_plans, not_to_replace=source_plans, overwrite=overwrite)
     dataset_json = load_json(str(folder / "dataset.json"))
     new_plans, planned = swap_plans(plans, dataset_json, output_plans)
-    _write_whole(new_plans, output_file)
+    write_whole(new_plans, output_file)
     return output_file, planned
 
 
@@ -112,6 +104,11 @@ def swap_plans(
         InputError: Plans of an unknown planner, or a network that can't be swapped.
     """
     manager = PlansManager(deepcopy(dict(plans)))
+    if manager.experiment_planner_name.startswith("nnUNetPlannerPyConv"):
+        raise InputError(
+            f"the plans {manager.plans_name} were made by {manager.experiment_planner_name}, so they have pyramidal "
+            f"convolutions already; train with them: nnUNetv2_train ... -p {manager.plans_name}"
+        )
     if manager.experiment_planner_class is None:
         raise InputError(
             f"the plans {manager.plans_name} were made by {manager.experiment_planner_name}, a planner that this "
@@ -145,55 +142,6 @@ def swap_plans(
     return new_plans, planned
 
 
-def _preprocessed_folder(dataset_name_or_id: str | int) -> Path:
-    if not nnUNet_preprocessed.get():
-        raise InputError(
-            "the environment variable nnUNet_preprocessed is not set, so plans can't be found; "
-            "set it to the folder that nnUNetv2_plan_and_preprocess wrote to"
-        )
-    try:
-        name = maybe_convert_to_dataset_name(dataset_name_or_id)
-    except (RuntimeError, ValueError) as error:
-        found = find_candidate_datasets(int(dataset_name_or_id)) if str(dataset_name_or_id).isdigit() else []
-        raise InputError(
-            f"dataset {dataset_name_or_id!r} "
-            + (f"is more than one: {', '.join(found)}" if len(found) else "not found in your nnU-Net folders")
-            + "; give an ID or a name such as 312 or Dataset312_ISBICell that nnUNetv2_plan_and_preprocess has prepared"
-        ) from error
-    folder = Path(nnUNet_preprocessed.require()) / name
-    if not (folder / "dataset.json").is_file():
-        raise InputError(f"{folder} has no dataset.json; run nnUNetv2_plan_and_preprocess for it first")
-    return folder
-
-
-def _load_plans(folder: Path, name: str) -> dict[str, Any]:
-    file = folder / f"{name}.json"
-    if not file.is_file():
-        there = sorted(path.stem for path in folder.glob("*.json") if "Plans" in path.stem)
-        raise InputError(
-            f"plans {file} not found; {folder.name} has {', '.join(there) or 'no plans'}. "
-            "Give one of them with -p, or make plans with nnUNetv2_plan_experiment"
-        )
-    if not _is_plans_file(file):
-        raise InputError(
-            f"{file} is not a plans file of nnU-Net v2 (JSON with plans_name, configurations and "
-            "experiment_planner_used); make the plans anew with nnUNetv2_plan_experiment"
-        )
-    return load_json(str(file))
-
-
-def _is_plans_file(file: Path) -> bool:
-    try:
-        plans = load_json(str(file))
-    except ValueError:
-        return False
-    return (
-        isinstance(plans, dict)
-        and {"plans_name", "experiment_planner_used"} <= plans.keys()
-        and isinstance(plans.get("configurations"), dict)
-    )
-
-
 def _swap_architecture(configuration: ConfigurationManager) -> dict[str, Any]:
     class_name = configuration.network_arch_class_name
     # older plans have the same class under another module, so the name alone decides
@@ -206,9 +154,19 @@ def _swap_architecture(configuration: ConfigurationManager) -> dict[str, Any]:
     architecture = deepcopy(configuration.configuration["architecture"])
     architecture["network_class_name"] = f"{swapped.__module__}.{swapped.__qualname__}"
     arch_kwargs = architecture["arch_kwargs"]
-    pyramids = pyramid_per_stage(configuration.patch_size, arch_kwargs["strides"], arch_kwargs["kernel_sizes"])
-    arch_kwargs["pyramid"] = [pyramid.to_json() for pyramid in pyramids]
+    arch_kwargs["pyramid"] = pyramids_for(configuration.patch_size, arch_kwargs)
     return architecture
+
+
+def pyramids_for(patch_size: Sequence[int], arch_kwargs: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Return the entry `pyramid` of a network's `arch_kwargs`: a pyramid for each stage, as JSON.
+
+    Args:
+        patch_size: The patch that the network sees, in pixels.
+        arch_kwargs: Of the plans; strides, kernels and features of each stage.
+    """
+    per_stage = (arch_kwargs[name] for name in ("strides", "kernel_sizes", "features_per_stage"))
+    return [pyramid.to_json() for pyramid in pyramid_per_stage(patch_size, *per_stage)]
 
 
 def network_on_meta(
@@ -238,10 +196,3 @@ def network_on_meta(
 
 def _count_parameters(manager: PlansManager, configuration: ConfigurationManager, dataset_json: dict[str, Any]) -> int:
     return sum(parameter.numel() for parameter in network_on_meta(manager, configuration, dataset_json).parameters())
-
-
-def _write_whole(plans: dict[str, Any], file: Path) -> None:
-    with tempfile.TemporaryDirectory(prefix=f".{file.stem}-", dir=file.parent) as hidden:
-        new = Path(hidden) / file.name
-        save_json(plans, str(new), sort_keys=False)
-        new.replace(file)

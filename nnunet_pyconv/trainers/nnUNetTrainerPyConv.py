@@ -41,6 +41,15 @@ class nnUNetTrainerPyConv(SeededTrainer):
             num_output_channels,
             enable_deep_supervision,
         )
-        if isinstance(network, (SegmentationNetwork, *PYCONV_CLASSES.values())):
-            return network
-        return convert_to_pyconv(network, patch_size=configuration_manager.patch_size)
+        return with_pyconv(network, configuration_manager)
+
+
+def with_pyconv(network: nn.Module, configuration_manager: ConfigurationManager) -> nn.Module:
+    """Swap the convolutions of the network of some plans, unless the plans name one of our networks.
+
+    Raises:
+        TypeError: A network whose convolutions can't be swapped.
+    """
+    if isinstance(network, (SegmentationNetwork, *PYCONV_CLASSES.values())):
+        return network
+    return convert_to_pyconv(network, patch_size=configuration_manager.patch_size)

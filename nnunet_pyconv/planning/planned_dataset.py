@@ -1,0 +1,162 @@
+"""Plans for a dataset from a planner of ours, and what it chose beside nnU-Net's own."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from nnunetv2.paths import nnUNet_raw
+from nnunetv2.utilities.plans_handling.plans_handler import PlansManager
+
+from nnunet_pyconv.errors import InputError
+from nnunet_pyconv.planning.planners import GB, PLANNERS, nnUNetPlannerPyConv
+from nnunet_pyconv.planning.plans_files import (
+    check_plans_name,
+    is_plans_file,
+    load_plans,
+    output_plans_file,
+    preprocessed_folder,
+)
+
+
+@dataclass(frozen=True)
+class Choice:
+    """Patch and batch of a configuration.
+
+    Attributes:
+        patch_size: In pixels.
+        batch_size: Patches in a batch.
+        memory_gb: Estimated memory of its training, in units of 2^30 bytes.
+    """
+
+    patch_size: tuple[int, ...]
+    batch_size: int
+    memory_gb: float
+
+
+@dataclass(frozen=True)
+class ChosenConfiguration:
+    """What the planner chose for a configuration.
+
+    Attributes:
+        name: The configuration, for example `2d`.
+        network_class_name: The class that the plans name.
+        kernel_sizes_per_stage: Kernels of the pyramid of each stage, full resolution first.
+        chosen: Patch and batch.
+        whole_image: Whether the patch holds an image of the median size.
+        next_batch_fits: Whether one more patch in the batch would fit; then the size of the dataset limits it.
+        counterpart: What nnU-Net's own plans have, with the memory of its network by the same estimate; None where
+            they are not there or lack the configuration.
+        is_preprocessed: Whether the data that the configuration trains with are there.
+    """
+
+    name: str
+    network_class_name: str
+    kernel_sizes_per_stage: list[list[int | list[int]]]
+    chosen: Choice
+    whole_image: bool
+    next_batch_fits: bool
+    counterpart: Choice | None
+    is_preprocessed: bool
+
+
+def plan_dataset(
+    dataset_name_or_id: str | int,
+    planner_name: str,
+    output_plans: str | None = None,
+    *,
+    gpu_memory_gb: float | None = None,
+    overwrite_target_spacing: Sequence[float] | None = None,
+    preprocessor_name: str = "DefaultPreprocessor",
+    overwrite: bool = False,
+) -> tuple[Path, float, list[ChosenConfiguration]]:
+    """Plan a dataset with one of our planners.
+
+    Args:
+        dataset_name_or_id: As nnU-Net takes it: `312`, `"312"` or `"Dataset312_ISBICell"`.
+        planner_name: One of `PLANNERS`.
+        output_plans: Name of the plans to write; None for the planner's own.
+        gpu_memory_gb: Memory that training may take; None for the planner's own.
+        overwrite_target_spacing: Spacing of 3d_fullres, three numbers in the order of the images' axes, as nnU-Net's
+            option of that name.
+        preprocessor_name: Preprocessor of nnU-Net.
+        overwrite: Whether to replace plans of that name.
+
+    Returns:
+        The plans file, the memory target in GB, and for each configuration with a network of its own what was chosen.
+
+    Raises:
+        InputError: An unknown planner, a folder that is not set, a dataset without raw data or fingerprint, a target
+            that no patch fits, or an output that exists.
+    """
+    if planner_name not in PLANNERS:
+        raise InputError(
+            f"-pl {planner_name} is none of our planners ({', '.join(PLANNERS)}); for plans of nnU-Net's planners run "
+            "nnUNetv2_plan_experiment, then give their name with -p"
+        )
+    if gpu_memory_gb is not None and not gpu_memory_gb > 0:
+        raise InputError(f"-gpu_memory_target {gpu_memory_gb:g}: expected a positive number of GB")
+    if overwrite_target_spacing is not None and (
+        len(overwrite_target_spacing) != 3 or min(overwrite_target_spacing) <= 0
+    ):
+        raise InputError(
+            f"-overwrite_target_spacing {' '.join(map(str, overwrite_target_spacing))}: expected three positive numbers"
+        )
+    planner_class = PLANNERS[planner_name]
+    output_plans = output_plans or planner_class.default_plans_name()
+    check_plans_name(output_plans)
+    folder = preprocessed_folder(dataset_name_or_id, "dataset_fingerprint.json", "nnUNetv2_extract_fingerprint")
+    if not nnUNet_raw.get() or not (Path(nnUNet_raw.require()) / folder.name / "dataset.json").is_file():
+        raise InputError(
+            f"{folder.name} has no dataset.json in nnUNet_raw ({nnUNet_raw.get() or 'not set'}), which planning reads; "
+            "set the variable to the folder of the raw data"
+        )
+    file = output_plans_file(folder, output_plans, not_to_replace=planner_class.counterpart, overwrite=overwrite)
+    planner = planner_class(
+        folder.name,
+        gpu_memory_gb,
+        preprocessor_name,
+        output_plans,
+        None if overwrite_target_spacing is None else [float(spacing) for spacing in overwrite_target_spacing],
+    )
+    with contextlib.redirect_stdout(io.StringIO()):  # it prints whole plans
+        planner.plan_experiment()
+    plans = load_plans(folder, output_plans)
+    return file, float(planner.UNet_vram_target_GB), _explain(planner, plans, folder)
+
+
+def _explain(planner: nnUNetPlannerPyConv, plans: dict[str, Any], folder: Path) -> list[ChosenConfiguration]:
+    counterpart_file = folder / f"{planner.counterpart}.json"
+    is_there = counterpart_file.is_file() and is_plans_file(counterpart_file)
+    stock = PlansManager(str(counterpart_file)) if is_there else None
+    explained = []
+    for name, plan in plans["configurations"].items():
+        if "inherits_from" in plan:
+            continue
+        other = None
+        if stock is not None and name in stock.available_configurations:
+            other = _choice(planner, stock.get_configuration(name).configuration)
+        shape = plan["median_image_size_in_voxels"]
+        next_batch_gb = planner.memory_of(plan, plan["batch_size"] + 1).peak_bytes / GB
+        explained.append(
+            ChosenConfiguration(
+                name=name,
+                network_class_name=plan["architecture"]["network_class_name"],
+                kernel_sizes_per_stage=[p["kernel_sizes"] for p in plan["architecture"]["arch_kwargs"]["pyramid"]],
+                chosen=_choice(planner, plan),
+                whole_image=all(edge >= size for edge, size in zip(plan["patch_size"], shape, strict=True)),
+                next_batch_fits=next_batch_gb <= planner.UNet_vram_target_GB,
+                counterpart=other,
+                is_preprocessed=(folder / plan["data_identifier"]).is_dir(),
+            )
+        )
+    return explained
+
+
+def _choice(planner: nnUNetPlannerPyConv, plan: Mapping[str, Any]) -> Choice:
+    batch_size = int(plan["batch_size"])
+    return Choice(tuple(plan["patch_size"]), batch_size, planner.memory_of(plan, batch_size).peak_bytes / GB)

@@ -1,0 +1,53 @@
+"""nnU-Net's variants of its trainer, with pyramidal convolutions.
+
+`nnUNetTrainerPyConv_50epochs`, `nnUNetTrainerPyConvNoMirroring`, `nnUNetTrainerPyConvBN` and so on: for each variant
+that the installed nnU-Net has, this module has the class of that name with `nnUNetTrainerPyConv` for `nnUNetTrainer`.
+It takes its network from `nnUNetTrainerPyConv` and all else from nnU-Net's class, and is made when first asked for.
+"""
+
+from __future__ import annotations
+
+import functools
+from pathlib import Path
+
+import nnunetv2
+from nnunetv2.training.nnUNetTrainer.nnUNetTrainer import nnUNetTrainer
+from nnunetv2.utilities.find_class_by_name import recursive_find_python_class
+from nnunetv2.utilities.plans_handling.plans_handler import ConfigurationManager, PlansManager
+from torch import nn
+
+from nnunet_pyconv.trainers.nnUNetTrainerPyConv import nnUNetTrainerPyConv, with_pyconv
+
+
+@functools.cache
+def __getattr__(name: str) -> type[nnUNetTrainer]:
+    variant = name.removeprefix("nnUNetTrainerPyConv")
+    stock = _find("nnUNetTrainer" + variant) if variant not in ("", name) else None
+    if stock is None:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return type(name, (_with_network_of(stock), stock), {"__module__": __name__, "__doc__": stock.__doc__})
+
+
+def _find(name: str) -> type[nnUNetTrainer] | None:
+    folder = Path(nnunetv2.__path__[0]) / "training" / "nnUNetTrainer"
+    return recursive_find_python_class(str(folder), name, "nnunetv2.training.nnUNetTrainer")
+
+
+def _with_network_of(stock: type[nnUNetTrainer]) -> type[nnUNetTrainerPyConv]:
+    class WithNetwork(nnUNetTrainerPyConv):
+        """Swaps the convolutions of a variant's own network, for example that with batch normalisation."""
+
+        @staticmethod
+        def build_network_architecture(
+            plans_manager: PlansManager,
+            configuration_manager: ConfigurationManager,
+            num_input_channels: int,
+            num_output_channels: int,
+            enable_deep_supervision: bool = True,
+        ) -> nn.Module:
+            network = stock.build_network_architecture(
+                plans_manager, configuration_manager, num_input_channels, num_output_channels, enable_deep_supervision
+            )
+            return with_pyconv(network, configuration_manager)
+
+    return WithNetwork

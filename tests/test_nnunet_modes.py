@@ -1,0 +1,183 @@
+"""Modes of nnU-Net's trainer on single training steps: labels, channels, deep supervision, checkpoints, fine-tuning."""
+
+from __future__ import annotations
+
+from copy import deepcopy
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from conftest import NnunetFolders
+from nnunetv2.run.load_pretrained_weights import load_pretrained_weights
+from nnunetv2.training.nnUNetTrainer.nnUNetTrainer import nnUNetTrainer
+from test_planning import DATASET, make_plans
+
+from nnunet_pyconv.nn.pyconv import PyConv
+from nnunet_pyconv.planning import swap_plans
+from nnunet_pyconv.trainers import nnUNetTrainerPyConv
+from nnunet_pyconv.trainers.variants import nnUNetTrainerPyConvNoDeepSupervision
+
+NETWORKS = ["PlainConvUNet", "ResidualEncoderUNet"]
+
+
+def plans_3d(network: str) -> dict[str, Any]:
+    """The plans of `make_plans`, with a flat and an isotropic stage, lowres and cascade."""
+    plans = make_plans(network)
+    configuration = plans["configurations"].pop("2d")
+    architecture = configuration["architecture"]["arch_kwargs"]
+    architecture["kernel_sizes"] = [[1, 3, 3], [3, 3, 3], [3, 3, 3]]
+    architecture["strides"] = [[1, 1, 1], [1, 2, 2], [2, 2, 2]]
+    for name, kind in (("conv_op", "conv.Conv"), ("norm_op", "instancenorm.InstanceNorm")):
+        architecture[name] = f"torch.nn.modules.{kind}3d"
+    fullres = {
+        **configuration,
+        "data_identifier": "nnUNetPlans_3d_fullres",
+        "patch_size": [8, 16, 16],
+        "batch_dice": True,
+    }
+    lowres = {**deepcopy(fullres), "data_identifier": "nnUNetPlans_3d_lowres", "next_stage": "3d_cascade_fullres"}
+    cascade = {"inherits_from": "3d_fullres", "previous_stage": "3d_lowres"}
+    plans["configurations"] = {"3d_lowres": lowres, "3d_fullres": fullres, "3d_cascade_fullres": cascade}
+    return plans
+
+
+def dataset_json(labels: dict[str, Any] | int = 2, channels: int = 1, **entries: Any) -> dict[str, Any]:
+    if isinstance(labels, int):
+        labels = {"background": 0, **{f"label {i}": i for i in range(1, labels)}}
+    return {
+        "labels": labels,
+        "channel_names": {str(c): "MR" for c in range(channels)},
+        "file_ending": ".png",
+        **entries,
+    }
+
+
+@pytest.fixture(autouse=True)
+def preprocessed(nnunet_folders: NnunetFolders) -> None:
+    """Folders with one file each, from which nnU-Net takes the format of the preprocessed data."""
+    for configuration in ("2d", "3d_fullres", "3d_lowres"):
+        folder = nnunet_folders.preprocessed / DATASET / f"nnUNetPlans_{configuration}"
+        folder.mkdir(parents=True)
+        (folder / "case.b2nd").touch()
+
+
+def make_trainer(
+    plans: dict[str, Any],
+    configuration: str,
+    dataset: dict[str, Any],
+    trainer: type[nnUNetTrainer] = nnUNetTrainerPyConv,
+) -> nnUNetTrainer:
+    torch.manual_seed(0)
+    for plan in plans["configurations"].values():
+        plan.setdefault("batch_dice", True)
+    made = trainer({**deepcopy(plans), "continue_training": False}, configuration, 0, dataset, torch.device("cpu"))
+    made.initialize()
+    return made
+
+
+def make_batch(trainer: nnUNetTrainer) -> dict[str, Any]:
+    """A random batch as nnU-Net's dataloader gives it: labels, or a map for each region and the ignored pixels."""
+    manager = trainer.label_manager
+    size = [trainer.batch_size, *trainer.configuration_manager.patch_size]
+    targets = []
+    for scale in trainer._get_deep_supervision_scales() or [[1.0] * len(size[1:])]:
+        scaled = [size[0], *(round(edge * factor) for edge, factor in zip(size[1:], scale, strict=True))]
+        labels = torch.randint(0, max(manager.all_labels) + 1 + manager.has_ignore_label, [scaled[0], 1, *scaled[1:]])
+        if manager.has_regions:
+            regions = [*manager.foreground_regions, *([manager.ignore_label] if manager.has_ignore_label else [])]
+            maps = [torch.isin(labels, torch.tensor(region)) for region in regions]
+            targets.append(torch.cat(maps, 1).float())
+        else:
+            targets.append(labels.float())
+    data = torch.randn(size[0], trainer.num_input_channels, *size[1:])
+    return {"data": data, "target": targets if trainer.enable_deep_supervision else targets[0]}
+
+
+def check_step(trainer: nnUNetTrainer) -> None:
+    """A step gives every parameter that the loss reaches a gradient; validation counts for each class or region."""
+    assert any(isinstance(module, PyConv) for module in trainer.network.modules())
+    assert torch.isfinite(torch.as_tensor(trainer.train_step(make_batch(trainer))["loss"]))
+    heads = [f"seg_layers.{i}." for i in range(len(trainer.network.decoder.seg_layers))]
+    # the lowest resolution has the weight 0; without deep supervision the highest has the only output
+    unreached = heads[:1] if trainer.enable_deep_supervision else heads[:-1]
+    without = {name for name, parameter in trainer.network.named_parameters() if parameter.grad is None}
+    assert all(any(head in name for head in unreached) for name in without)
+    assert all(p.grad.isfinite().all() for p in trainer.network.parameters() if p.grad is not None)
+    trainer.network.eval()
+    with torch.no_grad():
+        metrics = trainer.validation_step(make_batch(trainer))
+    manager = trainer.label_manager
+    assert len(metrics["tp_hard"]) == len(
+        manager.foreground_regions if manager.has_regions else manager.foreground_labels
+    )
+
+
+REGIONS = {"background": 0, "whole": [1, 2], "core": 2}
+
+
+@pytest.mark.parametrize("network", NETWORKS)
+@pytest.mark.parametrize(
+    "dataset",
+    [
+        pytest.param(dataset_json(2), id="2-classes"),
+        pytest.param(dataset_json(20), id="20-classes"),
+        pytest.param(dataset_json(3, channels=4), id="4-channels"),
+        pytest.param(dataset_json({"background": 0, "a": 1, "ignore": 2}), id="ignore"),
+        pytest.param(dataset_json(REGIONS, regions_class_order=[1, 2]), id="regions"),
+        pytest.param(dataset_json({**REGIONS, "ignore": 3}, regions_class_order=[1, 2]), id="regions+ignore"),
+    ],
+)
+def test_labels_and_channels(network: str, dataset: dict[str, Any]) -> None:
+    check_step(make_trainer(make_plans(network), "2d", dataset))
+
+
+@pytest.mark.parametrize("network", NETWORKS)
+@pytest.mark.parametrize("configuration", ["3d_fullres", "3d_lowres", "3d_cascade_fullres"])
+@pytest.mark.parametrize("swapped", [False, True], ids=["plans-of-nnunet", "plans-of-ours"])
+def test_three_dimensions(network: str, configuration: str, swapped: bool) -> None:
+    dataset, plans = dataset_json(3), plans_3d(network)
+    if swapped:
+        plans, _ = swap_plans(plans, dataset, "nnUNetPyConvPlans")
+    trainer = make_trainer(plans, configuration, dataset)
+    assert trainer.num_input_channels == (3 if configuration == "3d_cascade_fullres" else 1)  # one-hot labels of lowres
+    check_step(trainer)
+
+
+@pytest.mark.parametrize("network", NETWORKS)
+def test_without_deep_supervision(network: str) -> None:
+    check_step(make_trainer(make_plans(network), "2d", dataset_json(), nnUNetTrainerPyConvNoDeepSupervision))
+
+
+@pytest.mark.parametrize("network", NETWORKS)
+def test_fine_tuning_to_other_classes(network: str, tmp_path: Path) -> None:
+    """nnU-Net's own loading: all weights but those of the heads are taken over."""
+    first = make_trainer(make_plans(network), "2d", dataset_json(2))
+    first.save_checkpoint(str(tmp_path / "first.pth"))
+    second = make_trainer(make_plans(network), "2d", dataset_json(5))
+    for parameter in second.network.parameters():
+        torch.nn.init.zeros_(parameter)
+    load_pretrained_weights(second.network, str(tmp_path / "first.pth"))
+    weights = first.network.state_dict()
+    for name, weight in second.network.state_dict().items():
+        assert not weight.any() if ".seg_layers." in name else torch.equal(weight, weights[name]), name
+    check_step(second)
+
+
+def test_checkpoint_of_a_compiled_network(tmp_path: Path) -> None:
+    """With nnUNet_compile the network is wrapped; the checkpoint is that of the network itself."""
+    trainer = make_trainer(make_plans(), "2d", dataset_json())
+    names = set(trainer.network.state_dict())
+    trainer.network = torch.compile(trainer.network)
+    trainer.save_checkpoint(str(tmp_path / "compiled.pth"))
+    assert set(torch.load(tmp_path / "compiled.pth", weights_only=False)["network_weights"]) == names
+    plain = make_trainer(make_plans(), "2d", dataset_json())
+    plain.load_checkpoint(str(tmp_path / "compiled.pth"))
+    assert plain.current_epoch == 1
+
+
+@pytest.mark.parametrize("setting", ["1", "0"])
+def test_compile_setting_on_a_cpu(setting: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """nnU-Net does not compile on a CPU, whatever the variable says."""
+    monkeypatch.setenv("nnUNet_compile", setting)
+    check_step(make_trainer(make_plans(), "2d", dataset_json()))
