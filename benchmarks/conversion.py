@@ -18,10 +18,11 @@ from pathlib import Path
 import numpy as np
 import skimage.io as io
 import tifffile
+import torch
 from nnunetv2.configuration import default_num_processes
 from scipy.ndimage import gaussian_filter
 
-from nnunet_pyconv.benchmarks.timing import machine
+from nnunet_pyconv.benchmarks.report import machine
 from nnunet_pyconv.dataset_conversion import kaggle_lung, liver
 from nnunet_pyconv.dataset_conversion.images import read_image
 
@@ -158,7 +159,10 @@ def main(argv: Sequence[str] | None = None) -> None:
     )
     parser.add_argument("--folder", type=Path, help="where the files go: which disk (default: the temporary folder)")
     args = parser.parse_args(argv)
-    print(f"processor: {machine()['processor']}; cores: {os.cpu_count()}; images: {args.images}", end="\n\n")
+    print(
+        f"processor: {machine(torch.device('cpu'))['processor']}; cores: {os.cpu_count()}; images: {args.images}",
+        end="\n\n",
+    )
     with tempfile.TemporaryDirectory(dir=args.folder) as folder:
         results = benchmark(args.images, args.num_processes, Path(folder))
     print(to_markdown(results))

@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from nnunetv2.utilities.get_network_from_plans import get_network_from_plans
 
-from nnunet_pyconv.benchmarks.timing import machine
+from nnunet_pyconv.benchmarks.report import machine
 from nnunet_pyconv.planning.memory import training_loss
 from nnunet_pyconv.planning.planners import GB, memory_of_plan
 from nnunet_pyconv.planning.pyconv_plans import pyramids_for
@@ -123,7 +123,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.parse_args(argv)
-    print("; ".join(f"{key}: {value}" for key, value in machine().items()), end="\n\n")
+    print("; ".join(f"{key}: {value}" for key, value in machine(torch.device("cuda")).items()), end="\n\n")
     if not torch.cuda.is_available():
         print("No GPU is here, so nothing can be measured; the estimates alone:\n")
     print("| network and batch | estimate, GB | measured, GB |\n|---|---|---|")
