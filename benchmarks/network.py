@@ -14,10 +14,16 @@ from nnunet_pyconv.benchmarks.plans import plan
 from nnunet_pyconv.benchmarks.report import Cell, Table
 from nnunet_pyconv.benchmarks.systems import STOCK, Prepared, System
 from nnunet_pyconv.benchmarks.timing import ratios, time_in_turn
+from nnunet_pyconv.trainers import nnUNetTrainerPyConvBottleneck
 
 PYCONV = "PyConv"
 BFLOAT16 = "PyConv bfloat16"
-SYSTEMS = {**STOCK, PYCONV: System(), BFLOAT16: System(bfloat16=True)}
+SYSTEMS = {
+    **STOCK,
+    PYCONV: System(),
+    "PyConv bottleneck": System(nnUNetTrainerPyConvBottleneck),
+    BFLOAT16: System(bfloat16=True),
+}
 LEVELS = {"PyConv level by level": System(setting="levels")}
 """The published way; ten times as slow, so it is measured for the first patch size alone."""
 

@@ -11,7 +11,7 @@ from dynamic_network_architectures.architectures.unet import PlainConvUNet, Resi
 from torch import nn
 
 from nnunet_pyconv.architectures.any_size import crop_to, pad_to_multiple
-from nnunet_pyconv.nn import Pyramid, convert_to_pyconv
+from nnunet_pyconv.nn import Block, Pyramid, convert_to_pyconv
 
 
 class PyConvUNet(PlainConvUNet):
@@ -42,6 +42,7 @@ class PyConvUNet(PlainConvUNet):
         nonlin_first: bool = False,
         *,
         pyramid: Sequence[Mapping[str, Any]] | None = None,
+        block: Block = "plain",
     ) -> None:
         """Build the network; the order of the arguments is that of `PlainConvUNet`, the defaults are nnU-Net's for 2D.
 
@@ -66,6 +67,7 @@ class PyConvUNet(PlainConvUNet):
             nonlin_first: Whether the activation comes before the normalisation.
             pyramid: Specification for each stage, full resolution first, as `Pyramid.to_json` gives it and plans carry
                 it in `arch_kwargs`; None gives every stage kernels 3, 5, 7, 9.
+            block: "plain" or "bottleneck", see `convert_to_pyconv`.
 
         Raises:
             ValueError: A pyramid that is not valid, or not one for each stage.
@@ -90,7 +92,7 @@ class PyConvUNet(PlainConvUNet):
             deep_supervision,
             nonlin_first,
         )
-        convert_to_pyconv(self, _from_plans(pyramid))
+        convert_to_pyconv(self, _from_plans(pyramid), block=block)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor | list[torch.Tensor]:
         """Segment.
@@ -113,15 +115,22 @@ class PyConvResidualEncoderUNet(ResidualEncoderUNet):
     Args:
         *args: As for `ResidualEncoderUNet`.
         pyramid: As for `PyConvUNet`.
+        block: As for `PyConvUNet`.
         **kwargs: As for `ResidualEncoderUNet`.
 
     Raises:
         ValueError: A pyramid that is not valid, or not one for each stage.
     """
 
-    def __init__(self, *args: Any, pyramid: Sequence[Mapping[str, Any]] | None = None, **kwargs: Any) -> None:
+    def __init__(
+        self,
+        *args: Any,
+        pyramid: Sequence[Mapping[str, Any]] | None = None,
+        block: Block = "plain",
+        **kwargs: Any,
+    ) -> None:
         super().__init__(*args, **kwargs)
-        convert_to_pyconv(self, _from_plans(pyramid))
+        convert_to_pyconv(self, _from_plans(pyramid), block=block)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor | list[torch.Tensor]:
         """Segment; input and output as for `PyConvUNet`."""

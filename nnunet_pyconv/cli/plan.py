@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Sequence
+from typing import get_args
 
 from nnunet_pyconv.errors import InputError
+from nnunet_pyconv.nn import Block
 from nnunet_pyconv.planning import (
     DEFAULT_OUTPUT,
     DEFAULT_SOURCE,
@@ -53,6 +55,13 @@ def main(argv: Sequence[str], prog: str) -> None:
         action="store_true",
         help=f"write {PAPER_PLANS} instead: the six networks of the paper's comparison, whole images, batch 5",
     )
+    parser.add_argument(
+        "-block",
+        choices=get_args(Block),
+        default="plain",
+        help="what takes the place of a convolution: a pyramidal one, or 1 x 1, PyConv on a quarter of the channels, "
+        "1 x 1, which is several times cheaper (default: %(default)s)",
+    )
     parser.add_argument("--overwrite", action="store_true", help="replace plans of that name")
     planner = parser.add_argument_group("with -pl only")
     planner.add_argument(
@@ -74,13 +83,17 @@ def main(argv: Sequence[str], prog: str) -> None:
     args = parser.parse_args(argv)
 
     if args.paper:
-        if args.planner is not None or args.output_plans is not None:
-            raise InputError(f"--paper writes {PAPER_PLANS} from plans that are there; give neither -pl nor -o with it")
+        if args.planner is not None or args.output_plans is not None or args.block != "plain":
+            raise InputError(
+                f"--paper writes {PAPER_PLANS} from plans that are there; give none of -pl, -o and -block with it"
+            )
         file, names = plan_paper(args.dataset, args.source_plans, overwrite=args.overwrite)
         print(f"{', '.join(names)}\nWrote {file}")
         print(f"Next: nnUNetv2_train {args.dataset} {names[0]} 0 -tr nnUNetTrainerPyConvPaper -p {PAPER_PLANS}")
         return
     if args.planner is not None:
+        if args.block != "plain":
+            raise InputError(f"-block {args.block} is for plans that are there; give it with -p instead of -pl")
         _plan_anew(args)
         return
     for option in ("gpu_memory_target", "overwrite_target_spacing", "preprocessor_name"):
@@ -89,7 +102,9 @@ def main(argv: Sequence[str], prog: str) -> None:
                 f"-{option} is for planning anew; name a planner with -pl, for example nnUNetPlannerPyConv"
             )
     output_plans = args.output_plans or DEFAULT_OUTPUT
-    file, planned = plan_pyconv(args.dataset, args.source_plans, output_plans, overwrite=args.overwrite)
+    file, planned = plan_pyconv(
+        args.dataset, args.source_plans, output_plans, block=args.block, overwrite=args.overwrite
+    )
     for configuration in planned:
         ratio = configuration.parameters_after / configuration.parameters_before
         print(

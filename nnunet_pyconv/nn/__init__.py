@@ -1,7 +1,17 @@
 """The pyramidal convolution and the swap."""
 
-from nnunet_pyconv.nn.convert import convert_to_pyconv, pyramid_per_stage
+from nnunet_pyconv.nn.bottleneck import PyConvBottleneck
+from nnunet_pyconv.nn.convert import Block, convert_to_pyconv, pyramid_per_stage
 from nnunet_pyconv.nn.pyconv import PyConv2d, PyConv3d
 from nnunet_pyconv.nn.pyramid import Level, Pyramid
 
-__all__ = ["Level", "PyConv2d", "PyConv3d", "Pyramid", "convert_to_pyconv", "pyramid_per_stage"]
+__all__ = [
+    "Block",
+    "Level",
+    "PyConv2d",
+    "PyConv3d",
+    "PyConvBottleneck",
+    "Pyramid",
+    "convert_to_pyconv",
+    "pyramid_per_stage",
+]

@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Any, TypeVar
+from typing import Any, Literal, TypeVar, get_args
 
 from dynamic_network_architectures.building_blocks.helper import maybe_convert_scalar_to_list
 from torch import nn
 
+from nnunet_pyconv.nn.bottleneck import PyConvBottleneck
 from nnunet_pyconv.nn.pyconv import PyConv, PyConv2d, PyConv3d
 from nnunet_pyconv.nn.pyramid import Pyramid
 
 _Network = TypeVar("_Network", bound=nn.Module)
+
+Block = Literal["plain", "bottleneck"]
+"""What takes the place of a convolution: a pyramidal one, or a `PyConvBottleneck`."""
 
 
 def convert_to_pyconv(
@@ -20,6 +24,7 @@ def convert_to_pyconv(
     pyramid: Pyramid | Sequence[Pyramid] = Pyramid(),  # noqa: B008  # frozen
     *,
     patch_size: Sequence[int] | None = None,
+    block: Block = "plain",
 ) -> _Network:
     """Replace, in place, the k x k convolutions of a network by pyramidal convolutions.
 
@@ -35,14 +40,18 @@ def convert_to_pyconv(
             decoder's stage takes that of the encoder's stage of its resolution.
         patch_size: The patch that the network sees, in pixels. With it, one pyramid for all stages keeps in each stage
             only the levels that fit its feature map and channels, see `pyramid_per_stage`.
+        block: "plain" puts one pyramidal convolution in the place of each; "bottleneck" puts a `PyConvBottleneck` there
+            where the input has more channels than its middle, so not in the place of the first one.
 
     Returns:
         The same network.
 
     Raises:
         TypeError: A network without such stages, one that has been swapped before, or something else than pyramids.
-        ValueError: A number of pyramids that is not the number of stages.
+        ValueError: A number of pyramids that is not the number of stages, or another block.
     """
+    if block not in get_args(Block):
+        raise ValueError(f"block={block!r} is unknown; expected one of {', '.join(get_args(Block))}")
     stages = _stages(network)
     if any(isinstance(module, PyConv) for module in network.modules()):
         raise TypeError(
@@ -57,7 +66,9 @@ def convert_to_pyconv(
     else:
         encoder: Any = network.encoder
         kernel_sizes = [maybe_convert_scalar_to_list(encoder.conv_op, k) for k in encoder.kernel_sizes]
-        pyramids = pyramid_per_stage(patch_size, encoder.strides, kernel_sizes, encoder.output_channels, pyramid)
+        pyramids = pyramid_per_stage(
+            patch_size, encoder.strides, kernel_sizes, encoder.output_channels, pyramid, block=block
+        )
     if len(pyramids) != len(stages):
         raise ValueError(
             f"{len(pyramids)} pyramids for {len(stages)} stages; give one for each stage of the encoder, or one for all"
@@ -65,7 +76,7 @@ def convert_to_pyconv(
 
     for stage, stage_pyramid in zip(stages, pyramids, strict=True):
         for part in stage:
-            _swap(part, stage_pyramid, getattr(network, "initialize", None))
+            _swap(part, stage_pyramid, block, network)
     _update_input_keys(network)
     return network
 
@@ -76,6 +87,8 @@ def pyramid_per_stage(
     kernel_sizes: Sequence[Sequence[int]],
     features_per_stage: Sequence[int],
     pyramid: Pyramid = Pyramid(),  # noqa: B008  # frozen
+    *,
+    block: Block = "plain",
 ) -> list[Pyramid]:
     """Decide how many levels each stage of a network gets.
 
@@ -90,6 +103,7 @@ def pyramid_per_stage(
         kernel_sizes: Kernel of each stage's convolutions, one edge an axis; where it is 1, the pyramid doesn't grow.
         features_per_stage: Output channels of each stage.
         pyramid: The pyramid where all levels fit.
+        block: As for `convert_to_pyconv`; a bottleneck's pyramid has the channels of its middle.
 
     Returns:
         A pyramid for each stage, full resolution first.
@@ -98,7 +112,8 @@ def pyramid_per_stage(
     map_size = tuple(patch_size)
     for stride, kernel_size, features in zip(strides, kernel_sizes, features_per_stage, strict=True):
         map_size = tuple(math.ceil(edge / s) for edge, s in zip(map_size, stride, strict=True))
-        pyramids.append(pyramid.along(kernel_size).fitted(map_size, features))
+        channels = PyConvBottleneck.middle_channels(features) if block == "bottleneck" else features
+        pyramids.append(pyramid.along(kernel_size).fitted(map_size, channels))
     return pyramids
 
 
@@ -119,25 +134,50 @@ def _stages(network: nn.Module) -> list[list[nn.Module]]:
     return parts
 
 
-def _swap(part: nn.Module, pyramid: Pyramid, initialize: object) -> None:
+def _swap(part: nn.Module, pyramid: Pyramid, block: Block, network: nn.Module) -> None:
     swapped: dict[nn.Module, nn.Module] = {}
+    initialize = getattr(network, "initialize", None)
     for parent in list(part.modules()):
         for name, child in list(parent.named_children()):
             if isinstance(child, (nn.Conv2d, nn.Conv3d)) and max(child.kernel_size) > 1:
                 # ConvDropoutNormReLU registers its convolution twice, as .conv and in .all_modules: one layer for both
                 if child not in swapped:
-                    swapped[child] = _pyconv_for(child, pyramid)
+                    swapped[child] = _block_for(child, pyramid, block, network)
                     if callable(initialize):
                         swapped[child].apply(initialize)
                 setattr(parent, name, swapped[child])
 
 
-def _pyconv_for(conv: nn.Conv2d | nn.Conv3d, pyramid: Pyramid) -> PyConv2d | PyConv3d:
+def _block_for(
+    conv: nn.Conv2d | nn.Conv3d, pyramid: Pyramid, block: Block, network: nn.Module
+) -> PyConv | PyConvBottleneck:
+    middle_channels = PyConvBottleneck.middle_channels(conv.out_channels)
+    swapped: PyConv | PyConvBottleneck
+    if block == "bottleneck" and conv.in_channels > middle_channels:
+        encoder: Any = network.encoder
+        norm, norm_kwargs = encoder.norm_op, encoder.norm_op_kwargs or {}
+        nonlin, nonlin_kwargs = encoder.nonlin, encoder.nonlin_kwargs or {}
+        swapped = PyConvBottleneck(
+            conv.in_channels,
+            _pyconv_for(conv, pyramid, middle_channels, middle_channels),
+            conv.out_channels,
+            norm=None if norm is None else lambda channels: norm(channels, **norm_kwargs),
+            nonlin=None if nonlin is None else lambda: nonlin(**nonlin_kwargs),
+            bias=conv.bias is not None,
+        )
+    else:
+        swapped = _pyconv_for(conv, pyramid, conv.in_channels, conv.out_channels)
+    swapped.to(device=conv.weight.device, dtype=conv.weight.dtype)
+    swapped.requires_grad_(conv.weight.requires_grad)
+    return swapped.train(conv.training)
+
+
+def _pyconv_for(conv: nn.Conv2d | nn.Conv3d, pyramid: Pyramid, in_channels: int, out_channels: int) -> PyConv:
     layer = PyConv2d if isinstance(conv, nn.Conv2d) else PyConv3d
     along = pyramid.along(conv.kernel_size)
-    swapped = layer(
-        conv.in_channels,
-        conv.out_channels,
+    return layer(
+        in_channels,
+        out_channels,
         kernel_sizes=along.kernel_sizes,
         groups=along.groups,
         split=along.split,
@@ -145,15 +185,14 @@ def _pyconv_for(conv: nn.Conv2d | nn.Conv3d, pyramid: Pyramid) -> PyConv2d | PyC
         dilation=conv.dilation,
         bias=conv.bias is not None,
     )
-    swapped.to(device=conv.weight.device, dtype=conv.weight.dtype)
-    swapped.requires_grad_(conv.weight.requires_grad)
-    return swapped.train(conv.training)
 
 
 def _update_input_keys(network: nn.Module) -> None:
-    """Let `keys_to_in_proj` (dynamic_network_architectures, abstract_arch.py) name the levels of the swapped stem."""
+    """Let `keys_to_in_proj` (dynamic_network_architectures, abstract_arch.py) name what takes the image now."""
     keys = []
     for key in getattr(network, "keys_to_in_proj", ()):
         layer = network.get_submodule(key)
+        if isinstance(layer, PyConvBottleneck):
+            key += ".reduce"
         keys += [f"{key}.levels.{z}" for z in range(len(layer.levels))] if isinstance(layer, PyConv) else [key]
     network.keys_to_in_proj = tuple(keys)  # type: ignore[assignment]  # a plain attribute of that class

@@ -20,11 +20,12 @@ class PyConv(nn.Module):
     size that a 3-kernel with padding 1 would give, whatever the input size and stride.
 
     Attributes:
+        conv: `nn.Conv2d` or `nn.Conv3d`.
         levels: The n grouped convolutions in pyramid order; they hold the only parameters.
     """
 
     _dim: ClassVar[int]
-    _conv: ClassVar[type[nn.Conv2d] | type[nn.Conv3d]]
+    conv: ClassVar[type[nn.Conv2d] | type[nn.Conv3d]]
 
     def __init__(
         self,
@@ -65,7 +66,7 @@ class PyConv(nn.Module):
 
     def _level(self, level: Level, bias: bool) -> nn.Module:
         padding = tuple(d * (k - 1) // 2 for d, k in zip(self.dilation, level.kernel_size, strict=True))
-        return self._conv(
+        return self.conv(
             self.in_channels,
             level.out_channels,
             level.kernel_size,  # type: ignore[arg-type]  # a tuple of _dim ints
@@ -112,14 +113,14 @@ class PyConv2d(PyConv):
     """Pyramidal convolution of `(N, C, Y, X)` (paper, section "Methods", Eq. 5 to 8)."""
 
     _dim = 2
-    _conv = nn.Conv2d
+    conv = nn.Conv2d
 
 
 class PyConv3d(PyConv):
     """Pyramidal convolution of `(N, C, Z, Y, X)` (paper, section "Methods", Eq. 5 to 8, with `K^3`)."""
 
     _dim = 3
-    _conv = nn.Conv3d
+    conv = nn.Conv3d
 
 
 def _per_axis(value: int | Sequence[int], dim: int) -> tuple[int, ...]:

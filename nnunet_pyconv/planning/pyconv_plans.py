@@ -17,7 +17,7 @@ from torch import nn
 
 from nnunet_pyconv.architectures import PYCONV_CLASSES
 from nnunet_pyconv.errors import InputError
-from nnunet_pyconv.nn import pyramid_per_stage
+from nnunet_pyconv.nn import Block, pyramid_per_stage
 from nnunet_pyconv.planning.plans_files import (
     check_plans_name,
     load_plans,
@@ -54,6 +54,7 @@ def plan_pyconv(
     source_plans: str = DEFAULT_SOURCE,
     output_plans: str = DEFAULT_OUTPUT,
     *,
+    block: Block = "plain",
     overwrite: bool = False,
 ) -> tuple[Path, list[PlannedConfiguration]]:
     """Write plans whose network is `PyConvUNet` or `PyConvResidualEncoderUNet`.
@@ -66,6 +67,7 @@ def plan_pyconv(
         dataset_name_or_id: As nnU-Net takes it: `312`, `"312"` or `"Dataset312_ISBICell"`.
         source_plans: Name of the plans to start from, without `.json`.
         output_plans: Name of the plans to write, without `.json`.
+        block: As for `nn.convert_to_pyconv`.
         overwrite: Whether to replace plans of that name.
 
     Returns:
@@ -80,13 +82,13 @@ def plan_pyconv(
     plans = load_plans(folder, source_plans)
     output_file = output_plans_file(folder, output_plans, not_to_replace=source_plans, overwrite=overwrite)
     dataset_json = load_json(str(folder / "dataset.json"))
-    new_plans, planned = swap_plans(plans, dataset_json, output_plans)
+    new_plans, planned = swap_plans(plans, dataset_json, output_plans, block)
     write_whole(new_plans, output_file)
     return output_file, planned
 
 
 def swap_plans(
-    plans: Mapping[str, Any], dataset_json: dict[str, Any], output_plans: str
+    plans: Mapping[str, Any], dataset_json: dict[str, Any], output_plans: str, block: Block = "plain"
 ) -> tuple[dict[str, Any], list[PlannedConfiguration]]:
     """Return plans with every network replaced by its pyramidal counterpart.
 
@@ -96,6 +98,7 @@ def swap_plans(
         plans: nnU-Net's plans.
         dataset_json: nnU-Net's `dataset.json`; it gives the channels and classes for counting parameters.
         output_plans: Name of the new plans.
+        block: As for `nn.convert_to_pyconv`.
 
     Returns:
         The new plans, and for each configuration with a network of its own what became of it.
@@ -124,7 +127,8 @@ def swap_plans(
         try:
             # get_configuration also brings the keys of old plans into today's form
             configuration = manager.get_configuration(name)
-            swapped = {**deepcopy(configuration.configuration), "architecture": _swap_architecture(configuration)}
+            architecture = _swap_architecture(configuration, block)
+            swapped = {**deepcopy(configuration.configuration), "architecture": architecture}
             before = _count_parameters(manager, configuration, dataset_json)
             after = _count_parameters(manager, ConfigurationManager(swapped), dataset_json)
         except InputError:
@@ -136,13 +140,12 @@ def swap_plans(
             ) from error
         raw_configuration.clear()
         raw_configuration.update(swapped)
-        architecture = swapped["architecture"]
         kernel_sizes = [stage["kernel_sizes"] for stage in architecture["arch_kwargs"]["pyramid"]]
         planned.append(PlannedConfiguration(name, architecture["network_class_name"], kernel_sizes, before, after))
     return new_plans, planned
 
 
-def _swap_architecture(configuration: ConfigurationManager) -> dict[str, Any]:
+def _swap_architecture(configuration: ConfigurationManager, block: Block) -> dict[str, Any]:
     class_name = configuration.network_arch_class_name
     # older plans have the same class under another module, so the name alone decides
     swapped = PYCONV_CLASSES.get(class_name.rpartition(".")[2])
@@ -154,19 +157,24 @@ def _swap_architecture(configuration: ConfigurationManager) -> dict[str, Any]:
     architecture = deepcopy(configuration.configuration["architecture"])
     architecture["network_class_name"] = f"{swapped.__module__}.{swapped.__qualname__}"
     arch_kwargs = architecture["arch_kwargs"]
-    arch_kwargs["pyramid"] = pyramids_for(configuration.patch_size, arch_kwargs)
+    arch_kwargs["pyramid"] = pyramids_for(configuration.patch_size, arch_kwargs, block)
+    if block != "plain":
+        arch_kwargs["block"] = block
     return architecture
 
 
-def pyramids_for(patch_size: Sequence[int], arch_kwargs: Mapping[str, Any]) -> list[dict[str, Any]]:
+def pyramids_for(
+    patch_size: Sequence[int], arch_kwargs: Mapping[str, Any], block: Block = "plain"
+) -> list[dict[str, Any]]:
     """Return the entry `pyramid` of a network's `arch_kwargs`: a pyramid for each stage, as JSON.
 
     Args:
         patch_size: The patch that the network sees, in pixels.
         arch_kwargs: Of the plans; strides, kernels and features of each stage.
+        block: As for `nn.convert_to_pyconv`.
     """
     per_stage = (arch_kwargs[name] for name in ("strides", "kernel_sizes", "features_per_stage"))
-    return [pyramid.to_json() for pyramid in pyramid_per_stage(patch_size, *per_stage)]
+    return [pyramid.to_json() for pyramid in pyramid_per_stage(patch_size, *per_stage, block=block)]
 
 
 def network_on_meta(

@@ -1,5 +1,5 @@
 """The trainers that nnU-Net's finder sees."""
 
-from nnunet_pyconv.trainers import nnUNetTrainerPyConv, nnUNetTrainerPyConvPaper
+from nnunet_pyconv.trainers import nnUNetTrainerPyConv, nnUNetTrainerPyConvBottleneck, nnUNetTrainerPyConvPaper
 
-__all__ = ["nnUNetTrainerPyConv", "nnUNetTrainerPyConvPaper"]
+__all__ = ["nnUNetTrainerPyConv", "nnUNetTrainerPyConvBottleneck", "nnUNetTrainerPyConvPaper"]

@@ -1,6 +1,7 @@
 """Thin subclasses of nnU-Net's trainer; nnU-Net finds them through `nnunet_pyconv trainer_dir`."""
 
 from nnunet_pyconv.trainers.nnUNetTrainerPyConv import nnUNetTrainerPyConv
+from nnunet_pyconv.trainers.nnUNetTrainerPyConvBottleneck import nnUNetTrainerPyConvBottleneck
 from nnunet_pyconv.trainers.nnUNetTrainerPyConvPaper import nnUNetTrainerPyConvPaper
 
-__all__ = ["nnUNetTrainerPyConv", "nnUNetTrainerPyConvPaper"]
+__all__ = ["nnUNetTrainerPyConv", "nnUNetTrainerPyConvBottleneck", "nnUNetTrainerPyConvPaper"]

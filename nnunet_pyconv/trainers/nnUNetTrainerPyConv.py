@@ -7,7 +7,7 @@ from nnunetv2.utilities.plans_handling.plans_handler import ConfigurationManager
 from torch import nn
 
 from nnunet_pyconv.architectures import PYCONV_CLASSES, SegmentationNetwork
-from nnunet_pyconv.nn import convert_to_pyconv
+from nnunet_pyconv.nn import Block, convert_to_pyconv
 from nnunet_pyconv.trainers.seed import SeededTrainer
 
 
@@ -44,7 +44,7 @@ class nnUNetTrainerPyConv(SeededTrainer):
         return with_pyconv(network, configuration_manager)
 
 
-def with_pyconv(network: nn.Module, configuration_manager: ConfigurationManager) -> nn.Module:
+def with_pyconv(network: nn.Module, configuration_manager: ConfigurationManager, block: Block = "plain") -> nn.Module:
     """Swap the convolutions of the network of some plans, unless the plans name one of our networks.
 
     Raises:
@@ -52,4 +52,4 @@ def with_pyconv(network: nn.Module, configuration_manager: ConfigurationManager)
     """
     if isinstance(network, (SegmentationNetwork, *PYCONV_CLASSES.values())):
         return network
-    return convert_to_pyconv(network, patch_size=configuration_manager.patch_size)
+    return convert_to_pyconv(network, patch_size=configuration_manager.patch_size, block=block)
