@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import torch
 from tqdm import tqdm
 
-WARM_UP_ROUNDS = {"cpu": 1, "cuda": 5}
+WARM_UP_ROUNDS = {"cpu": 1, "cuda": 5, "mps": 5}
 """Rounds that are not counted; on a GPU, libraries try their algorithms in them and the clock rises."""
 
 _HEAD_START_BYTES = 2**31

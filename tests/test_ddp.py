@@ -52,6 +52,7 @@ def work(rank: int, port: int, network: str, file: Path) -> None:
     dist.destroy_process_group()
 
 
+@pytest.mark.slow  # each process imports torch
 @pytest.mark.parametrize("network", ["PlainConvUNet", "ResidualEncoderUNet"])
 def test_two_processes_have_the_gradients_of_one(network: str, tmp_path: Path) -> None:
     with socket.socket() as free:

@@ -30,6 +30,7 @@ compiled = pytest.mark.skipif(INTERPRETED, reason="runs outside of the interpret
 
 
 @compiled
+@pytest.mark.slow
 def test_in_the_interpreter():
     command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", str(Path(__file__))]
     done = subprocess.run(command, env={**os.environ, "TRITON_INTERPRET": "1"}, capture_output=True, text=True)

@@ -133,7 +133,7 @@ def test_ensemble_best_configuration_and_postprocessing(folders: NnunetFolders, 
     train("2d", "0", "--npz", trainer=STOCK)
     plans = f"{PLANNERS['plain']}Plans"
     run(
-        "nnUNetv2_find_best_configuration", "21", "-p", plans, "-c", "2d", "3d_fullres", "-tr", PYCONV, STOCK,
+        "nnUNetv2_find_best_configuration", "21", "-p", plans, "-c", "2d", "-tr", PYCONV, STOCK,
         "-f", "0", "-np", "1",
     )  # fmt: skip
     found = json.loads((folders.results / DATASET / "inference_information.json").read_text())

@@ -32,9 +32,8 @@ def main(argv: Sequence[str], prog: str) -> None:
     if args.plans is not None and args.dataset is None:
         parser.error(f"-p {args.plans} needs the dataset that has these plans: give it with -d")
 
-    import torch  # seconds to import, so not for -h
-
-    from nnunet_pyconv.benchmarks.timing import machine
+    # torch takes seconds to import, so not for -h
+    from nnunet_pyconv.benchmarks.report import machine
     from nnunet_pyconv.evaluation.complexity import measure
     from nnunet_pyconv.evaluation.complexity_subjects import paper_subjects, plans_subjects
     from nnunet_pyconv.evaluation.complexity_table import check_output, to_markdown, write_tables
@@ -45,12 +44,10 @@ def main(argv: Sequence[str], prog: str) -> None:
         check_output(args.output, overwrite=args.overwrite)
     subjects = paper_subjects() if args.dataset is None else plans_subjects(args.dataset, args.plans or PAPER_PLANS)
     complexities = measure(subjects, device)
-    name = torch.cuda.get_device_name() if device.type == "cuda" else str(device)
-    measured_on = {"device": name, **machine()}
+    measured_on = machine(device)
     print(to_markdown(complexities))
-    print(
-        "Measured on " + ", ".join(f"{key} {measured_on[key]}" for key in ("device", "processor", "threads", "torch"))
-    )
+    keys = [key for key in ("device", "gpu", "processor", "threads", "torch") if key in measured_on]
+    print("Measured on " + ", ".join(f"{key} {measured_on[key]}" for key in keys))
     if args.output is not None:
         for file in write_tables(complexities, measured_on, args.output, overwrite=args.overwrite):
             print(f"Wrote {file}")

@@ -79,7 +79,7 @@ def measure(subjects: Sequence[Subject], device: torch.device, rounds: int = 10)
         counts.append((sum(p.numel() for p in network.parameters()), count_gmac(network, subject.input_shape)))
         del network
         memory.append(peak_memory_mib(subject, device))
-    times = time_in_turn(_forward_passes(subjects, device), rounds)
+    times = time_in_turn(_forward_passes(subjects, device), rounds, device, "latency")
     complexities = []
     for subject, (parameters, gmac), (inference, training) in zip(subjects, counts, memory, strict=True):
         low, median, high = statistics.quantiles(times[subject.name], n=4)
@@ -159,6 +159,7 @@ def _peak_growth(
 ) -> tuple[float, float]:
     warm_up = nn.Conv2d(1, 1, 3).to(device)  # what the library allocates once is not the network's
     warm_up(torch.zeros(1, 1, 8, 8, device=device)).sum().backward()
+    torch.optim.Adam(warm_up.parameters()).step()
     base, _ = now_and_peak_mib()
     network = subject.build().to(device)
     x = torch.zeros(1, *subject.input_shape, device=device)
@@ -194,9 +195,7 @@ def _forward_passes(subjects: Sequence[Subject], device: torch.device) -> dict[s
         def run() -> None:
             with torch.inference_mode():
                 network(x)
-            if device.type == "cuda":
-                torch.cuda.synchronize()
-            elif device.type == "mps":
+            if device.type == "mps":
                 torch.mps.synchronize()
 
         return run
