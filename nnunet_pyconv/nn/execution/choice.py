@@ -11,7 +11,7 @@ import torch
 
 from nnunet_pyconv.nn.execution import autotune, direct, triton_execution
 from nnunet_pyconv.nn.execution.fold import fold_for
-from nnunet_pyconv.nn.execution.spec import LevelSpec, output_size
+from nnunet_pyconv.nn.execution.spec import LevelSpec
 
 EXECUTIONS = ("direct", "fold", "triton", "levels")
 VARIABLE = "NNUNET_PYCONV_EXECUTION"
@@ -90,8 +90,7 @@ def choose(x: torch.Tensor, levels: Sequence[LevelSpec], stride: Sequence[int]) 
     if x.device.type != "cpu" or x.numel() == 0:
         return "levels"
     if not _direct_refusal(x, levels):
-        width = output_size(x.shape[2:], stride)[-1]
-        return "levels" if levels_are_faster(levels, width) else "direct"
+        return "levels" if levels_are_faster(levels, x.shape[-1]) else "direct"
     return "levels" if all(fold_for(level) == (1, 1) for level in levels) else "fold"
 
 
@@ -120,7 +119,7 @@ def levels_are_faster(levels: Sequence[LevelSpec], width: int) -> bool:
 
     Args:
         levels: The levels.
-        width: Of the output, in pixels.
+        width: Of the input, in pixels: with a stride, the library loses as much as the kernel.
     """
     if width <= 8:
         return True
