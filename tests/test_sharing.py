@@ -41,8 +41,12 @@ Members = dict[str, bytes]
 def make_model(folders: NnunetFolders, trainer_class: type[nnUNetTrainer], folds: tuple[int, ...] = (0,)) -> Path:
     """What a training leaves, but the weights are those it starts with."""
     plans = make_plans()
+    plans["configurations"]["2d"]["batch_dice"] = True
+    preprocessed = folders.preprocessed / DATASET / "nnUNetPlans_2d"
+    preprocessed.mkdir(parents=True, exist_ok=True)
+    (preprocessed / "case.b2nd").touch()  # nnU-Net looks at its ending
     for fold in folds:
-        trainer = trainer_class(plans, "2d", fold, DATASET_JSON, torch.device("cpu"))
+        trainer = trainer_class({**plans, "continue_training": False}, "2d", fold, DATASET_JSON, torch.device("cpu"))
         trainer.initialize()
         trainer.current_epoch = 6 + fold
         folder = Path(trainer.output_folder)
