@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import hashlib
+import importlib.metadata
 import json
 import os
 import shutil
@@ -8,6 +9,7 @@ import stat
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -146,7 +148,7 @@ def test_members(model: Path, package: Path, module_folders: NnunetFolders, tmp_
     }
     assert manifest["trainer"]["module"].startswith("nnunet_pyconv.trainers")
     assert manifest["requires"][0] == f"nnunet-pyconv>={__version__}"
-    assert manifest["versions"]["torch"] == torch.__version__.partition("+")[0] or "+" in manifest["versions"]["torch"]
+    assert manifest["versions"]["torch"] == importlib.metadata.version("torch")
 
 
 def test_safetensors_hold_the_weights(
@@ -293,7 +295,7 @@ MODEL = f"{DATASET}/nnUNetTrainerPyConv__nnUNetPlans__2d"
         (replaced(requires=["no-such-plugin"]), "no-such-plugin is not installed; first: pip install 'no-such-plugin'"),
         (replaced(format=2), "has format 2 and this nnunet-pyconv reads 1"),
         (replaced(model="Dataset001_Other/a__b__c"), "is of Dataset001_Other/a__b__c; expected the same folder"),
-        (replaced(checkpoint="x; rm -rf ~"), "expected the same folder, named .*, and plain names"),
+        (replaced(checkpoint="x; rm -rf ~"), "'x; rm -rf ~' is no plain name"),
         (replaced(folds=None), "is damaged"),
     ],
     ids=[
@@ -377,3 +379,10 @@ def test_share_command(model: Path, tmp_path: Path, capsys: pytest.CaptureFixtur
         main(["share", str(model), "-o", str(output), "-f", "0", "--overwrite"])
     assert f"Wrote {output}: {MODEL}, folds 0" in capsys.readouterr().out
     assert [path.name for path in output.parent.iterdir()] == ["model.zip"]
+
+
+def test_no_room(package: Path, elsewhere: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: SimpleNamespace(free=1))
+    with pytest.raises(InputError, match=r"takes 0\.\d\d GB and .* has 0\.00 GB left"):
+        install_model(package)
+    assert not list(elsewhere.iterdir())

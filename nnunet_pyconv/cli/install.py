@@ -24,7 +24,8 @@ def main(argv: Sequence[str], prog: str) -> None:
     installed = install_model(args.file, overwrite=args.overwrite)
     print(f"Installed {installed.folder}; MODEL_CARD.md there tells what it is")
     print(
-        "Warning: nnU-Net loads the .pth checkpoints by unpickling, which executes code that their author may have put "
-        "there. The hashes show that nothing was damaged, not who made it: predict only if you trust the source."
+        "Warning: nnU-Net loads .pth checkpoints (and a postprocessing.pkl) by unpickling, which executes code that "
+        "their author may have put there. The hashes show that nothing was damaged, not who made it: predict only if "
+        "you trust the source."
     )
     print(f"Next: {installed.manifest.predict_command}")

@@ -6,6 +6,7 @@ import hashlib
 import re
 import stat
 import zipfile
+import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -32,8 +33,10 @@ def open_package(file: Path) -> Iterator[zipfile.ZipFile]:
             yield package
     except FileNotFoundError as error:
         raise InputError(f"there is no file {file}; give a package that nnunet_pyconv share wrote") from error
-    except (zipfile.BadZipFile, NotImplementedError, EOFError) as error:
+    except (zipfile.BadZipFile, zlib.error, NotImplementedError, EOFError) as error:
         raise InputError(f"{file} is no zip file, or is damaged ({error}); copy it again") from error
+    except OSError as error:
+        raise InputError(f"{error.filename or file}: {error.strerror}; give a zip file that can be read") from error
 
 
 def check_package(package: zipfile.ZipFile) -> Manifest:

@@ -40,7 +40,7 @@ def install_model(file: Path, *, overwrite: bool = False) -> Installed:
 
     Raises:
         InputError: `nnUNet_results` unset, a package that is damaged or unsafe or needs something that isn't installed,
-            or a model of that name.
+            a model of that name, or no room for it.
     """
     results = nnUNet_results.get()
     if not results or not Path(results).is_dir():
@@ -55,6 +55,12 @@ def install_model(file: Path, *, overwrite: bool = False) -> Installed:
         target = Path(results) / manifest.model
         if target.exists() and not overwrite:
             raise InputError(f"{target} is there already; replace it, with all its folds, with --overwrite")
+        size_gb, free_gb = (
+            number / 1e9
+            for number in (sum(member.file_size for member in package.infolist()), shutil.disk_usage(results).free)
+        )
+        if size_gb > free_gb:
+            raise InputError(f"the model takes {size_gb:.2f} GB and {results} has {free_gb:.2f} GB left; make room")
         with whole_folder(target) as folder:
             for name in (*manifest.sha256, MANIFEST):
                 (folder / name).parent.mkdir(parents=True, exist_ok=True)

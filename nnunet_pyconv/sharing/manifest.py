@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from packaging.requirements import InvalidRequirement, Requirement
+from packaging.requirements import Requirement
 
 from nnunet_pyconv.errors import InputError
 
@@ -80,25 +80,37 @@ def read_manifest(text: bytes, folder: str) -> Manifest:
     try:
         content: dict[str, Any] = json.loads(text)
         written_as = content["format"]
-        if written_as == FORMAT:
-            lists = {key: tuple(map(str, content[key])) for key in ("folds", "requires")}
-            manifest = Manifest(**{**content, **lists})
-            for requirement in manifest.requires:
-                Requirement(requirement)
-            mappings = (manifest.sha256, manifest.versions, {"name": "", **manifest.trainer})
-            names = (manifest.model, manifest.checkpoint, manifest.trainer["module"], *manifest.folds)
-            sound = all(isinstance(value, str) for mapping in mappings for value in mapping.values())
-            sound &= all(re.fullmatch(r"[\w./+-]+", name, re.ASCII) is not None for name in names)
-    except (ValueError, KeyError, TypeError, AttributeError, InvalidRequirement) as error:
-        raise InputError(f"{MANIFEST} is damaged ({error!r}); ask for the package again") from error
+    except (ValueError, KeyError, TypeError) as error:
+        raise _damaged(error) from error
     if written_as != FORMAT:
         raise InputError(
             f"{MANIFEST} has format {written_as!r} and this nnunet-pyconv reads {FORMAT}; the package needs another "
             "version: pip install --upgrade nnunet-pyconv"
         )
-    if not sound or manifest.model != folder or MODEL.fullmatch(folder) is None:
+    try:
+        manifest = _parse(content)
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise _damaged(error) from error
+    if manifest.model != folder or MODEL.fullmatch(folder) is None:
         raise InputError(
             f"{MANIFEST} in {folder} is of {manifest.model}; expected the same folder, named "
-            "DatasetNNN_NAME/TRAINER__PLANS__CONFIGURATION, and plain names in it; ask for the package again"
+            "DatasetNNN_NAME/TRAINER__PLANS__CONFIGURATION; ask for the package again"
         )
     return manifest
+
+
+def _parse(content: dict[str, Any]) -> Manifest:
+    manifest = Manifest(**{**content, **{key: tuple(content[key]) for key in ("folds", "requires")}})
+    for requirement in manifest.requires:
+        Requirement(requirement)  # InvalidRequirement is a ValueError
+    for name in (*manifest.folds, manifest.checkpoint, manifest.trainer["module"]):
+        if not re.fullmatch(r"[\w.+-]+", name, re.ASCII):  # they enter the command that a user is told to run
+            raise ValueError(f"{name!r} is no plain name")
+    for name, digest in manifest.sha256.items():
+        if not re.fullmatch(r"[0-9a-f]{64}", digest):
+            raise ValueError(f"{digest!r} of {name} is no SHA-256")
+    return manifest
+
+
+def _damaged(error: Exception) -> InputError:
+    return InputError(f"{MANIFEST} is damaged ({error!r}); ask for the package again")

@@ -103,5 +103,5 @@ def _validation(model: ModelFolder) -> str:
     return "\n".join(lines) + "\n\nMeans over the foreground classes, from nnU-Net's `validation/summary.json`."
 
 
-def _shown(score: float | None) -> str:
-    return "undefined" if score is None or math.isnan(score) else f"{score:.4f}"
+def _shown(score: float) -> str:
+    return "undefined" if math.isnan(score) else f"{score:.4f}"

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from textwrap import shorten
 from typing import Any
 
 import torch
@@ -84,22 +85,22 @@ class ModelFolder:
         """Build the network as nnU-Net does for inference, with the weights of a fold.
 
         Raises:
-            InputError: Weights of another network.
+            InputError: Plans that give no network, or weights of another one.
         """
         configuration = self.configuration_manager
-        network: nn.Module = trainer.build_network_architecture(
-            self.plans,
-            configuration,
-            determine_num_input_channels(self.plans, configuration, self.dataset_json),
-            self.plans.get_label_manager(self.dataset_json).num_segmentation_heads,
-            enable_deep_supervision=False,
-        )
         try:
+            network: nn.Module = trainer.build_network_architecture(
+                self.plans,
+                configuration,
+                determine_num_input_channels(self.plans, configuration, self.dataset_json),
+                self.plans.get_label_manager(self.dataset_json).num_segmentation_heads,
+                enable_deep_supervision=False,
+            )
             network.load_state_dict(weights)
-        except RuntimeError as error:
+        except Exception as error:  # whatever other plans make nnU-Net or torch raise
             raise InputError(
                 f"{self.fold(fold) / self.checkpoint} does not fit the network that {trainer.__name__} makes of the "
-                f"plans; expected what this training wrote: {error}"
+                f"plans; expected what this training wrote: {shorten(str(error), 300)}"
             ) from error
         return network
 
@@ -135,6 +136,8 @@ def open_model(path: Path, folds: Sequence[str] | None, checkpoint: str) -> Mode
         dataset_json = load_json(str(path / "dataset.json"))
         plans = PlansManager(load_json(str(path / "plans.json")))
         plans.get_configuration(name["c"])
+        if missing := {"labels", "file_ending"} - dataset_json.keys():
+            raise KeyError(*sorted(missing))
     except Exception as error:  # missing, no JSON, or JSON of something else
         raise InputError(
             f"{path} has no usable plans.json and dataset.json ({error!r}); expected those that the training wrote"
