@@ -214,8 +214,9 @@ def test_stock_trainer_needs_no_shim(module_folders: NnunetFolders, tmp_path: Pa
         ({"report": Path("nowhere")}, "has no tables/Dataset312"),
         ({"output": "there.zip"}, "there.zip is there already; replace it with --overwrite"),
         ({"output": "."}, "is there already; choose a file"),
+        ({"output": "there.zip/model.zip"}, "can't write .*model.zip: .*; make room, or choose another place"),
     ],
-    ids=["fold", "checkpoint", "checkpoint-elsewhere", "folder", "report", "output", "output-folder"],
+    ids=["fold", "checkpoint", "checkpoint-elsewhere", "folder", "report", "output", "output-folder", "below-a-file"],
 )
 def test_nothing_shared(arguments: dict[str, Any], message: str, model: Path, tmp_path: Path) -> None:
     (tmp_path / "there.zip").write_text("mine")

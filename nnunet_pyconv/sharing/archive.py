@@ -26,17 +26,17 @@ def open_package(file: Path) -> Iterator[zipfile.ZipFile]:
     """Open a package.
 
     Raises:
-        InputError: No zip file, or a damaged one, also when that shows while it is read.
+        InputError: No zip file, or a damaged one, also when that shows while it is read; a disk that fails the block.
     """
     try:
         with zipfile.ZipFile(file) as package:
             yield package
     except FileNotFoundError as error:
         raise InputError(f"there is no file {file}; give a package that nnunet_pyconv share wrote") from error
-    except (zipfile.BadZipFile, zlib.error, NotImplementedError, EOFError) as error:
+    except (zipfile.BadZipFile, zlib.error, NotImplementedError, EOFError, UnicodeDecodeError) as error:
         raise InputError(f"{file} is no zip file, or is damaged ({error}); copy it again") from error
     except OSError as error:
-        raise InputError(f"{error.filename or file}: {error.strerror}; give a zip file that can be read") from error
+        raise InputError(f"can't install {file}: {error}; nothing of it was written") from error
 
 
 def check_package(package: zipfile.ZipFile) -> Manifest:

@@ -73,25 +73,27 @@ def share_model(
         raise InputError(f"{output} is there already; {mend}")
     try:
         output.parent.mkdir(parents=True, exist_ok=True)
-        temporary = tempfile.TemporaryDirectory(prefix=f".{output.name}-", dir=output.parent)
+        with (
+            tempfile.TemporaryDirectory(prefix=f".{output.name}-", dir=output.parent) as hidden,
+            terminations_raised(),
+        ):
+            made = Path(hidden)
+            facts = _write_weights(model, made)
+            if facts.trainer.__module__.startswith("nnunet_pyconv."):
+                (made / SHIM).parent.mkdir()
+                (made / SHIM).write_text(shim_source(facts.trainer), "utf-8")
+            manifest = _manifest(model, facts)
+            if not own_card.is_file():
+                (made / MODEL_CARD).write_text(model_card(model, facts, manifest, tables), "utf-8")
+            members = {name: model.path / name for name in model.files()}
+            if own_card.is_file():
+                members[MODEL_CARD] = own_card
+            members |= {file.relative_to(made).as_posix(): file for file in sorted(made.rglob("*")) if file.is_file()}
+            package = made / "package.zip"
+            manifest = _write_package(package, manifest, members)
+            package.replace(output)
     except OSError as error:
-        raise InputError(f"can't write into {output.parent}: {error.strerror}; choose another place with -o") from error
-    with temporary as hidden, terminations_raised():
-        made = Path(hidden)
-        facts = _write_weights(model, made)
-        if facts.trainer.__module__.startswith("nnunet_pyconv."):
-            (made / SHIM).parent.mkdir()
-            (made / SHIM).write_text(shim_source(facts.trainer), "utf-8")
-        manifest = _manifest(model, facts)
-        if not own_card.is_file():
-            (made / MODEL_CARD).write_text(model_card(model, facts, manifest, tables), "utf-8")
-        members = {name: model.path / name for name in model.files()}
-        if own_card.is_file():
-            members[MODEL_CARD] = own_card
-        members |= {file.relative_to(made).as_posix(): file for file in sorted(made.rglob("*")) if file.is_file()}
-        package = made / "package.zip"
-        manifest = _write_package(package, manifest, members)
-        package.replace(output)
+        raise InputError(f"can't write {output}: {error}; make room, or choose another place with -o") from error
     return Shared(output, manifest, own_card.is_file())
 
 
