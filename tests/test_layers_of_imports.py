@@ -18,6 +18,7 @@ ALLOWED = {
     "trainer_dir": {"trainers"},
     "planning": {"planning", "architectures", "nn", "errors"},
     "evaluation": {"evaluation", "planning", "architectures", "benchmarks", "errors", "whole_folder"},
+    "sharing": {"sharing", "trainers", "errors", "terminations", "whole_folder"},
     "reproduction": {"reproduction", "planning", "trainers", "trainer_dir", "terminations", "errors"},
 }
 WITHOUT_NNUNET = ("nn", "architectures")

@@ -15,6 +15,8 @@ COMMANDS = {
     "reproduce": "run the paper's experiment: datasets x networks",
     "plan": "write plans whose network has pyramidal convolutions",
     "report": "write tables and figures of what was trained and predicted",
+    "share": "write a trained model to a file, with hashes and a model card",
+    "install": "check a shared model and install it into nnUNet_results",
     "complexity": "count and measure what the networks cost",
     "trainer_dir": "print the folder for nnUNet_extTrainer",
     "doctor": "check that a training could start",

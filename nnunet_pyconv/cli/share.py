@@ -1,0 +1,52 @@
+"""`nnunet_pyconv share`: a trained model as one file."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+from pathlib import Path
+
+
+def main(argv: Sequence[str], prog: str) -> None:
+    """Write the package and say what to do with it."""
+    parser = argparse.ArgumentParser(
+        prog=prog,
+        description=(
+            "Write a trained model to a zip file: what nnUNetv2_export_model_to_zip takes, the weights as safetensors "
+            "too, the SHA-256 of every member, versions, and a model card. Licence and intended use in the card are "
+            "for you to fill in: put the finished MODEL_CARD.md into MODEL_FOLDER and share again; a card there is "
+            "taken as it is."
+        ),
+        epilog="example: nnunet_pyconv share $nnUNet_results/Dataset312_ISBICell/nnUNetTrainerPyConv__nnUNetPlans__2d "
+        "-o model.zip",
+    )
+    add = parser.add_argument
+    add("folder", type=Path, metavar="MODEL_FOLDER", help="nnUNet_results/DATASET/TRAINER__PLANS__CONFIGURATION")
+    add("-o", dest="output", type=Path, required=True, metavar="FILE", help="the zip file to write")
+    add("-f", dest="folds", nargs="+", metavar="FOLD", help="folds: 0 to 4, or all (default: those with a checkpoint)")
+    add(
+        "-chk",
+        dest="checkpoint",
+        default="checkpoint_final.pth",
+        metavar="NAME",
+        help="checkpoint to share (default: %(default)s)",
+    )
+    add("--report", type=Path, metavar="DIR", help="folder of nnunet_pyconv report, whose tables enter the card")
+    add("--overwrite", action="store_true", help="replace FILE")
+    args = parser.parse_args(argv)
+    from nnunet_pyconv.sharing import share_model  # imported here: -h should be quick
+
+    shared = share_model(
+        args.folder,
+        args.output,
+        folds=args.folds,
+        checkpoint=args.checkpoint,
+        report=args.report,
+        overwrite=args.overwrite,
+    )
+    print(f"Wrote {shared.file}: {shared.manifest.model}, folds {' '.join(shared.manifest.folds)}")
+    print("As in nnU-Net's export, debug.json and validation/summary.json name folders of this machine.")
+    if not shared.has_own_card:
+        print(f"Next: unzip -j {shared.file} '*/MODEL_CARD.md' -d {args.folder}")
+        print("      and fill in licence and intended use there, then share again with --overwrite")
+    print("Whoever gets it: nnunet_pyconv install FILE")

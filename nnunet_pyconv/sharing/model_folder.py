@@ -1,0 +1,145 @@
+"""A trained model's folder in `nnUNet_results`, opened for sharing."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from textwrap import shorten
+from typing import Any
+
+import torch
+from batchgenerators.utilities.file_and_folder_operations import load_json
+from nnunetv2.training.nnUNetTrainer.nnUNetTrainer import nnUNetTrainer
+from nnunetv2.utilities.file_path_utilities import folds_tuple_to_string
+from nnunetv2.utilities.label_handling.label_handling import determine_num_input_channels
+from nnunetv2.utilities.plans_handling.plans_handler import ConfigurationManager, PlansManager
+from torch import nn
+
+from nnunet_pyconv.errors import InputError
+from nnunet_pyconv.sharing.manifest import MODEL
+
+# what nnU-Net's export takes (model_sharing/model_export.py)
+_OF_MODEL = ("plans.json", "dataset.json", "dataset_fingerprint.json")
+_OF_FOLD = ("debug.json", "progress.png", "network_architecture.pdf", "validation/summary.json")
+_OF_CROSS_VALIDATION = ("summary.json", "postprocessing.pkl", "postprocessing.json")
+
+
+@dataclass(frozen=True)
+class ModelFolder:
+    """A trained model.
+
+    Attributes:
+        path: Its folder.
+        model: `DATASET/TRAINER__PLANS__CONFIGURATION`.
+        folds: Its folds to share, `0` to `4` or `all`.
+        checkpoint: Name of the checkpoint to share.
+        plans: The plans.
+        configuration: Name of the configuration.
+        dataset_json: nnU-Net's `dataset.json`.
+    """
+
+    path: Path
+    model: str
+    folds: tuple[str, ...]
+    checkpoint: str
+    plans: PlansManager
+    configuration: str
+    dataset_json: dict[str, Any]
+
+    @property
+    def configuration_manager(self) -> ConfigurationManager:
+        """nnU-Net's manager of the configuration."""
+        return self.plans.get_configuration(self.configuration)
+
+    def fold(self, fold: str) -> Path:
+        """The folder of a fold."""
+        return self.path / f"fold_{fold}"
+
+    def files(self) -> list[str]:
+        """What nnU-Net's own export takes from here, as far as it is there, relative to the folder."""
+        cross_validation = f"crossval_results_folds_{folds_tuple_to_string(self.folds)}"
+        names = [
+            *_OF_MODEL,
+            *(f"{cross_validation}/{name}" for name in _OF_CROSS_VALIDATION),
+            *(f"fold_{fold}/{name}" for fold in self.folds for name in (self.checkpoint, *_OF_FOLD)),
+        ]
+        return [name for name in names if (self.path / name).is_file()]
+
+    def load_checkpoint(self, fold: str) -> dict[str, Any]:
+        """Load a checkpoint; like nnU-Net, this unpickles.
+
+        Raises:
+            InputError: A file that can't be read, or is no checkpoint of nnU-Net.
+        """
+        file = self.fold(fold) / self.checkpoint
+        try:
+            content = torch.load(file, map_location="cpu", weights_only=False)
+            if not {"network_weights", "trainer_name", "current_epoch"} <= content.keys():
+                raise KeyError("network_weights, trainer_name or current_epoch")
+        except Exception as error:  # torch and pickle raise many kinds
+            raise InputError(f"{file} is no checkpoint of nnU-Net ({error!r}); train again, or choose -chk") from error
+        return content
+
+    def build_network(self, trainer: type[nnUNetTrainer], weights: dict[str, Any], fold: str) -> nn.Module:
+        """Build the network as nnU-Net does for inference, with the weights of a fold.
+
+        Raises:
+            InputError: Plans that give no network, or weights of another one.
+        """
+        configuration = self.configuration_manager
+        try:
+            network: nn.Module = trainer.build_network_architecture(
+                self.plans,
+                configuration,
+                determine_num_input_channels(self.plans, configuration, self.dataset_json),
+                self.plans.get_label_manager(self.dataset_json).num_segmentation_heads,
+                enable_deep_supervision=False,
+            )
+            network.load_state_dict(weights)
+        except Exception as error:  # whatever other plans make nnU-Net or torch raise
+            raise InputError(
+                f"{self.fold(fold) / self.checkpoint} does not fit the network that {trainer.__name__} makes of the "
+                f"plans; expected what this training wrote: {shorten(str(error), 300)}"
+            ) from error
+        return network
+
+
+def open_model(path: Path, folds: Sequence[str] | None, checkpoint: str) -> ModelFolder:
+    """Open a trained model's folder.
+
+    Args:
+        path: For example `nnUNet_results/Dataset312_ISBICell/nnUNetTrainerPyConv__nnUNetPlans__2d`.
+        folds: Folds to share; None for all that have the checkpoint.
+        checkpoint: Name of the checkpoint.
+
+    Raises:
+        InputError: No such folder, fold or checkpoint, or files missing or damaged.
+    """
+    path = path.resolve()
+    model = f"{path.parent.name}/{path.name}"
+    if not path.is_dir() or (name := MODEL.fullmatch(model)) is None:
+        raise InputError(
+            f"{path} is no folder of a trained model; expected nnUNet_results/DatasetNNN_NAME/TRAINER__PLANS__CONFIG"
+        )
+    if checkpoint != Path(checkpoint).name or not checkpoint.endswith(".pth"):
+        raise InputError(f"-chk {checkpoint}: expected the name of a file, for example checkpoint_final.pth")
+    have = sorted(file.parent.name.removeprefix("fold_") for file in path.glob(f"fold_*/{checkpoint}"))
+    chosen = have if folds is None else list(dict.fromkeys(folds))
+    if not chosen or not set(chosen) <= set(have):
+        raise InputError(
+            f"{path} has {checkpoint} of {'folds ' + ', '.join(have) if have else 'no fold'}"
+            f"{', and -f asks for ' + ', '.join(chosen) if chosen else ''}; finish the training, or choose others "
+            "with -f or -chk"
+        )
+    try:
+        dataset_json = load_json(str(path / "dataset.json"))
+        plans = PlansManager(load_json(str(path / "plans.json")))
+        plans.get_configuration(name["c"])
+        if missing := {"labels", "file_ending"} - dataset_json.keys():
+            raise KeyError(*sorted(missing))
+    except Exception as error:  # missing, no JSON, or JSON of something else
+        raise InputError(
+            f"{path} has no usable plans.json and dataset.json ({error!r}); expected those that the training wrote"
+        ) from error
+    return ModelFolder(path, model, tuple(chosen), checkpoint, plans, name["c"], dataset_json)
