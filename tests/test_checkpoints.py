@@ -211,9 +211,9 @@ def test_the_trainers_share_what_they_can() -> None:
 
 
 def test_version_that_wrote_it_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(robust_checkpoints, "__version__", "0.0.7")
-    file = save(other_kernels(), LATEST, 3)
-    monkeypatch.undo()
+    with monkeypatch.context() as earlier:
+        earlier.setattr(robust_checkpoints, "__version__", "0.0.7")
+        file = save(other_kernels(), LATEST, 3)
     with pytest.raises(RuntimeError, match=r"written by nnUNetTrainerPyConv .*\(nnunet-pyconv 0\.0\.7\)"):
         trainer_of().load_checkpoint(str(file))
 

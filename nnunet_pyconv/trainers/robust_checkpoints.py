@@ -33,6 +33,8 @@ class RobustCheckpoints(nnUNetTrainer):
     has neither. The file is the same as nnU-Net's, and carries the version of this plugin.
     """
 
+    my_init_kwargs: dict[str, Any]
+
     def save_checkpoint(self, filename: str) -> None:
         """Write a checkpoint beside `filename`, then rename it.
 
@@ -78,7 +80,7 @@ class RobustCheckpoints(nnUNetTrainer):
         earlier = [file.with_name(name) for name in EARLIER.get(file.name, ())]
         for candidate in [file, *filter(Path.is_file, earlier)]:
             try:
-                checkpoint = torch.load(candidate, map_location="cpu", mmap=True, weights_only=False)
+                checkpoint = torch.load(str(candidate), map_location="cpu", mmap=True, weights_only=False)
             except (RuntimeError, EOFError, pickle.UnpicklingError) as error:
                 self.print_to_log_file(f"WARNING: {candidate} is damaged or cut off and can't be read ({error!r:.300})")
                 continue
@@ -125,7 +127,7 @@ def _shapes(weights: Mapping[str, torch.Tensor]) -> Shapes:
 
 
 def _layer_of(shapes: Shapes, layer: str) -> str:
-    """Describe a layer by its weights' shapes: `PyConv2d with kernels 3x3, 5x5 (weights 4x8x3x3, 4x2x5x5)`."""
+    """Describe a layer by its weights' shapes: `a pyramid in 2D, kernels 3x3, 5x5 (weights 4x8x3x3, 4x2x5x5)`."""
     pyramid = [shape for name, shape in shapes.items() if name.startswith(f"{layer}.levels.") and len(shape) > 3]
     weights = pyramid or [shape for name, shape in shapes.items() if name == f"{layer}.weight"]
     if not weights:
