@@ -7,12 +7,13 @@ import random
 
 import numpy as np
 import torch
-from nnunetv2.training.nnUNetTrainer.nnUNetTrainer import nnUNetTrainer
+
+from nnunet_pyconv.trainers.robust_checkpoints import RobustCheckpoints
 
 SEED_VARIABLE = "NNUNET_PYCONV_SEED"
 
 
-class SeededTrainer(nnUNetTrainer):
+class SeededTrainer(RobustCheckpoints):
     """nnU-Net's trainer, with the seed that the environment variable `NNUNET_PYCONV_SEED` gives, if it is set.
 
     It seeds Python, numpy and torch before the network is made, and is kept in nnU-Net's `debug.json`. It determines

@@ -1,0 +1,270 @@
+"""Checkpoints that are cut off, of another network, or interrupted while they are written; folds that don't exist."""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+import re
+import resource
+import signal
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from conftest import NnunetFolders
+from nnunetv2.inference.predict_from_raw_data import nnUNetPredictor
+from nnunetv2.run.load_pretrained_weights import load_pretrained_weights
+from nnunetv2.run.run_training import maybe_load_checkpoint
+from nnunetv2.training.nnUNetTrainer.nnUNetTrainer import nnUNetTrainer
+from test_nnunet_modes import dataset_json, make_trainer, plans_3d
+from test_planning import DATASET, make_plans
+
+import nnunet_pyconv
+from nnunet_pyconv.planning import swap_plans
+from nnunet_pyconv.trainers import nnUNetTrainerPyConv, nnUNetTrainerPyConvBottleneck, robust_checkpoints
+from nnunet_pyconv.trainers.variants import nnUNetTrainerPyConvNoMirroring
+
+FINAL, LATEST, BEST = (f"checkpoint_{name}.pth" for name in ("final", "latest", "best"))
+
+
+@pytest.fixture(autouse=True)
+def _no_data(nnunet_folders: NnunetFolders, monkeypatch: pytest.MonkeyPatch) -> None:
+    """nnU-Net's trainers look at the preprocessed data to see how they are stored."""
+    monkeypatch.setattr("nnunetv2.training.nnUNetTrainer.nnUNetTrainer.infer_dataset_class", lambda _: None)
+
+
+def trainer_of(trainer: type[nnUNetTrainer] = nnUNetTrainerPyConv, **plans: Any) -> nnUNetTrainer:
+    return make_trainer(make_plans(**plans), "2d", dataset_json(), trainer)
+
+
+def save(trainer: nnUNetTrainer, name: str, epoch: int) -> Path:
+    """Save what `--c` continues with `epoch`."""
+    trainer.current_epoch = epoch - 1
+    file = Path(trainer.output_folder) / name
+    trainer.save_checkpoint(str(file))
+    return file
+
+
+def cut_off(file: Path, kept: float) -> None:
+    os.truncate(file, int(file.stat().st_size * kept))
+
+
+def log_of(trainer: nnUNetTrainer) -> str:
+    return Path(trainer.log_file).read_text()
+
+
+@pytest.mark.parametrize("trainer", [nnUNetTrainerPyConv, nnUNetTrainerPyConvNoMirroring], ids=lambda t: t.__name__)
+def test_same_content_as_nnunets_and_the_version(trainer: type[nnUNetTrainer]) -> None:
+    made = trainer_of(trainer)
+    file = save(made, LATEST, 3)
+    written = torch.load(file, weights_only=False)
+    nnUNetTrainer.save_checkpoint(made, str(file))
+    of_nnunet = torch.load(file, weights_only=False)
+    assert written.keys() == of_nnunet.keys()
+    assert written["current_epoch"] == of_nnunet["current_epoch"] == 3
+    assert written["init_args"]["nnunet_pyconv"] == nnunet_pyconv.__version__
+    assert [path.name for path in file.parent.glob("*.pth*")] == [LATEST]
+
+
+def test_disabled_checkpointing_leaves_what_a_killed_training_left() -> None:
+    """A half-written file must not become a checkpoint."""
+    trainer = trainer_of()
+    (Path(trainer.output_folder) / f"{LATEST}.partial").write_bytes(b"half")
+    trainer.disable_checkpointing = True
+    assert not save(trainer, LATEST, 1).exists()
+
+
+def no_space_left(_: Any, file: str) -> None:
+    Path(file).write_bytes(b"the first half")
+    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+
+def too_large_a_file(checkpoint: Any, file: str, write: Callable[..., None] = torch.save) -> None:
+    """The system refuses to write on, as on a full disk."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (200_000, hard))
+    try:
+        write(checkpoint, file)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+
+
+@pytest.mark.parametrize("write", [no_space_left, too_large_a_file], ids=lambda f: f.__name__)
+def test_full_disk(write: Callable[..., None], monkeypatch: pytest.MonkeyPatch) -> None:
+    trainer = trainer_of(patch_size=64)
+    file = save(trainer, LATEST, 3)
+    earlier = file.read_bytes()
+    assert len(earlier) > 200_000
+    monkeypatch.setattr(torch, "save", write)
+    with pytest.raises(OSError, match=f"{LATEST} could not be written .* as it was"):
+        save(trainer, LATEST, 4)
+    assert file.read_bytes() == earlier
+    assert [path.name for path in file.parent.glob("*.pth*")] == [LATEST]
+
+
+def test_killed_while_writing(monkeypatch: pytest.MonkeyPatch) -> None:
+    trainer = trainer_of()
+    file = save(trainer, LATEST, 3)
+
+    def killed(_: Any, partial: str) -> None:
+        Path(partial).write_bytes(b"the first half")
+        os.kill(os.getpid(), signal.SIGKILL)
+
+    if (child := os.fork()) == 0:
+        monkeypatch.setattr(torch, "save", killed)
+        save(trainer, LATEST, 4)
+        os._exit(0)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == -signal.SIGKILL
+    assert {path.name for path in file.parent.glob("*.pth*")} == {LATEST, f"{LATEST}.partial"}
+    continued = trainer_of()
+    maybe_load_checkpoint(continued, continue_training=True, validation_only=False)
+    assert continued.current_epoch == 3
+    save(continued, LATEST, 4)
+    assert [path.name for path in file.parent.glob("*.pth*")] == [LATEST]
+
+
+@pytest.mark.parametrize("kept", [0, 1e-4, 0.5, 0.999])
+@pytest.mark.parametrize(
+    ("damaged", "continued_with"),
+    [([FINAL], LATEST), ([FINAL, LATEST], BEST), ([LATEST], FINAL)],
+    ids=["final", "final+latest", "latest-unused"],
+)
+def test_cut_off_checkpoint(damaged: list[str], continued_with: str, kept: float) -> None:
+    trainer = trainer_of()
+    epochs = {FINAL: 9, LATEST: 5, BEST: 4}
+    files = {name: save(trainer, name, epoch) for name, epoch in epochs.items()}
+    for name in damaged:
+        cut_off(files[name], kept)
+    continued = trainer_of()
+    maybe_load_checkpoint(continued, continue_training=True, validation_only=False)
+    assert continued.current_epoch == epochs[continued_with]
+    log = log_of(continued)
+    if continued_with != FINAL:
+        assert all(f"{files[name]} is damaged or cut off" in log for name in damaged)
+        assert f"loading {files[continued_with]} in its place" in log
+    else:
+        assert "damaged" not in log
+
+
+def test_cut_off_and_none_before() -> None:
+    trainer = trainer_of()
+    file = save(trainer, BEST, 2)
+    save(trainer, FINAL, 3)  # of a later time: --val_best asks for the best one and must not get another
+    cut_off(file, 0.5)
+    with pytest.raises(RuntimeError, match=f"{BEST} is damaged or cut off, and there is no earlier .* train anew"):
+        trainer.load_checkpoint(str(file))
+
+
+def other_kernels() -> nnUNetTrainer:
+    plans, _ = swap_plans(make_plans(), dataset_json(), "nnUNetPyConvPlans")
+    plans["configurations"]["2d"]["architecture"]["arch_kwargs"]["pyramid"][0]["kernel_sizes"] = [3, 5]
+    return make_trainer(plans, "2d", dataset_json())
+
+
+PYRAMID = r"expected in encoder\.stages\.0\.0\.convs\.[01]\.conv: a pyramid in 2D, kernels 3x3, 5x5, 7x7, 9x9 "
+
+
+@pytest.mark.parametrize(
+    ("other", "found", "writer"),
+    [
+        (other_kernels, r"a pyramid in 2D, kernels 3x3, 5x5 \(", "nnUNetTrainerPyConv with the configuration 2d"),
+        (
+            lambda: trainer_of(nnUNetTrainer),
+            r"no pyramid but one layer, kernels 3x3 \(weights 8x1x3x3\)",
+            "nnUNetTrainer",
+        ),
+        (lambda: trainer_of(nnUNetTrainerPyConvBottleneck), "another block, of ", "nnUNetTrainerPyConvBottleneck"),
+        (
+            lambda: make_trainer(plans_3d("PlainConvUNet"), "3d_fullres", dataset_json()),
+            "a pyramid in 3D, kernels 1x3x3, 1x5x5",
+            "nnUNetTrainerPyConv with the configuration 3d_fullres",
+        ),
+    ],
+    ids=["other-kernels", "stock-trainer", "bottleneck", "3d"],
+)
+def test_checkpoint_of_another_network(other: Callable[[], nnUNetTrainer], found: str, writer: str) -> None:
+    trainer = trainer_of()
+    file = save(other(), LATEST, 3)
+    before = {name: weight.clone() for name, weight in trainer.network.state_dict().items()}
+    with pytest.raises(RuntimeError) as error:
+        trainer.load_checkpoint(str(file))
+    message = str(error.value)
+    assert f"{file} is of another network than that of nnUNetTrainerPyConv" in message
+    assert f"the configuration 2d of nnUNetPlans (nnunet-pyconv {nnunet_pyconv.__version__})" in message
+    assert re.search(PYRAMID, message)
+    assert re.search(f"found in the checkpoint: {found}", message)
+    assert f"written by {writer}" in message
+    assert trainer.current_epoch == 0
+    assert all(torch.equal(weight, before[name]) for name, weight in trainer.network.state_dict().items())
+
+
+def test_the_trainers_share_what_they_can() -> None:
+    """The stock trainer's checkpoint with our plans has our network."""
+    plans, _ = swap_plans(make_plans(), dataset_json(), "nnUNetPyConvPlans")
+    file = save(make_trainer(plans, "2d", dataset_json(), nnUNetTrainer), LATEST, 3)
+    ours = make_trainer(plans, "2d", dataset_json())
+    ours.load_checkpoint(str(file))
+    assert ours.current_epoch == 3
+
+
+def test_version_that_wrote_it_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    with monkeypatch.context() as earlier:
+        earlier.setattr(robust_checkpoints, "__version__", "0.0.7")
+        file = save(other_kernels(), LATEST, 3)
+    with pytest.raises(RuntimeError, match=r"written by nnUNetTrainerPyConv .*\(nnunet-pyconv 0\.0\.7\)"):
+        trainer_of().load_checkpoint(str(file))
+
+
+@pytest.mark.parametrize("content", [[1, 2], {"state_dict": {}}], ids=["list", "dict"])
+def test_no_checkpoint_of_nnunet(content: Any, tmp_path: Path) -> None:
+    torch.save(content, tmp_path / "weights.pth")
+    with pytest.raises(RuntimeError, match=r"weights\.pth is no checkpoint of nnU-Net's trainers"):
+        trainer_of().load_checkpoint(str(tmp_path / "weights.pth"))
+
+
+@pytest.mark.parametrize(
+    ("other", "message"),
+    [
+        (other_kernels, r"levels\.0\.weight is not the same"),
+        (lambda: trainer_of(nnUNetTrainer), r"Key .*\.levels\.0\.weight is missing in the pretrained"),
+    ],
+    ids=["other-kernels", "stock-trainer"],
+)
+def test_pretrained_weights_of_another_network(other: Callable[[], nnUNetTrainer], message: str) -> None:
+    """nnU-Net's own check of `-pretrained_weights` names the level."""
+    file = save(other(), FINAL, 3)
+    with pytest.raises(AssertionError, match=message):
+        load_pretrained_weights(trainer_of().network, str(file))
+
+
+class Cases:
+    """Stands for nnU-Net's dataset of preprocessed cases."""
+
+    identifiers = tuple(f"case_{number}" for number in range(10))
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None: ...
+
+
+def test_fold_beyond_the_splits(nnunet_folders: NnunetFolders) -> None:
+    """nnU-Net makes a random split of 80:20 for it and says so."""
+    (nnunet_folders.preprocessed / DATASET).mkdir()
+    trainer = trainer_of()
+    trainer.fold, trainer.dataset_class = 7, Cases
+    training, validation = trainer.do_split()
+    assert (len(training), len(validation)) == (8, 2)
+    assert "You requested fold 7 for training but splits contain only 5 folds" in log_of(trainer)
+
+
+def test_fold_that_was_not_trained() -> None:
+    """nnU-Net refuses to validate, and to predict with it."""
+    trainer = trainer_of()
+    with pytest.raises(RuntimeError, match="the training is not finished yet"):
+        maybe_load_checkpoint(trainer, continue_training=False, validation_only=True)
+    model = Path(trainer.output_folder).parent
+    for name, content in (("dataset.json", dataset_json()), ("plans.json", make_plans())):
+        (model / name).write_text(json.dumps(content))
+    with pytest.raises(FileNotFoundError, match="fold_7"):
+        nnUNetPredictor(device=torch.device("cpu")).initialize_from_trained_model_folder(str(model), (7,))
