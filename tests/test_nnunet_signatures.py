@@ -135,6 +135,7 @@ CALLED = [
     ("demo", f"{STEPS}:preprocess_dataset", "dataset_id plans_identifier * configurations num_processes"),
     ("demo", "nnunetv2.run.run_training:get_trainer_from_args",
      "dataset_name_or_id configuration fold trainer_name plans_identifier * device"),
+    ("sharing", "nnunetv2.utilities.file_path_utilities:folds_tuple_to_string", "folds"),
     ("demo", "nnunetv2.utilities.file_path_utilities:get_output_folder",
      "dataset_name_or_id trainer_name plans_identifier configuration"),
     ("benchmarks", f"{PREDICTOR}.__init__", "* device allow_tqdm"),
