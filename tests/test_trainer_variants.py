@@ -19,7 +19,7 @@ from torch import nn
 from nnunet_pyconv.nn import PyConv2d
 from nnunet_pyconv.planning import swap_plans
 from nnunet_pyconv.trainer_dir import TRAINER_DIR
-from nnunet_pyconv.trainers import nnUNetTrainerPyConv, variants
+from nnunet_pyconv.trainers import nnUNetTrainerPyConv, nnUNetTrainerPyConvPaper, variants
 
 
 @pytest.fixture(autouse=True)
@@ -56,6 +56,12 @@ def test_names_that_users_know_are_among_them() -> None:
 @pytest.mark.parametrize(("name", "epochs"), [("_1epoch", 1), ("_50epochs", 50), ("_250epochs_NoMirroring", 250)])
 def test_number_of_epochs(name: str, epochs: int) -> None:
     assert make_trainer(f"nnUNetTrainerPyConv{name}").num_epochs == epochs
+
+
+def test_number_of_epochs_of_the_papers_recipe() -> None:
+    trainer = make_trainer("nnUNetTrainerPyConvPaper_5epochs")
+    assert isinstance(trainer, nnUNetTrainerPyConvPaper)
+    assert (trainer.num_epochs, trainer.initial_lr, trainer.save_every) == (5, 1e-3, 5)
 
 
 def test_results_carry_the_name_of_the_variant() -> None:
@@ -100,7 +106,9 @@ def test_one_class_for_a_name() -> None:
     assert variants.nnUNetTrainerPyConv_5epochs is variants.nnUNetTrainerPyConv_5epochs
 
 
-@pytest.mark.parametrize("name", ["nnUNetTrainerPyConv_7epochs", "nnUNetTrainer_5epochs", "BN"])
+@pytest.mark.parametrize(
+    "name", ["nnUNetTrainerPyConv_7epochs", "nnUNetTrainerPyConvPaper_7epochs", "nnUNetTrainer_5epochs", "BN"]
+)
 def test_names_that_are_no_variants(name: str) -> None:
     with pytest.raises(AttributeError, match=f"has no attribute '{name}'"):
         getattr(variants, name)

@@ -78,7 +78,12 @@ def build_parser(prog: str) -> argparse.ArgumentParser:
         help="paper: 50 epochs of nnUNetTrainerPyConvPaper; nnunet: nnU-Net's own, nnUNetTrainerPyConv "
         "(default: %(default)s)",
     )
-    add("-tr", dest="trainer", metavar="TRAINER", help="a trainer instead of the recipe's, e.g. with fewer epochs")
+    add(
+        "-tr",
+        dest="trainer",
+        metavar="TRAINER",
+        help="a trainer instead of the recipe's, e.g. nnUNetTrainerPyConvPaper_5epochs",
+    )
     add(
         "--seed",
         type=int,

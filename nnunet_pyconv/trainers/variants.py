@@ -3,6 +3,8 @@
 `nnUNetTrainerPyConv_50epochs`, `nnUNetTrainerPyConvNoMirroring`, `nnUNetTrainerPyConvBN` and so on: for each variant
 that the installed nnU-Net has, this module has the class of that name with `nnUNetTrainerPyConv` for `nnUNetTrainer`.
 It takes its network from `nnUNetTrainerPyConv` and all else from nnU-Net's class, and is made when first asked for.
+
+Of the paper's recipe there are nnU-Net's training lengths: `nnUNetTrainerPyConvPaper_5epochs` and so on.
 """
 
 from __future__ import annotations
@@ -17,15 +19,20 @@ from nnunetv2.utilities.plans_handling.plans_handler import ConfigurationManager
 from torch import nn
 
 from nnunet_pyconv.trainers.nnUNetTrainerPyConv import nnUNetTrainerPyConv, with_pyconv
+from nnunet_pyconv.trainers.nnUNetTrainerPyConvPaper import nnUNetTrainerPyConvPaper
 
 
 @functools.cache
 def __getattr__(name: str) -> type[nnUNetTrainer]:
-    variant = name.removeprefix("nnUNetTrainerPyConv")
+    of_the_paper = name.startswith("nnUNetTrainerPyConvPaper_")
+    prefix = "nnUNetTrainerPyConvPaper" if of_the_paper else "nnUNetTrainerPyConv"
+    variant = name.removeprefix(prefix)
     stock = _find("nnUNetTrainer" + variant) if variant not in ("", name) else None
     if stock is None:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return type(name, (_with_network_of(stock), stock), {"__module__": __name__, "__doc__": stock.__doc__})
+    # the paper's recipe sets a length of its own, which that of the variant has to follow
+    bases = (stock, nnUNetTrainerPyConvPaper) if of_the_paper else (_with_network_of(stock), stock)
+    return type(name, bases, {"__module__": __name__, "__doc__": stock.__doc__})
 
 
 def _find(name: str) -> type[nnUNetTrainer] | None:
