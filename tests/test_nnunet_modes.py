@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from copy import deepcopy
 from pathlib import Path
 from typing import Any
@@ -10,12 +11,16 @@ import pytest
 import torch
 from conftest import NnunetFolders
 from nnunetv2.run.load_pretrained_weights import load_pretrained_weights
+from nnunetv2.run.run_training import maybe_load_checkpoint
 from nnunetv2.training.nnUNetTrainer.nnUNetTrainer import nnUNetTrainer
+from nnunetv2.utilities.plans_handling.plans_handler import PlansManager
 from test_planning import DATASET, make_plans
 
+from nnunet_pyconv.architectures.pyconv_unet import check_patch_size
+from nnunet_pyconv.nn import Block
 from nnunet_pyconv.nn.pyconv import PyConv
 from nnunet_pyconv.planning import swap_plans
-from nnunet_pyconv.trainers import nnUNetTrainerPyConv
+from nnunet_pyconv.trainers import nnUNetTrainerPyConv, nnUNetTrainerPyConvPaper
 from nnunet_pyconv.trainers.variants import nnUNetTrainerPyConvNoDeepSupervision
 
 NETWORKS = ["PlainConvUNet", "ResidualEncoderUNet"]
@@ -162,6 +167,88 @@ def test_fine_tuning_to_other_classes(network: str, tmp_path: Path) -> None:
     for name, weight in second.network.state_dict().items():
         assert not weight.any() if ".seg_layers." in name else torch.equal(weight, weights[name]), name
     check_step(second)
+
+
+def our_plans(patch_size: int) -> dict[str, Any]:
+    """Plans of ours for patches of 32 x 32, whose patch is then changed."""
+    plans, _ = swap_plans(make_plans(), dataset_json(), "nnUNetPyConvPlans")
+    plans["configurations"]["2d"]["patch_size"] = [patch_size, patch_size]
+    return plans
+
+
+@pytest.mark.parametrize(
+    ("first", "second"),
+    [
+        (make_plans(), make_plans(patch_size=28)),  # its last map, 7 x 7, carries the same kernels as 8 x 8
+        (make_plans(), our_plans(32)),
+        (our_plans(32), make_plans()),
+        (make_plans(), our_plans(64)),  # their pyramids are part of the plans
+    ],
+    ids=["smaller-patch", "to-our-plans", "from-our-plans", "larger-patch-with-our-plans"],
+)
+def test_fine_tuning_with_other_plans(first: dict[str, Any], second: dict[str, Any], tmp_path: Path) -> None:
+    pretrained = make_trainer(first, "2d", dataset_json(2))
+    pretrained.save_checkpoint(str(tmp_path / "first.pth"))
+    for parameter in pretrained.network.parameters():
+        parameter.data.zero_()  # the file has what the second network must get, and this one no longer
+    tuned = make_trainer(second, "2d", dataset_json(5))
+    maybe_load_checkpoint(tuned, False, False, str(tmp_path / "first.pth"))
+    weights = torch.load(tmp_path / "first.pth", weights_only=False)["network_weights"]
+    for name, weight in tuned.network.state_dict().items():
+        assert ".seg_layers." in name or torch.equal(weight, weights[name]), name
+    check_step(tuned)
+
+
+@pytest.mark.parametrize(
+    ("plans", "configuration", "message"),
+    [
+        # 16 x 16 pixels carry 9, which 8 x 8 do not: 32 channels are 8 + 8 + 8 + 8 and were 16 + 8 + 8
+        (make_plans(patch_size=64), "2d", r"stages\.2\..*levels\.0\.weight is not the same.*\[16, 16, 3, 3\]"),
+        (plans_3d("PlainConvUNet"), "3d_fullres", r"levels\.0\.weight is not the same.*\[2, 1, 3, 3\]"),
+    ],
+    ids=["other-pyramids", "2d-to-3d"],
+)
+def test_fine_tuning_that_nnunet_refuses(
+    plans: dict[str, Any], configuration: str, message: str, tmp_path: Path
+) -> None:
+    """Its assertion names the weight and the shape that the checkpoint has; the file is out of our sight."""
+    make_trainer(make_plans(), "2d", dataset_json()).save_checkpoint(str(tmp_path / "first.pth"))
+    with pytest.raises(AssertionError, match=message):
+        maybe_load_checkpoint(
+            make_trainer(plans, configuration, dataset_json()), False, False, str(tmp_path / "first.pth")
+        )
+
+
+@pytest.mark.parametrize(
+    "trainer",
+    [nnUNetTrainerPyConv, nnUNetTrainerPyConvNoDeepSupervision, nnUNetTrainerPyConvPaper],
+    ids=lambda trainer: trainer.__name__,
+)
+def test_patch_too_small_for_the_pyramid(trainer: type[nnUNetTrainer], nnunet_folders: NnunetFolders) -> None:
+    plans = our_plans(32)
+    plans["configurations"]["2d"]["patch_size"] = [28, 24]
+    message = (
+        "patch_size [28, 24] is too small for the pyramid of these plans: the feature map of stage 2 has 7 x 6 pixels, "
+        "its kernels are [3, 5, 7]; expected none larger than the map"
+    )
+    with pytest.raises(
+        ValueError, match=f"^{re.escape(message)}.*{re.escape('[[3, 5, 7, 9], [3, 5, 7, 9], [3, 5]]')}$"
+    ):
+        make_trainer(plans, "2d", dataset_json(), trainer)
+    assert not list(nnunet_folders.results.iterdir())
+
+
+@pytest.mark.parametrize("network", NETWORKS)
+@pytest.mark.parametrize("block", ["plain", "bottleneck"])
+def test_patch_of_the_plans_that_we_write_is_large_enough(network: str, block: Block) -> None:
+    for source, patch_size in ((make_plans(network), [13, 3]), (plans_3d(network), [3, 21, 10])):
+        for plan in source["configurations"].values():
+            plan.update({"patch_size": patch_size} if "architecture" in plan else {})
+        plans, _ = swap_plans(source, dataset_json(), "nnUNetPyConvPlans", block)
+        manager = PlansManager(plans)
+        for name in manager.available_configurations:
+            configuration = manager.get_configuration(name)
+            check_patch_size(configuration.patch_size, configuration.network_arch_init_kwargs)
 
 
 def test_checkpoint_of_a_compiled_network(tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ from dynamic_network_architectures.architectures.unet import PlainConvUNet, Resi
 from torch import nn
 
 from nnunet_pyconv.architectures.any_size import crop_to, pad_to_multiple
-from nnunet_pyconv.nn import Block, Pyramid, convert_to_pyconv
+from nnunet_pyconv.nn import Block, Pyramid, convert_to_pyconv, map_size_per_stage
 
 
 class PyConvUNet(PlainConvUNet):
@@ -142,6 +142,38 @@ PYCONV_CLASSES: dict[str, type[nn.Module]] = {
     "ResidualEncoderUNet": PyConvResidualEncoderUNet,
 }
 """The class with pyramidal convolutions for each class that nnU-Net's planners put into plans."""
+
+
+def check_patch_size(patch_size: Sequence[int], arch_kwargs: Mapping[str, Any]) -> None:
+    """Check that the pyramids in plans fit the feature maps, by the rule that made them (`Pyramid.fitted`).
+
+    A patch that was edited afterwards may be too small. Plans without pyramids pass: those of nnU-Net get pyramids that
+    fit. nnU-Net's own trainer can't ask; it trains such plans, with kernels that lie on padding for the most part.
+
+    Args:
+        patch_size: Of the plans, in pixels.
+        arch_kwargs: Of the plans; `pyramid`, and strides and kernels of each stage.
+
+    Raises:
+        ValueError: A kernel that is larger than the feature map of its stage.
+    """
+    if not arch_kwargs.get("pyramid"):
+        return
+    map_sizes = map_size_per_stage(patch_size, arch_kwargs["strides"])
+    given = [
+        Pyramid.from_json(pyramid).along(kernel_size)
+        for pyramid, kernel_size in zip(arch_kwargs["pyramid"], arch_kwargs["kernel_sizes"], strict=False)
+    ]
+    fitting = [pyramid.fitted(map_size) for pyramid, map_size in zip(given, map_sizes, strict=False)]
+    for stage, (pyramid, fits) in enumerate(zip(given, fitting, strict=False)):
+        if pyramid != fits:
+            raise ValueError(
+                f"patch_size {list(patch_size)} is too small for the pyramid of these plans: the feature map of stage "
+                f"{stage} has {' x '.join(map(str, map_sizes[stage]))} pixels, its kernels are "
+                f"{pyramid.to_json()['kernel_sizes']}; expected none larger than the map. Give a larger patch_size, "
+                "or change it in the plans of nnU-Net that they were made from and run nnunet_pyconv plan anew, or "
+                f"set the kernel_sizes of the stages to {[each.to_json()['kernel_sizes'] for each in fitting]}"
+            )
 
 
 def _from_plans(pyramid: Sequence[Mapping[str, Any]] | None) -> Pyramid | list[Pyramid]:

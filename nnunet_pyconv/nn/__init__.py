@@ -1,7 +1,7 @@
 """The pyramidal convolution and the swap."""
 
 from nnunet_pyconv.nn.bottleneck import PyConvBottleneck
-from nnunet_pyconv.nn.convert import Block, convert_to_pyconv, pyramid_per_stage
+from nnunet_pyconv.nn.convert import Block, convert_to_pyconv, map_size_per_stage, pyramid_per_stage
 from nnunet_pyconv.nn.pyconv import PyConv2d, PyConv3d
 from nnunet_pyconv.nn.pyramid import Level, Pyramid
 
@@ -13,5 +13,6 @@ __all__ = [
     "PyConvBottleneck",
     "Pyramid",
     "convert_to_pyconv",
+    "map_size_per_stage",
     "pyramid_per_stage",
 ]

@@ -109,12 +109,21 @@ def pyramid_per_stage(
         A pyramid for each stage, full resolution first.
     """
     pyramids = []
-    map_size = tuple(patch_size)
-    for stride, kernel_size, features in zip(strides, kernel_sizes, features_per_stage, strict=True):
-        map_size = tuple(math.ceil(edge / s) for edge, s in zip(map_size, stride, strict=True))
+    map_sizes = map_size_per_stage(patch_size, strides)
+    for map_size, kernel_size, features in zip(map_sizes, kernel_sizes, features_per_stage, strict=True):
         channels = PyConvBottleneck.middle_channels(features) if block == "bottleneck" else features
         pyramids.append(pyramid.along(kernel_size).fitted(map_size, channels))
     return pyramids
+
+
+def map_size_per_stage(patch_size: Sequence[int], strides: Sequence[Sequence[int]]) -> list[tuple[int, ...]]:
+    """Return the size of each stage's output in pixels, full resolution first; see `pyramid_per_stage`."""
+    map_sizes = []
+    map_size = tuple(patch_size)
+    for stride in strides:
+        map_size = tuple(math.ceil(edge / s) for edge, s in zip(map_size, stride, strict=True))
+        map_sizes.append(map_size)
+    return map_sizes
 
 
 def _stages(network: nn.Module) -> list[list[nn.Module]]:

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from typing import Any
+
+import torch
 from nnunetv2.training.nnUNetTrainer.nnUNetTrainer import nnUNetTrainer
 from nnunetv2.utilities.plans_handling.plans_handler import ConfigurationManager, PlansManager
 from torch import nn
 
 from nnunet_pyconv.architectures import PYCONV_CLASSES, SegmentationNetwork
+from nnunet_pyconv.architectures.pyconv_unet import check_patch_size
 from nnunet_pyconv.nn import Block, convert_to_pyconv
 from nnunet_pyconv.trainers.seed import SeededTrainer
 
@@ -16,7 +20,22 @@ class nnUNetTrainerPyConv(SeededTrainer):
 
     Everything else is nnU-Net's own recipe. Plans that name one of our networks already (`nnunet_pyconv plan`) are
     taken as they are, those of the paper's peers (`nnunet_pyconv plan --paper`) as well.
+
+    Raises:
+        ValueError: Plans whose patch is too small for their pyramids; nothing is written then.
     """
+
+    def __init__(
+        self,
+        plans: dict[str, Any],
+        configuration: str,
+        fold: int | str,
+        dataset_json: dict[str, Any],
+        device: torch.device = torch.device("cuda"),  # noqa: B008  # nnU-Net's signature
+    ) -> None:
+        planned = PlansManager(plans).get_configuration(configuration)
+        check_patch_size(planned.patch_size, planned.network_arch_init_kwargs)
+        super().__init__(plans, configuration, fold, dataset_json, device)
 
     @staticmethod
     def build_network_architecture(

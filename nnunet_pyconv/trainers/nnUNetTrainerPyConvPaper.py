@@ -15,9 +15,11 @@ from nnunetv2.training.loss.compound_losses import DC_and_BCE_loss, DC_and_CE_lo
 from nnunetv2.training.loss.deep_supervision import DeepSupervisionWrapper
 from nnunetv2.training.lr_scheduler.polylr import PolyLRScheduler
 from nnunetv2.utilities.default_n_proc_DA import get_allowed_n_proc_DA
+from nnunetv2.utilities.plans_handling.plans_handler import PlansManager
 from torch import distributed, nn
 
 from nnunet_pyconv.architectures import UNetPlusPlus
+from nnunet_pyconv.architectures.pyconv_unet import check_patch_size
 from nnunet_pyconv.trainers.flips_and_rotations import flips_and_rotations
 from nnunet_pyconv.trainers.seed import SeededTrainer
 from nnunet_pyconv.trainers.whole_pass_loader import WholePassDataLoader
@@ -55,6 +57,7 @@ class nnUNetTrainerPyConvPaper(SeededTrainer):
 
     Raises:
         NotImplementedError: Plans in 3D, or a cascade.
+        ValueError: Plans whose patch is too small for their pyramids.
     """
 
     def __init__(
@@ -65,6 +68,8 @@ class nnUNetTrainerPyConvPaper(SeededTrainer):
         dataset_json: dict[str, Any],
         device: torch.device = torch.device("cuda"),  # noqa: B008  # nnU-Net's signature
     ) -> None:
+        planned = PlansManager(plans).get_configuration(configuration)
+        check_patch_size(planned.patch_size, planned.network_arch_init_kwargs)
         super().__init__(plans, configuration, fold, dataset_json, device)
         if len(self.configuration_manager.patch_size) != 2 or self.is_cascaded:
             raise NotImplementedError(
@@ -155,7 +160,7 @@ class nnUNetTrainerPyConvPaper(SeededTrainer):
         if get_allowed_n_proc_DA() == 0:
             return SingleThreadedAugmenter(loader, None)
         n_workers = loader.number_of_threads_in_multithreaded
-        return MultiThreadedAugmenter(  # nnU-Net's own, the non-deterministic one, would mix the epochs
+        augmenter = MultiThreadedAugmenter(  # nnU-Net's own, the non-deterministic one, would mix the epochs
             loader,
             None,
             n_workers,
@@ -163,3 +168,5 @@ class nnUNetTrainerPyConvPaper(SeededTrainer):
             pin_memory=self.device.type == "cuda",
             wait_time=0.002,
         )
+        augmenter.restart()  # its processes are forked now, not when they would hold a copy of a training's memory
+        return augmenter
