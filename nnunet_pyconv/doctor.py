@@ -7,6 +7,8 @@ import importlib.metadata
 import io
 import os
 import platform
+import zipfile
+import zlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,7 +19,9 @@ from nnunetv2.utilities.find_objects import recursive_find_trainer_class_by_name
 from nnunetv2.utilities.plans_handling.plans_handler import PlansManager
 from packaging.requirements import Requirement
 
+from nnunet_pyconv.architectures.pyconv_unet import check_patch_size
 from nnunet_pyconv.device import available_devices
+from nnunet_pyconv.errors import InputError
 from nnunet_pyconv.nn.execution import available_executions
 from nnunet_pyconv.planning import network_on_meta
 from nnunet_pyconv.trainer_dir import TRAINER_DIR
@@ -46,6 +50,44 @@ def examine() -> Iterator[Finding]:
     """Run all checks; a training could start if no finding blocks."""
     for check in _CHECKS:
         yield from check()
+
+
+def examine_model(folder: Path) -> Iterator[Finding]:
+    """Check that the checkpoints of a trained model are whole: nnU-Net's prediction does not say which one isn't.
+
+    Nothing in them is executed, so those of others can be checked as well.
+
+    Args:
+        folder: `nnUNet_results/DATASET/TRAINER__PLANS__CONFIGURATION`.
+
+    Raises:
+        InputError: A folder without checkpoints.
+    """
+    files = sorted(folder.glob("fold_*/checkpoint_*.pth"), reverse=True)  # latest, final, best
+    if not files:
+        raise InputError(
+            f"{folder} has no fold_*/checkpoint_*.pth; expected the folder of a trained model, "
+            "nnUNet_results/DATASET/TRAINER__PLANS__CONFIGURATION"
+        )
+    whole = [file for file in files if _is_whole(file)]
+    for file in files:
+        fold = file.parent.name
+        if file in whole:
+            yield Finding(f"{fold} {file.name}", "whole")
+            continue
+        others = [other.name for other in whole if other.parent == file.parent]
+        mend = f"predict with -f {fold.removeprefix('fold_')} -chk {others[0]}, or " if others else ""
+        yield Finding(
+            f"{fold} {file.name}", f"{file} is damaged or cut off", f"{mend}restore it from a copy", blocks=True
+        )
+
+
+def _is_whole(file: Path) -> bool:
+    try:
+        with zipfile.ZipFile(file) as archive:  # as torch.save writes it, with a checksum of each member
+            return archive.testzip() is None
+    except (OSError, EOFError, zipfile.BadZipFile, zlib.error):
+        return False
 
 
 def _versions() -> Iterator[Finding]:
@@ -138,10 +180,11 @@ def _configurations(file: Path) -> Iterator[Finding]:
             configuration = manager.get_configuration(name)
             if not any((file.parent / configuration.data_identifier).glob("*.pkl")):
                 continue  # not preprocessed, so not meant to be trained yet
+            check_patch_size(configuration.patch_size, configuration.network_arch_init_kwargs)
             network = network_on_meta(manager, configuration, dataset_json)
         except Exception as error:  # whatever damaged plans make nnU-Net or torch raise
             mend = f"make {file.name} anew, and install the package of its network"
-            yield Finding(f"{subject} {name}", f"gives no network ({error!r})", mend)
+            yield Finding(f"{subject} {name}", f"gives no network to train ({error!r})", mend)
         else:
             yield Finding(f"{subject} {name}", f"resolves to {type(network).__name__}")
 

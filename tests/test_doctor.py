@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 from conftest import NnunetFolders
 from test_planning import DATASET, make_plans
 
@@ -91,6 +92,15 @@ def damaged(plans: dict[str, Any], **changes: Any) -> dict[str, Any]:
             "kernel 4",
             id="even-kernel",
         ),
+        pytest.param(
+            damaged(
+                make_plans(patch_size=16),
+                network_class_name="nnunet_pyconv.architectures.PyConvUNet",
+                arch_kwargs={"pyramid": [{"kernel_sizes": [3, 5]}] * 3},
+            ),
+            "patch_size [16, 16] is too small for the pyramid",  # the last map is 4 x 4
+            id="small-patch",
+        ),
     ],
 )
 def test_plans_that_give_no_network(plans: dict[str, Any], reason: str, ready: Path) -> None:
@@ -120,3 +130,36 @@ def test_another_trainer_folder_is_broken(ready: Path, tmp_path: Path, monkeypat
     monkeypatch.setenv("nnUNet_extTrainer", os.pathsep.join([str(tmp_path / "broken"), str(TRAINER_DIR)]))
     (finding,) = to_mend().values()
     assert "module_that_is_not_there" in finding.state
+
+
+@pytest.mark.parametrize("damage", ["cut off", "empty", "one byte"])
+def test_damaged_checkpoint(damage: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    final, best, other = (tmp_path / name for name in (
+        "fold_0/checkpoint_final.pth", "fold_0/checkpoint_best.pth", "fold_1/checkpoint_final.pth"
+    ))  # fmt: skip
+    for file in (final, best, other):
+        file.parent.mkdir(exist_ok=True)
+        torch.save({"network_weights": torch.arange(1000.0)}, file)
+    main(["doctor", str(tmp_path)])
+    assert capsys.readouterr().out.endswith("All checkpoints can be used.\n")
+
+    for file in (final, other):
+        content = bytearray(file.read_bytes())
+        content[len(content) // 2] ^= 1
+        file.write_bytes({"cut off": content[:-50], "empty": b"", "one byte": content}[damage])
+    with pytest.raises(SystemExit) as exit_:
+        main(["doctor", str(tmp_path)])
+    assert exit_.value.code == 1
+    out = capsys.readouterr().out
+    assert f"[!!] fold_0 checkpoint_final.pth: {final} is damaged or cut off\n" in out
+    assert "to mend: predict with -f 0 -chk checkpoint_best.pth, or restore it from a copy" in out
+    assert "[ok] fold_0 checkpoint_best.pth: whole" in out
+    assert f"{other} is damaged or cut off\n     to mend: restore it from a copy" in out
+    assert out.endswith("2 to mend before all checkpoints can be used.\n")
+
+
+def test_no_folder_of_a_model(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as exit_:
+        main(["doctor", str(tmp_path / "gone")])
+    assert exit_.value.code == 2
+    assert f"{tmp_path / 'gone'} has no fold_*/checkpoint_*.pth" in capsys.readouterr().err

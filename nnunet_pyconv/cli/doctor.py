@@ -1,31 +1,44 @@
-"""`nnunet_pyconv doctor`: check that a training could start."""
+"""`nnunet_pyconv doctor`: check that a training could start, or that a trained model is whole."""
 
 from __future__ import annotations
 
 import argparse
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 
-from nnunet_pyconv.doctor import examine
+from nnunet_pyconv.doctor import examine, examine_model
 
 
 def main(argv: Sequence[str], prog: str) -> None:
-    """Print what was found; the exit status is 0 only if a training could start."""
-    argparse.ArgumentParser(
+    """Print what was found; the exit status is 0 only if nothing blocks."""
+    parser = argparse.ArgumentParser(
         prog=prog,
         description=(
             "Check versions, device, nnU-Net's three folders, whether nnU-Net finds our trainer and whether plans "
-            "resolve. The exit status is 0 only if a training could start."
+            "resolve. The exit status is 0 only if a training could start. With MODEL_FOLDER, check instead that all "
+            "checkpoints of a trained model are whole."
         ),
-    ).parse_args(argv)
+    )
+    parser.add_argument(
+        "model",
+        type=Path,
+        nargs="?",
+        metavar="MODEL_FOLDER",
+        help="nnUNet_results/DATASET/TRAINER__PLANS__CONFIGURATION",
+    )
+    model = parser.parse_args(argv).model
+    findings, goal = (
+        (examine(), "a training can start") if model is None else (examine_model(model), "all checkpoints can be used")
+    )
     blocking = 0
-    for finding in examine():
+    for finding in findings:
         mark = "ok" if finding.mend is None else "!!" if finding.blocks else "--"
         print(f"[{mark}] {finding.subject}: {finding.state}")
         if finding.mend is not None:
             print(f"     to mend: {finding.mend}")
         blocking += finding.blocks
     if blocking:
-        print(f"\n{blocking} to mend before a training can start.")
+        print(f"\n{blocking} to mend before {goal}.")
         sys.exit(1)
-    print("\nA training can start.")
+    print(f"\n{goal.capitalize()}.")
