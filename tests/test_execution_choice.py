@@ -5,13 +5,17 @@ from __future__ import annotations
 import io
 import subprocess
 import sys
+from types import SimpleNamespace
 
 import pytest
 import torch
 from torch import nn
 
+from nnunet_pyconv.architectures import PyConvUNet
 from nnunet_pyconv.nn import PyConv2d
 from nnunet_pyconv.nn.execution import available_executions, build, direct, execution
+from nnunet_pyconv.nn.execution.choice import choose
+from nnunet_pyconv.nn.execution.spec import LevelSpec
 
 needs_kernel = pytest.mark.skipif(available_executions()["direct"] is not None, reason="no kernel")
 
@@ -80,6 +84,24 @@ def test_float64_and_other_devices(x):
     assert layer.to("meta").execution_for(x.to("meta")) == "levels"
     with execution("direct"), pytest.raises(ValueError, match=r"computes in float32, not in torch\.float64"):
         layer.execution_for(x.double())
+
+
+@pytest.mark.parametrize("setting", ["direct", "triton"])
+def test_device_of_apple(setting):
+    """Neither a CPU nor CUDA: level by level, and what is forced in vain is named. No such tensor can be made here."""
+    level = LevelSpec.of(torch.empty(8, 32, 3, 3), 1)
+    x = SimpleNamespace(device=torch.device("mps"), dtype=torch.float32, shape=(1, 32, 48, 48), numel=lambda: 73728)
+    assert choose(x, [level], [1, 1]) == "levels"
+    with execution(setting), pytest.raises(ValueError, match='not on mps; use "auto"'):
+        choose(x, [level], [1, 1])
+
+
+def test_network_on_another_device_makes_nothing_on_the_cpu():
+    with torch.device("meta"):
+        network = PyConvUNet(1, 3, (8, 16, 32), deep_supervision=True)
+        outputs = network(torch.empty(2, 1, 30, 34))  # a size that is padded
+        sum(output.sum() for output in outputs).backward()
+    assert {parameter.grad.device.type for parameter in network.parameters()} == {"meta"}
 
 
 def test_dilation_and_hooks_are_level_by_level(x):
