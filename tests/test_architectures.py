@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+import torch.nn.functional as F
 from dynamic_network_architectures.architectures.unet import PlainConvUNet
 from nnunetv2.utilities.get_network_from_plans import get_network_from_plans
 from torch import nn
@@ -17,6 +18,7 @@ from torch import nn
 from nnunet_pyconv.architectures import (
     AttentionUNet,
     FCN8s,
+    MultiResUNet,
     PaperPyConvUNet,
     PyConvUNet,
     ResNet34UNet,
@@ -24,6 +26,7 @@ from nnunet_pyconv.architectures import (
     UNet,
     UNetPlusPlus,
 )
+from nnunet_pyconv.architectures.multires_unet import MultiResBlock, ResPathBlock
 from nnunet_pyconv.nn import PyConv2d
 
 NETWORKS: list[type[nn.Module]] = [
@@ -34,6 +37,7 @@ NETWORKS: list[type[nn.Module]] = [
     ResNet34UNet,
     AttentionUNet,
     FCN8s,
+    MultiResUNet,
 ]
 OF_THE_PAPER = [network for network in NETWORKS if issubclass(network, SegmentationNetwork)]
 
@@ -207,6 +211,53 @@ def test_paper_pyconv_unet_is_pyramidal_and_within_the_papers_figures() -> None:
     others = [m for m in net.modules() if isinstance(m, nn.Conv2d) and m not in levels]
     assert {m.kernel_size for m in others} == {(1, 1)}
     assert sum(p.numel() for p in net.parameters()) <= 3_700_000
+
+
+def test_multires_unet_has_the_parameters_that_its_authors_state() -> None:
+    """Keras counts running means and variances too; two of them belong to the output, which we do not normalise."""
+    net = MultiResUNet(input_channels=3, num_classes=1)
+    parameters = sum(p.numel() for p in net.parameters())
+    running = sum(b.numel() for name, b in net.named_buffers() if "running" in name)
+    assert parameters == 7_238_228
+    assert parameters + running + 2 == 7_262_750
+
+
+def test_filters_of_multires_unet() -> None:
+    """1.67 times the U-Net's filters, of these 0.167, 0.333 and 0.5, rounded down; on the way up the same."""
+    net = MultiResUNet(input_channels=3, num_classes=1)
+    filters = [[conv[0][0].out_channels for conv in stage.convs] for stage in net.encoder.stages]
+    assert filters == [[8, 17, 26], [17, 35, 53], [35, 71, 106], [71, 142, 213], [142, 284, 427]]
+    assert [[conv[0][0].out_channels for conv in stage.convs] for stage in net.decoder.stages] == filters[-2::-1]
+    assert [len(path) for path in net.decoder.paths] == [1, 2, 3, 4]
+    assert [path[-1].conv[0][0].out_channels for path in net.decoder.paths] == [256, 128, 64, 32]
+
+
+def normalised(x: torch.Tensor) -> torch.Tensor:
+    return F.batch_norm(x, None, None, training=True)
+
+
+def test_multires_block_in_plain_torch() -> None:
+    """Before training, when scales are 1 and shifts 0: the authors add first, then ReLU, then normalise."""
+    torch.manual_seed(0)
+    block, x = MultiResBlock(2, 12).train(), image(9, 8, channels=2, n=3)
+    maps = []
+    y = x
+    for conv, filters in zip(block.convs, (3, 6, 10), strict=True):
+        weight = conv[0][0].weight
+        assert weight.shape[0] == filters
+        y = normalised(F.conv2d(y, weight, padding=1)).relu()
+        maps.append(y)
+    shortcut = normalised(F.conv2d(x, block.shortcut[0].weight))
+    expected = normalised((normalised(torch.cat(maps, dim=1)) + shortcut).relu())
+    torch.testing.assert_close(block(x), expected)
+
+
+def test_res_path_in_plain_torch() -> None:
+    torch.manual_seed(0)
+    block, x = ResPathBlock(5, 4).train(), image(9, 8, channels=5, n=3)
+    conv = normalised(F.conv2d(x, block.conv[0][0].weight, padding=1)).relu()
+    shortcut = normalised(F.conv2d(x, block.shortcut[0].weight))
+    torch.testing.assert_close(block(x), normalised((conv + shortcut).relu()))
 
 
 def test_strides_that_do_not_suit() -> None:

@@ -2,6 +2,7 @@
 
 from nnunet_pyconv.architectures.attention_unet import AttentionUNet
 from nnunet_pyconv.architectures.fcn8s import FCN8s
+from nnunet_pyconv.architectures.multires_unet import MultiResUNet
 from nnunet_pyconv.architectures.paper_pyconv_unet import PaperPyConvUNet
 from nnunet_pyconv.architectures.pyconv_unet import PYCONV_CLASSES, PyConvResidualEncoderUNet, PyConvUNet
 from nnunet_pyconv.architectures.resnet34_unet import ResNet34UNet
@@ -13,6 +14,7 @@ __all__ = [
     "PYCONV_CLASSES",
     "AttentionUNet",
     "FCN8s",
+    "MultiResUNet",
     "PaperPyConvUNet",
     "PyConvResidualEncoderUNet",
     "PyConvUNet",
