@@ -1,6 +1,6 @@
-"""The paper's six networks through nnU-Net's own console commands, by nnU-Net's recipe, and what its own recipe writes.
+"""The paper's networks through nnU-Net's own console commands, by nnU-Net's recipe, and what its own recipe writes.
 
-All six by the paper's recipe are in `test_reproduce.py`.
+All but MultiResUNet by the paper's recipe are in `test_reproduce.py`.
 """
 
 from __future__ import annotations
@@ -74,7 +74,8 @@ def train(folders: NnunetFolders, configuration: str, trainer: str, *flags: str,
     return folders.results / DATASET / f"{trainer}__{PLANS}__{configuration}" / "fold_0"
 
 
-@pytest.mark.parametrize("configuration", ["2d_unet", "2d_unet_plus_plus"])  # without and with deep supervision
+# without and with deep supervision, and the one that test_reproduce.py leaves out
+@pytest.mark.parametrize("configuration", ["2d_unet", "2d_unet_plus_plus", "2d_multires_unet"])
 def test_the_papers_recipe(configuration: str, folders: NnunetFolders) -> None:
     fold = train(folders, configuration, "PaperShort")
     assert len(read_overlaps(fold / "validation" / "summary.json", ".png")) == 2

@@ -11,6 +11,7 @@ from test_planning import make_plans, preprocessed  # noqa: F401  # a fixture
 from nnunet_pyconv import architectures
 from nnunet_pyconv.cli import main
 from nnunet_pyconv.errors import InputError
+from nnunet_pyconv.evaluation.report import paper
 from nnunet_pyconv.planning import network_on_meta, plan_paper
 
 NETWORKS = {
@@ -20,6 +21,7 @@ NETWORKS = {
     "2d_resnet34_unet": architectures.ResNet34UNet,
     "2d_attention_unet": architectures.AttentionUNet,
     "2d_fcn8s": architectures.FCN8s,
+    "2d_multires_unet": architectures.MultiResUNet,
 }
 DATASET_JSON = {"labels": {"background": 0, "cell": 1}, "channel_names": {"0": "EM"}, "file_ending": ".png"}
 
@@ -33,7 +35,7 @@ def source(preprocessed: Path) -> dict[str, Any]:  # noqa: F811
     return plans
 
 
-def test_six_configurations_share_the_preprocessed_data(source: dict[str, Any]) -> None:
+def test_configurations_share_the_preprocessed_data(source: dict[str, Any]) -> None:
     file, names = plan_paper(312)
     assert sorted(names) == sorted(NETWORKS)
     manager = PlansManager(str(file))
@@ -50,6 +52,10 @@ def test_six_configurations_share_the_preprocessed_data(source: dict[str, Any]) 
     assert {frozenset(plans["configurations"][name]) for name in names if name != "2d_unet"} == {
         frozenset({"inherits_from", "architecture"})
     }
+
+
+def test_the_report_knows_their_names() -> None:
+    assert sorted(paper.NETWORKS) == sorted(NETWORKS)
 
 
 def test_the_command_says_how_to_train(source: dict[str, Any], capsys: pytest.CaptureFixture[str]) -> None:

@@ -15,8 +15,9 @@ def main(argv: Sequence[str], prog: str) -> None:
         prog=prog,
         description=(
             "The paper's Table 3, ours beside the paper's: parameters and multiply-accumulates; and what it leaves "
-            "out, latency and peak memory on this machine. Without -d for the paper's input of 3 x 512 x 512 and one "
-            "class, with -d for the configurations of a dataset's plans, at their patch size. A few minutes on a CPU."
+            "out, MultiResUNet, latency and peak memory on this machine. Without -d for the paper's input of "
+            "3 x 512 x 512 and one class, with -d for the configurations of a dataset's plans, at their patch size. A "
+            "few minutes on a CPU."
         ),
     )
     parser.add_argument("-d", dest="dataset", metavar="ID", help="dataset ID or name")

@@ -53,7 +53,8 @@ def main(argv: Sequence[str], prog: str) -> None:
     parser.add_argument(
         "--paper",
         action="store_true",
-        help=f"write {PAPER_PLANS} instead: the six networks of the paper's comparison, whole images, batch 5",
+        help=f"write {PAPER_PLANS} instead: the six networks of the paper's comparison and MultiResUNet, which it "
+        "describes but does not measure; whole images, batch 5",
     )
     parser.add_argument(
         "-block",
@@ -82,6 +83,11 @@ def main(argv: Sequence[str], prog: str) -> None:
     )
     args = parser.parse_args(argv)
 
+    for option in ("gpu_memory_target", "overwrite_target_spacing", "preprocessor_name"):
+        if args.planner is None and getattr(args, option) != parser.get_default(option):
+            raise InputError(
+                f"-{option} is for planning anew; name a planner with -pl, for example nnUNetPlannerPyConv"
+            )
     if args.paper:
         if args.planner is not None or args.output_plans is not None or args.block != "plain":
             raise InputError(
@@ -96,11 +102,6 @@ def main(argv: Sequence[str], prog: str) -> None:
             raise InputError(f"-block {args.block} is for plans that are there; give it with -p instead of -pl")
         _plan_anew(args)
         return
-    for option in ("gpu_memory_target", "overwrite_target_spacing", "preprocessor_name"):
-        if getattr(args, option) != parser.get_default(option):
-            raise InputError(
-                f"-{option} is for planning anew; name a planner with -pl, for example nnUNetPlannerPyConv"
-            )
     output_plans = args.output_plans or DEFAULT_OUTPUT
     file, planned = plan_pyconv(
         args.dataset, args.source_plans, output_plans, block=args.block, overwrite=args.overwrite
@@ -129,7 +130,11 @@ def _plan_anew(args: argparse.Namespace) -> None:
     )
     for configuration in planned:
         print(f"{configuration.name}: {_network(configuration)}, {_describe(configuration.chosen)} of {target_gb:g} GB")
-        patch = "holds an image of the median size" if configuration.whole_image else "is the largest that fits"
+        patch = (
+            "holds an image of the median size"
+            if configuration.whole_image
+            else "is the largest of nnU-Net's search that fits"
+        )
         batch = "the dataset is too small for more" if configuration.next_batch_fits else "one more does not fit"
         print(f"  the patch {patch}; of patches in a batch, {batch}")
         if configuration.counterpart is not None:
@@ -138,7 +143,8 @@ def _plan_anew(args: argparse.Namespace) -> None:
         _print_kernels(configuration.kernel_sizes_per_stage)
     print(f"Wrote {file}")
     if missing := [configuration.name for configuration in planned if not configuration.is_preprocessed]:
-        print(f"Next: nnUNetv2_preprocess -d {args.dataset} -plans_name {file.stem} -c {' '.join(missing)}")
+        dataset_id = int(file.parent.name[len("Dataset") :][:3])  # nnUNetv2_preprocess takes no name
+        print(f"Next: nnUNetv2_preprocess -d {dataset_id} -plans_name {file.stem} -c {' '.join(missing)}")
     print(f"{'Then' if missing else 'Next'}: nnUNetv2_train {args.dataset} {planned[0].name} 0 -p {file.stem}")
 
 
@@ -153,4 +159,4 @@ def _print_kernels(kernel_sizes_per_stage: Sequence[Sequence[object]]) -> None:
 
 def _describe(choice: Choice) -> str:
     patch = " x ".join(map(str, choice.patch_size))
-    return f"patch {patch}, batch {choice.batch_size}: {choice.memory_gb:.2f} GB"
+    return f"patch {patch}, batch {choice.batch_size}: {choice.memory_gb:.3g} GB"

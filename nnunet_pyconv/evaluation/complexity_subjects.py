@@ -12,6 +12,7 @@ from torch import nn
 from nnunet_pyconv.architectures import (
     AttentionUNet,
     FCN8s,
+    MultiResUNet,
     PaperPyConvUNet,
     ResNet34UNet,
     UNet,
@@ -24,17 +25,18 @@ PAPER_INPUT_SHAPE = (3, 512, 512)
 
 
 def paper_subjects() -> list[Subject]:
-    """Return the rows of the paper's Table 3, at its input and with one class, in its order.
+    """Return the rows of the paper's Table 3, at its input and with one class, in its order, and MultiResUNet.
 
-    UNet++ has its four heads, as the paper counts.
+    UNet++ has its four heads, as the paper counts. The paper describes MultiResUNet, but has no figures for it.
     """
-    rows: list[tuple[str, Callable[..., nn.Module], float, float]] = [
+    rows: list[tuple[str, Callable[..., nn.Module], float | None, float | None]] = [
         ("U-Net", UNet, 7.77, 48.57),
         ("UNet++", UNetPlusPlus, 9.16, 138.63),
         ("ResNet34_UNet", ResNet34UNet, 21.66, 24.27),
         ("Attention U-Net", AttentionUNet, 34.88, 266.54),
         ("FCN8s", FCN8s, 18.64, 85.86),
         ("PyConvU-Net [1]", PaperPyConvUNet, 3.7, 10.65),
+        ("MultiResUNet", MultiResUNet, None, None),
     ]
     return [
         Subject(

@@ -17,7 +17,7 @@ NOTES = (
     "GMac: billions of multiply-accumulates of one forward pass, which the paper's Table 3 calls FLOPs; GFLOP is twice "
     "as much, a multiplication and an addition. Latency: median and quartiles of a forward pass of one image on this "
     "machine. Memory: peak for one image, weights included, of a forward pass and of a training step with Adam.",
-    "UNet++ has its four heads, as in the paper.",
+    "UNet++ has its four heads, as in the paper. MultiResUNet is described in the paper, but not measured.",
     "[1] No published code gives the paper's figures for PyConvU-Net: its class can't run, and no reading of the text "
     "gives both. Ours is the reading nearest to them that exceeds neither, see nnunet_pyconv.architectures."
     "PaperPyConvUNet.",

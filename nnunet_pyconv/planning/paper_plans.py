@@ -1,4 +1,4 @@
-"""Plans for the six networks of the paper's comparison."""
+"""Plans for the six networks of the paper's comparison, and MultiResUNet."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ PAPER_PLANS = "PyConvUNetPaperPlans"
 def plan_paper(
     dataset_name_or_id: str | int, source_plans: str = DEFAULT_SOURCE, *, overwrite: bool = False
 ) -> tuple[Path, list[str]]:
-    """Write `PyConvUNetPaperPlans`: the paper's six networks as configurations of one plans file.
+    """Write `PyConvUNetPaperPlans`: the paper's six networks and MultiResUNet as configurations of one plans file.
 
     The configurations come from the template in `plans/`; they inherit from the `2d` of the source plans, with which
     they share the preprocessed data. The patch is the whole image (the dataset's median), the batch 5.
@@ -28,7 +28,7 @@ def plan_paper(
         overwrite: Whether to replace plans of that name.
 
     Returns:
-        The plans file, and the names of the six configurations.
+        The plans file, and the names of the seven configurations.
 
     Raises:
         InputError: `nnUNet_preprocessed` unset, a dataset or plans that are not there, plans without a 2D

@@ -15,7 +15,7 @@ _PAPER: dict[str, Any] = json.loads(files(__package__).joinpath("paper_table_2.j
 
 SOURCE: str = _PAPER["source"]
 NETWORKS: dict[str, str] = _PAPER["configurations"]
-"""Configuration to the paper's name of its network."""
+"""Configuration to the paper's name of its network; its Table 2 has all but MultiResUNet."""
 
 _ROUNDING = 0.00005  # the paper prints four decimals
 
