@@ -20,7 +20,7 @@ from conftest import NnunetFolders
 from nnunet_pyconv.dataset_conversion import isbi_cell, kaggle_lung, liver
 from nnunet_pyconv.demo.synthetic import write_synthetic_isbi
 from nnunet_pyconv.evaluation import read_overlaps
-from nnunet_pyconv.reproduction import NETWORKS
+from nnunet_pyconv.reproduction import PAPER_NETWORKS
 
 pytestmark = [pytest.mark.slow, pytest.mark.skipif(os.name != "posix", reason="signals")]
 
@@ -147,7 +147,7 @@ def test_whole_matrix(environment: dict[str, str], nnunet_folders: NnunetFolders
     with ThreadPoolExecutor(2) as pool:  # to be done in time
         list(pool.map(lambda name: run(environment, "--datasets", name), names))
     for folder in folders:
-        for network in NETWORKS:
+        for network in PAPER_NETWORKS:
             fold = nnunet_folders.results / folder.name / f"{TRAINER}__PyConvUNetPaperPlans__2d_{network}" / "fold_0"
             ending = ".tif" if "Lung" in folder.name else ".png"
             assert epochs_trained(fold) == [[0]]
@@ -155,5 +155,5 @@ def test_whole_matrix(environment: dict[str, str], nnunet_folders: NnunetFolders
                 assert len(read_overlaps(fold / part / "summary.json", ending)) == 2
     output = run(environment)
     assert "18 of 18 cells were done before" in output
-    configurations = " ".join(f"2d_{network}" for network in NETWORKS)
+    configurations = " ".join(f"2d_{network}" for network in PAPER_NETWORKS)
     assert f"report -d 312 313 314 -tr {TRAINER} -p PyConvUNetPaperPlans -c {configurations} -f 0\n" in output

@@ -235,6 +235,21 @@ def test_dry_run(nnunet_folders: NnunetFolders, capsys: pytest.CaptureFixture[st
     assert sorted(nnunet_folders.raw.parent.rglob("*")) == before
 
 
+def test_the_seventh_network_is_trained_on_request_only(
+    nnunet_folders: NnunetFolders, capsys: pytest.CaptureFixture[str]
+) -> None:
+    prepared(nnunet_folders)
+    arguments = ["reproduce", "--datasets", "isbi_cell", "-device", "cpu", "--dry_run"]
+    trained = []
+    for networks in ([], ["--networks", "multires_unet"]):
+        main([*arguments, *networks])
+        trained.append(re.findall(r"nnUNetv2_train 312 2d_(\w+) 0 ", capsys.readouterr().out))
+    assert trained == [
+        ["pyconv_unet", "unet", "unet_plus_plus", "resnet34_unet", "attention_unet", "fcn8s"],
+        ["multires_unet"],
+    ]
+
+
 def test_recipe_of_nnunet(nnunet_folders: NnunetFolders) -> None:
     prepared(nnunet_folders)
     request = a_request(recipe="nnunet", folds=["0", "3"])

@@ -10,7 +10,16 @@ from nnunetv2.configuration import default_num_processes
 
 from nnunet_pyconv.device import DEVICES, pick_device
 from nnunet_pyconv.errors import InputError
-from nnunet_pyconv.reproduction import DATASETS, NETWORKS, RECIPES, Request, cells_of, datasets_of, reproduce
+from nnunet_pyconv.reproduction import (
+    DATASETS,
+    NETWORKS,
+    PAPER_NETWORKS,
+    RECIPES,
+    Request,
+    cells_of,
+    datasets_of,
+    reproduce,
+)
 from nnunet_pyconv.reproduction.executor import EXECUTORS
 from nnunet_pyconv.reproduction.matrix import FOLDS
 from nnunet_pyconv.reproduction.reproduce import commands, report_commands
@@ -59,7 +68,7 @@ def build_parser(prog: str) -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog=prog,
         description=(
-            "Run the paper's experiment: every network on every dataset, trained, validated, and tested on imagesTs, "
+            "Run the paper's experiment: its networks on its datasets, trained, validated, and tested on imagesTs, "
             "through nnU-Net's own commands. What is done is not done again, so the same command continues a run that "
             "was ended, from nnU-Net's checkpoints. A cell that fails leaves the others alone and is listed at the "
             "end, with its log. The datasets have to be converted before (nnunet_pyconv convert DATASET, with "
@@ -69,7 +78,13 @@ def build_parser(prog: str) -> argparse.ArgumentParser:
     )
     add = parser.add_argument
     add("--datasets", nargs="+", choices=DATASETS, default=DATASETS, help="default: all")
-    add("--networks", nargs="+", choices=NETWORKS, default=NETWORKS, help="default: all")
+    add(
+        "--networks",
+        nargs="+",
+        choices=NETWORKS,
+        default=PAPER_NETWORKS,
+        help="default: the six of the paper's Table 2, all but multires_unet",
+    )
     add("--folds", nargs="+", choices=FOLDS, default=["0"], help="default: 0, the only one of the paper's split")
     add(
         "--recipe",

@@ -14,7 +14,8 @@ from nnunet_pyconv.reproduction.cell import BEST, FINAL, Cell
 from nnunet_pyconv.reproduction.preparation import Preparation
 
 DATASETS = ("isbi_cell", "kaggle_lung", "liver")  # converters of dataset_conversion
-NETWORKS = ("pyconv_unet", "unet", "unet_plus_plus", "resnet34_unet", "attention_unet", "fcn8s")
+PAPER_NETWORKS = ("pyconv_unet", "unet", "unet_plus_plus", "resnet34_unet", "attention_unet", "fcn8s")  # of its Table 2
+NETWORKS = (*PAPER_NETWORKS, "multires_unet")
 FOLDS = ("0", "1", "2", "3", "4", "all")
 
 # the trainer, and the checkpoint that predicts
