@@ -112,7 +112,10 @@ def test_plans_of_nnunet_are_compared_and_their_data_shared(volumes: Path) -> No
     from nnunetv2.experiment_planning.experiment_planners.default_experiment_planner import ExperimentPlanner
 
     stock = ExperimentPlanner(11).plan_experiment()["configurations"]
-    (volumes / "nnUNetPlans_2d").mkdir()
+    for name, cases in (("2d", 4), ("3d_fullres", 3)):  # one case is missing in 3d_fullres
+        (volumes / f"nnUNetPlans_{name}").mkdir()
+        for case in range(cases):
+            (volumes / f"nnUNetPlans_{name}" / f"case_{case}.pkl").touch()
     file, _, planned = plan_dataset(11, "nnUNetPlannerPyConv")
     plans = json.loads(file.read_text())["configurations"]
     assert [plans[name]["data_identifier"] for name in ("2d", "3d_fullres")] == [
@@ -127,7 +130,9 @@ def test_plans_of_nnunet_are_compared_and_their_data_shared(volumes: Path) -> No
         assert configuration.is_preprocessed == (configuration.name == "2d")
 
 
-def test_spacing_and_preprocessor_pass_through(volumes: Path) -> None:
+def test_spacing_and_preprocessor_pass_through(volumes: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    # a class that a user has put into nnunetv2.preprocessing, where nnU-Net looks for it
+    monkeypatch.setattr("nnunet_pyconv.planning.planned_dataset.recursive_find_python_class", lambda *_: object)
     file, _, _ = plan_dataset(
         11, "nnUNetPlannerPyConv", "Coarse", overwrite_target_spacing=(4, 2, 2), preprocessor_name="MyPreprocessor"
     )
@@ -135,6 +140,46 @@ def test_spacing_and_preprocessor_pass_through(volumes: Path) -> None:
     plan = plans["configurations"]["3d_fullres"]
     assert (plans["plans_name"], plan["spacing"], plan["preprocessor_name"]) == ("Coarse", [4, 2, 2], "MyPreprocessor")
     assert plan["data_identifier"] == "Coarse_3d_fullres"  # other data than those of nnUNetPlans
+
+
+def test_data_of_another_spacing_are_preprocessed_again(volumes: Path) -> None:
+    def is_preprocessed(spacing: tuple[float, ...]) -> dict[str, bool]:
+        _, _, planned = plan_dataset(
+            11, "nnUNetPlannerPyConv", "Coarse", overwrite_target_spacing=spacing, overwrite=True
+        )
+        return {configuration.name: configuration.is_preprocessed for configuration in planned}
+
+    assert not is_preprocessed((4, 2, 2))["3d_fullres"]
+    (volumes / "Coarse_3d_fullres").mkdir()
+    for case in range(4):
+        (volumes / "Coarse_3d_fullres" / f"case_{case}.pkl").touch()
+    assert is_preprocessed((4, 2, 2))["3d_fullres"]
+    assert not is_preprocessed((2, 2, 2))["3d_fullres"]
+
+
+def test_plans_of_somebody_elses_network_are_not_replaced(volumes: Path) -> None:
+    file, _, _ = plan_dataset(11, "nnUNetPlannerPyConv", "Mine")
+    theirs = file.read_text().replace("nnunet_pyconv.architectures", "their_package")
+    file.write_text(theirs)
+    with pytest.raises(InputError, match="Mine.json is not for us to replace"):
+        plan_dataset(11, "nnUNetPlannerPyConv", "Mine", overwrite=True)
+    assert file.read_text() == theirs
+
+
+def test_damaged_raw_data(volumes: Path, nnunet_folders: NnunetFolders) -> None:
+    (nnunet_folders.raw / DATASET / "dataset.json").write_text("{")
+    with pytest.raises(InputError, match="nnU-Net can't plan Dataset011_Blobs"):
+        plan_dataset(11, "nnUNetPlannerPyConv")
+
+
+def test_folder_that_cannot_be_written_to(volumes: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: object, **__: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("nnunet_pyconv.planning.plans_files.save_json", full)
+    with pytest.raises(InputError, match="nnUNetPlannerPyConvPlans.json can't be written .*No space left"):
+        plan_dataset(11, "nnUNetPlannerPyConv")
+    assert not list(volumes.glob("*Plans*"))
 
 
 def test_two_dimensional_images(nnunet_folders: NnunetFolders) -> None:
@@ -156,7 +201,11 @@ def test_two_dimensional_images(nnunet_folders: NnunetFolders) -> None:
         ({"gpu_memory_gb": 0.001}, "leaves no stage below full resolution"),
         ({"overwrite_target_spacing": (1, 0, 1)}, "-overwrite_target_spacing 1 0 1: expected three positive"),
         ({"output_plans": "my__plans"}, "plans can't be named 'my__plans'"),
-        ({"output_plans": "nnUNetPlans"}, "is not for us to replace"),
+        ({"gpu_memory_gb": float("inf")}, "-gpu_memory_target inf"),
+        ({"overwrite_target_spacing": (1, float("nan"), 1)}, "-overwrite_target_spacing 1 nan 1"),
+        ({"preprocessor_name": "NoSuch"}, "-preprocessor_name NoSuch: nnU-Net has no such class"),
+        ({"output_plans": "nnUNetPlans"}, "nnUNetPlans is the name of plans of nnU-Net's own"),
+        ({"output_plans": "nnUNetResEncUNetLPlans"}, "nnUNetResEncUNetLPlans is the name of plans of nnU-Net's own"),
         ({"dataset_name_or_id": 12}, "dataset 12 not found"),
     ],
     ids=lambda value: str(value) if isinstance(value, dict) else "",
@@ -194,17 +243,20 @@ def test_what_planning_needs(missing: str, message: str, volumes: Path, monkeypa
 
 
 def test_command_says_what_it_chose_and_why(volumes: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    main(["plan", "-d", "11", "-pl", "nnUNetPlannerPyConv", "-gpu_memory_target", "0.5", "-o", "Mine"])
+    main(["plan", "-d", DATASET, "-pl", "nnUNetPlannerPyConv", "-gpu_memory_target", "0.5", "-o", "Mine"])
     out = capsys.readouterr().out
-    assert re.search(r"^3d_fullres: PyConvUNet, patch [\d x]+, batch \d+: 0\.\d\d GB of 0\.5 GB$", out, re.MULTILINE)
+    assert re.search(r"^3d_fullres: PyConvUNet, patch [\d x]+, batch \d+: 0\.\d+ GB of 0\.5 GB$", out, re.MULTILINE)
     assert "one more does not fit" in out
     assert "Next: nnUNetv2_preprocess -d 11 -plans_name Mine -c 2d" in out
-    assert "Then: nnUNetv2_train 11 2d 0 -p Mine" in out
+    assert f"Then: nnUNetv2_train {DATASET} 2d 0 -p Mine" in out
 
 
 @pytest.mark.parametrize("option", ["-gpu_memory_target=4", "-preprocessor_name=P"])
-def test_options_of_planners_without_a_planner(option: str, volumes: Path, capsys: pytest.CaptureFixture[str]) -> None:
+@pytest.mark.parametrize("paper", [[], ["--paper"]])
+def test_options_of_planners_without_a_planner(
+    option: str, paper: list[str], volumes: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     with pytest.raises(SystemExit) as exit_:
-        main(["plan", "-d", "11", *option.split("=")])
+        main(["plan", "-d", "11", *option.split("="), *paper])
     assert exit_.value.code == 2
     assert f"{option.split('=')[0]} is for planning anew; name a planner with -pl" in capsys.readouterr().err

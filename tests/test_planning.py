@@ -198,10 +198,13 @@ def test_plans_that_are_none(content: str, preprocessed: Path) -> None:
         plan_pyconv(312)
 
 
-@pytest.mark.parametrize("name", ["dataset", "nnUNetPlans"])
-def test_files_of_nnunet_are_never_replaced(name: str, preprocessed: Path) -> None:
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [("dataset", "is not for us to replace"), ("nnUNetPlans", "is the name of plans of nnU-Net's own")],
+)
+def test_files_of_nnunet_are_never_replaced(name: str, message: str, preprocessed: Path) -> None:
     before = (preprocessed / f"{name}.json").read_text()
-    with pytest.raises(InputError, match="is not for us to replace"):
+    with pytest.raises(InputError, match=message):
         plan_pyconv(312, output_plans=name, overwrite=True)
     assert (preprocessed / f"{name}.json").read_text() == before
 

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import contextlib
 import io
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import nnunetv2
 from nnunetv2.paths import nnUNet_raw
+from nnunetv2.utilities.find_class_by_name import recursive_find_python_class
 from nnunetv2.utilities.plans_handling.plans_handler import PlansManager
 
 from nnunet_pyconv.errors import InputError
@@ -21,6 +24,9 @@ from nnunet_pyconv.planning.plans_files import (
     output_plans_file,
     preprocessed_folder,
 )
+
+_OF_THE_DATA = ("preprocessor_name", "spacing", "normalization_schemes", "use_mask_for_norm")
+"""Entries of a configuration that decide, with those of the resampling, what preprocessed data are."""
 
 
 @dataclass(frozen=True)
@@ -98,13 +104,19 @@ def plan_dataset(
             f"-pl {planner_name} is none of our planners ({', '.join(PLANNERS)}); for plans of nnU-Net's planners run "
             "nnUNetv2_plan_experiment, then give their name with -p"
         )
-    if gpu_memory_gb is not None and not gpu_memory_gb > 0:
+    if gpu_memory_gb is not None and not (math.isfinite(gpu_memory_gb) and gpu_memory_gb > 0):
         raise InputError(f"-gpu_memory_target {gpu_memory_gb:g}: expected a positive number of GB")
     if overwrite_target_spacing is not None and (
-        len(overwrite_target_spacing) != 3 or min(overwrite_target_spacing) <= 0
+        len(overwrite_target_spacing) != 3 or not all(math.isfinite(s) and s > 0 for s in overwrite_target_spacing)
     ):
         raise InputError(
             f"-overwrite_target_spacing {' '.join(map(str, overwrite_target_spacing))}: expected three positive numbers"
+        )
+    folder_of_preprocessors = str(Path(nnunetv2.__path__[0]) / "preprocessing")
+    if recursive_find_python_class(folder_of_preprocessors, preprocessor_name, "nnunetv2.preprocessing") is None:
+        raise InputError(
+            f"-preprocessor_name {preprocessor_name}: nnU-Net has no such class in nnunetv2.preprocessing, where it "
+            "looks for preprocessors; expected one that is there, for example DefaultPreprocessor"
         )
     planner_class = PLANNERS[planner_name]
     output_plans = output_plans or planner_class.default_plans_name()
@@ -116,30 +128,45 @@ def plan_dataset(
             "set the variable to the folder of the raw data"
         )
     file = output_plans_file(folder, output_plans, not_to_replace=planner_class.counterpart, overwrite=overwrite)
-    planner = planner_class(
-        folder.name,
-        gpu_memory_gb,
-        preprocessor_name,
-        output_plans,
-        None if overwrite_target_spacing is None else [float(spacing) for spacing in overwrite_target_spacing],
-    )
-    with contextlib.redirect_stdout(io.StringIO()):  # it prints whole plans
-        planner.plan_experiment()
+    earlier = [
+        load_plans(folder, name)["configurations"]
+        for name in (output_plans, planner_class.counterpart)
+        if is_plans_file(folder / f"{name}.json")
+    ]
+    try:
+        planner = planner_class(
+            folder.name,
+            gpu_memory_gb,
+            preprocessor_name,
+            output_plans,
+            None if overwrite_target_spacing is None else [float(spacing) for spacing in overwrite_target_spacing],
+        )
+        with contextlib.redirect_stdout(io.StringIO()):  # it prints whole plans
+            planner.plan_experiment()
+    except InputError:
+        raise
+    except (OSError, ValueError, KeyError, AssertionError, RuntimeError) as error:  # of damaged or missing files
+        raise InputError(
+            f"nnU-Net can't plan {folder.name} ({error!r}); check the raw data and the fingerprint with "
+            f"nnUNetv2_extract_fingerprint -d {int(folder.name[7:10])} --clean --verify_dataset_integrity"
+        ) from error
     plans = load_plans(folder, output_plans)
-    return file, float(planner.UNet_vram_target_GB), _explain(planner, plans, folder)
+    return file, float(planner.UNet_vram_target_GB), _explain(planner, plans, folder, earlier)
 
 
-def _explain(planner: nnUNetPlannerPyConv, plans: dict[str, Any], folder: Path) -> list[ChosenConfiguration]:
+def _explain(
+    planner: nnUNetPlannerPyConv, plans: dict[str, Any], folder: Path, earlier: list[dict[str, Any]]
+) -> list[ChosenConfiguration]:
     counterpart_file = folder / f"{planner.counterpart}.json"
-    is_there = counterpart_file.is_file() and is_plans_file(counterpart_file)
-    stock = PlansManager(str(counterpart_file)) if is_there else None
+    stock = PlansManager(str(counterpart_file)) if is_plans_file(counterpart_file) else None
     explained = []
     for name, plan in plans["configurations"].items():
         if "inherits_from" in plan:
             continue
         other = None
         if stock is not None and name in stock.available_configurations:
-            other = _choice(planner, stock.get_configuration(name).configuration)
+            with contextlib.suppress(Exception):  # of a network of somebody's own, which is nothing to compare with
+                other = _choice(planner, stock.get_configuration(name).configuration)
         shape = plan["median_image_size_in_voxels"]
         next_batch_gb = planner.memory_of(plan, plan["batch_size"] + 1).peak_bytes / GB
         explained.append(
@@ -151,10 +178,24 @@ def _explain(planner: nnUNetPlannerPyConv, plans: dict[str, Any], folder: Path) 
                 whole_image=all(edge >= size for edge, size in zip(plan["patch_size"], shape, strict=True)),
                 next_batch_fits=next_batch_gb <= planner.UNet_vram_target_GB,
                 counterpart=other,
-                is_preprocessed=(folder / plan["data_identifier"]).is_dir(),
+                is_preprocessed=_is_preprocessed(plan, folder, earlier, planner.dataset_json["numTraining"]),
             )
         )
     return explained
+
+
+def _is_preprocessed(plan: Mapping[str, Any], folder: Path, earlier: list[dict[str, Any]], n_cases: int) -> bool:
+    """Whether all cases are there as the plan wants them: preprocessed by earlier plans with the same data."""
+    if len(list((folder / plan["data_identifier"]).glob("*.pkl"))) < n_cases:
+        return False
+    keys = [key for key in plan if key in _OF_THE_DATA or key.startswith("resampling_fn")]
+    of_these_data = [
+        configuration
+        for configurations in earlier
+        for configuration in configurations.values()
+        if configuration.get("data_identifier") == plan["data_identifier"]
+    ]
+    return bool(of_these_data) and all(each.get(key) == plan[key] for each in of_these_data for key in keys)
 
 
 def _choice(planner: nnUNetPlannerPyConv, plan: Mapping[str, Any]) -> Choice:

@@ -69,10 +69,10 @@ def load_plans(folder: Path, name: str) -> dict[str, Any]:
 
 
 def is_plans_file(file: Path) -> bool:
-    """Tell whether a file holds plans of nnU-Net v2."""
+    """Tell whether a file is there and holds plans of nnU-Net v2."""
     try:
         plans = load_json(str(file))
-    except ValueError:
+    except (OSError, ValueError):
         return False
     return (
         isinstance(plans, dict)
@@ -92,6 +92,8 @@ def check_plans_name(name: str) -> None:
             f"plans can't be named {name!r}: nnU-Net makes file and folder names of it, with '__' between "
             "their parts; give -o a plain name without .json, for example nnUNetPyConvPlans"
         )
+    if re.fullmatch(r"nnUNet(ResEncUNet\w*)?Plans", name):
+        raise InputError(f"{name} is the name of plans of nnU-Net's own; choose another name with -o")
 
 
 def output_plans_file(folder: Path, name: str, not_to_replace: str, overwrite: bool) -> Path:
@@ -108,7 +110,7 @@ def output_plans_file(folder: Path, name: str, not_to_replace: str, overwrite: b
     """
     file = folder / f"{name}.json"
     if file.exists():
-        if name == not_to_replace or not is_plans_file(file):
+        if name == not_to_replace or not is_plans_file(file) or not _names_a_network_of_ours(load_json(str(file))):
             raise InputError(f"{file} is not for us to replace; choose another name with -o")
         if not overwrite:
             raise InputError(f"{file} exists already; choose another name with -o, or replace it with --overwrite")
@@ -116,8 +118,21 @@ def output_plans_file(folder: Path, name: str, not_to_replace: str, overwrite: b
 
 
 def write_whole(plans: dict[str, Any], file: Path) -> None:
-    """Write plans so that the file is there as a whole or not at all."""
-    with tempfile.TemporaryDirectory(prefix=f".{file.stem}-", dir=file.parent) as hidden:
-        new = Path(hidden) / file.name
-        save_json(plans, str(new), sort_keys=False)
-        new.replace(file)
+    """Write plans so that the file is there as a whole or not at all.
+
+    Raises:
+        InputError: It can't be written there; what was there before is as it was.
+    """
+    try:
+        with tempfile.TemporaryDirectory(prefix=f".{file.stem}-", dir=file.parent) as hidden:
+            new = Path(hidden) / file.name
+            save_json(plans, str(new), sort_keys=False)
+            new.replace(file)
+    except OSError as error:
+        raise InputError(f"{file} can't be written ({error}); make room there, or make the folder writable") from error
+
+
+def _names_a_network_of_ours(plans: dict[str, Any]) -> bool:
+    """Whether we made the plans, or somebody of ours."""
+    classes = [each.get("architecture", {}).get("network_class_name", "") for each in plans["configurations"].values()]
+    return any(name.startswith("nnunet_pyconv.") for name in classes)
