@@ -17,6 +17,7 @@ from test_trainer import DATASET_JSON
 from torch import nn
 
 from nnunet_pyconv.nn import PyConv2d
+from nnunet_pyconv.nn.bottleneck import PyConvBottleneck
 from nnunet_pyconv.planning import swap_plans
 from nnunet_pyconv.trainer_dir import TRAINER_DIR
 from nnunet_pyconv.trainers import nnUNetTrainerPyConv, nnUNetTrainerPyConvPaper, variants
@@ -80,6 +81,14 @@ def test_batch_normalisation_with_pyconv(swapped_plans: bool) -> None:
     assert {PyConv2d, nn.BatchNorm2d} <= kinds
     assert nn.InstanceNorm2d not in kinds
     assert [tuple(output.shape) for output in network(torch.zeros(2, 1, 32, 32))] == [(2, 2, 32, 32), (2, 2, 16, 16)]
+
+
+def test_bottleneck_of_a_variant() -> None:
+    trainer = make_trainer("nnUNetTrainerPyConvBottleneck_50epochs")
+    manager = PlansManager(deepcopy(make_plans()))
+    network = trainer.build_network_architecture(manager, manager.get_configuration("2d"), 1, 2, True)
+    assert trainer.num_epochs == 50
+    assert any(isinstance(module, PyConvBottleneck) for module in network.modules())
 
 
 def test_no_deep_supervision() -> None:

@@ -116,7 +116,7 @@ def open_model(path: Path, folds: Sequence[str] | None, checkpoint: str) -> Mode
     Raises:
         InputError: No such folder, fold or checkpoint, or files missing or damaged.
     """
-    path = path.resolve()
+    path = path.absolute()  # names the model; links stay, for a dataset's folder may be one
     model = f"{path.parent.name}/{path.name}"
     if not path.is_dir() or (name := MODEL.fullmatch(model)) is None:
         raise InputError(

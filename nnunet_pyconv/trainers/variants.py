@@ -4,7 +4,8 @@
 that the installed nnU-Net has, this module has the class of that name with `nnUNetTrainerPyConv` for `nnUNetTrainer`.
 It takes its network from `nnUNetTrainerPyConv` and all else from nnU-Net's class, and is made when first asked for.
 
-Of the paper's recipe there are nnU-Net's training lengths: `nnUNetTrainerPyConvPaper_5epochs` and so on.
+`nnUNetTrainerPyConvBottleneck_50epochs` and so on have its bottlenecks, and of the paper's recipe there are nnU-Net's
+training lengths: `nnUNetTrainerPyConvPaper_5epochs` and so on.
 """
 
 from __future__ import annotations
@@ -18,20 +19,25 @@ from nnunetv2.utilities.find_class_by_name import recursive_find_python_class
 from nnunetv2.utilities.plans_handling.plans_handler import ConfigurationManager, PlansManager
 from torch import nn
 
+from nnunet_pyconv.nn import Block
 from nnunet_pyconv.trainers.nnUNetTrainerPyConv import nnUNetTrainerPyConv, with_pyconv
 from nnunet_pyconv.trainers.nnUNetTrainerPyConvPaper import nnUNetTrainerPyConvPaper
+
+_LONGER_PREFIXES = ("nnUNetTrainerPyConvPaper", "nnUNetTrainerPyConvBottleneck")
 
 
 @functools.cache
 def __getattr__(name: str) -> type[nnUNetTrainer]:
-    of_the_paper = name.startswith("nnUNetTrainerPyConvPaper_")
-    prefix = "nnUNetTrainerPyConvPaper" if of_the_paper else "nnUNetTrainerPyConv"
+    prefix = next((prefix for prefix in _LONGER_PREFIXES if name.startswith(prefix)), "nnUNetTrainerPyConv")
     variant = name.removeprefix(prefix)
     stock = _find("nnUNetTrainer" + variant) if variant not in ("", name) else None
     if stock is None:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    # the paper's recipe sets a length of its own, which that of the variant has to follow
-    bases = (stock, nnUNetTrainerPyConvPaper) if of_the_paper else (_with_network_of(stock), stock)
+    bases: tuple[type, ...]
+    if prefix == nnUNetTrainerPyConvPaper.__name__:
+        bases = (stock, nnUNetTrainerPyConvPaper)  # the recipe sets a length of its own, and the variant's follows it
+    else:
+        bases = (_with_network_of(stock, "plain" if prefix == "nnUNetTrainerPyConv" else "bottleneck"), stock)
     return type(name, bases, {"__module__": __name__, "__doc__": stock.__doc__})
 
 
@@ -40,7 +46,7 @@ def _find(name: str) -> type[nnUNetTrainer] | None:
     return recursive_find_python_class(str(folder), name, "nnunetv2.training.nnUNetTrainer")
 
 
-def _with_network_of(stock: type[nnUNetTrainer]) -> type[nnUNetTrainerPyConv]:
+def _with_network_of(stock: type[nnUNetTrainer], block: Block) -> type[nnUNetTrainerPyConv]:
     class WithNetwork(nnUNetTrainerPyConv):
         """Swaps the convolutions of a variant's own network, for example that with batch normalisation."""
 
@@ -55,6 +61,6 @@ def _with_network_of(stock: type[nnUNetTrainer]) -> type[nnUNetTrainerPyConv]:
             network = stock.build_network_architecture(
                 plans_manager, configuration_manager, num_input_channels, num_output_channels, enable_deep_supervision
             )
-            return with_pyconv(network, configuration_manager)
+            return with_pyconv(network, configuration_manager, block)
 
     return WithNetwork
