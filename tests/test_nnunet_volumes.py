@@ -13,11 +13,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import SimpleITK as sitk  # noqa: N813  # its own habit
 import torch
 from conftest import NnunetFolders
 from test_nnunet_chain import run
-from volumes import read, write_dataset
 
+from nnunet_pyconv.demo.synthetic_volumes import write_synthetic_volumes
 from nnunet_pyconv.trainer_dir import TRAINER_DIR
 
 pytestmark = pytest.mark.slow
@@ -60,7 +61,7 @@ def folders(module_folders: NnunetFolders, tmp_path_factory: pytest.TempPathFact
     """Volumes, planned for little memory by our planners and preprocessed; the tiny trainers can be found."""
     trainers = tmp_path_factory.mktemp("trainers")
     (trainers / "tiny_trainers.py").write_text(TINY_TRAINERS)
-    write_dataset(module_folders.raw, DATASET, {"background": 0, "left": 1, "right": 2})
+    write_synthetic_volumes(module_folders.raw, DATASET)
     run("nnUNetv2_extract_fingerprint", "-d", "21", "-np", "1", "--verify_dataset_integrity")
     for network, planner in PLANNERS.items():
         run("nnunet_pyconv", "plan", "-d", "21", "-pl", planner, "-gpu_memory_target", TARGET_GB[network])
@@ -68,6 +69,10 @@ def folders(module_folders: NnunetFolders, tmp_path_factory: pytest.TempPathFact
     with pytest.MonkeyPatch.context() as monkeypatch:
         monkeypatch.setenv("nnUNet_extTrainer", os.pathsep.join([str(TRAINER_DIR), str(trainers)]))
         yield module_folders
+
+
+def read(file: Path) -> np.ndarray:
+    return sitk.GetArrayFromImage(sitk.ReadImage(str(file)))
 
 
 def train(configuration: str, fold: str, *arguments: str, trainer: str = PYCONV, network: str = "plain") -> None:
@@ -213,8 +218,8 @@ def test_predicts_arrays_with_and_without_mirroring(folders: NnunetFolders, tmp_
 
 def test_regions_and_ignore_label_with_two_channels(folders: NnunetFolders, tmp_path: Path) -> None:
     labels = {"background": 0, "both": [1, 2], "right": 2, "ignore": 3}
-    raw = write_dataset(
-        folders.raw, "Dataset022_Regions", labels, train=5, test=1, channels=2, regions_class_order=[1, 2]
+    raw = write_synthetic_volumes(
+        folders.raw, "Dataset022_Regions", labels=labels, train=5, test=1, channels=2, regions_class_order=[1, 2]
     )
     run("nnUNetv2_extract_fingerprint", "-d", "22", "-np", "1")
     target = ("-gpu_memory_target", TARGET_GB["plain"])

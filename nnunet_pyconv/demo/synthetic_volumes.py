@@ -1,4 +1,4 @@
-"""Small volumes for tests: two blobs in noise, anisotropic spacing, as a raw dataset of nnU-Net."""
+"""Small synthetic volumes: two blobs in noise, anisotropic spacing, as a raw dataset of nnU-Net."""
 
 from __future__ import annotations
 
@@ -8,30 +8,28 @@ from typing import Any
 
 import numpy as np
 import SimpleITK as sitk  # noqa: N813  # its own habit
+from numpy.typing import NDArray
 
-SHAPE = (20, 40, 36)
+SHAPE_PX = (20, 40, 36)
 SPACING_MM = (2.5, 1.0, 1.0)
+BLOBS = {"background": 0, "left": 1, "right": 2}
 
 
-def blobs(seed: int) -> tuple[np.ndarray, np.ndarray]:
-    """An image (Z, Y, X) of two ellipsoids in noise, and its labels 0, 1, 2."""
-    rng = np.random.default_rng(seed)
-    grid = np.stack(np.meshgrid(*[np.arange(size) for size in SHAPE], indexing="ij"), -1).astype(float)
-    labels = np.zeros(SHAPE, np.uint8)
-    for label, centre in ((1, (8, 13, 12)), (2, (11, 26, 24))):
-        moved = np.array(centre) + rng.uniform(-2, 2, 3)
-        labels[(((grid - moved) / (4, 8, 8)) ** 2).sum(-1) < 1] = label
-    return (labels * 2.0 + rng.normal(0, 0.4, SHAPE)).astype(np.float32), labels
-
-
-def write_dataset(
-    raw: Path, name: str, labels: dict[str, Any], train: int = 5, test: int = 2, channels: int = 1, **entries: Any
+def write_synthetic_volumes(
+    raw: Path,
+    name: str,
+    *,
+    labels: dict[str, Any] = BLOBS,
+    train: int = 5,
+    test: int = 2,
+    channels: int = 1,
+    **entries: Any,
 ) -> Path:
-    """Write a raw dataset.
+    """Write a raw dataset; case N is the same in each.
 
     Args:
         raw: nnUNet_raw.
-        name: As `Dataset011_Blobs`.
+        name: As `Dataset021_Blobs`.
         labels: Of dataset.json; with an ignore label, the upper half of each volume is not labelled.
         train: Labelled cases in imagesTr.
         test: Cases in imagesTs and labelsTs.
@@ -46,10 +44,10 @@ def write_dataset(
         for kind in ("images", "labels"):
             (folder / f"{kind}{part}").mkdir(parents=True)
         for case in range(first, first + count):
-            image, truth = blobs(case)
+            image, truth = _blobs(case)
             if "ignore" in labels:
-                truth[: SHAPE[0] // 2] = labels["ignore"]
-            noise = np.random.default_rng(case).normal(size=(channels - 1, *SHAPE)).astype(np.float32)
+                truth[: SHAPE_PX[0] // 2] = labels["ignore"]
+            noise = np.random.default_rng(case).normal(size=(channels - 1, *SHAPE_PX)).astype(np.float32)
             for channel, volume in enumerate([image, *noise]):
                 _write(volume, folder / f"images{part}" / f"case_{case:02d}_{channel:04d}.nii.gz")
             _write(truth, folder / f"labels{part}" / f"case_{case:02d}.nii.gz")
@@ -64,11 +62,18 @@ def write_dataset(
     return folder
 
 
-def read(file: Path) -> np.ndarray:
-    return sitk.GetArrayFromImage(sitk.ReadImage(str(file)))
+def _blobs(seed: int) -> tuple[NDArray[np.float32], NDArray[np.uint8]]:
+    """An image (Z, Y, X) of two ellipsoids in noise, and its labels 0, 1, 2."""
+    rng = np.random.default_rng(seed)
+    grid = np.stack(np.meshgrid(*[np.arange(size) for size in SHAPE_PX], indexing="ij"), -1).astype(float)
+    labels = np.zeros(SHAPE_PX, np.uint8)
+    for label, centre in ((1, (8, 13, 12)), (2, (11, 26, 24))):
+        moved = np.array(centre) + rng.uniform(-2, 2, 3)
+        labels[(((grid - moved) / (4, 8, 8)) ** 2).sum(-1) < 1] = label
+    return (labels * 2.0 + rng.normal(0, 0.4, SHAPE_PX)).astype(np.float32), labels
 
 
-def _write(volume: np.ndarray, file: Path) -> None:
+def _write(volume: NDArray[Any], file: Path) -> None:
     image = sitk.GetImageFromArray(volume)
-    image.SetSpacing(SPACING_MM[::-1])
+    image.SetSpacing(SPACING_MM[::-1])  # type: ignore[no-untyped-call]
     sitk.WriteImage(image, str(file))
