@@ -51,7 +51,10 @@ def saved_bytes(network: nn.Module, image: torch.Tensor) -> int:
 
 
 def allocated_bytes(network: nn.Module, image: torch.Tensor) -> int:
-    """The most that torch allocates in a training step, by its profiler."""
+    """The most that torch holds after any operator of a training step, by its profiler.
+
+    Within an operator the library's workspaces come to it, which depend on the processor.
+    """
     optimizer = torch.optim.SGD(network.parameters(), 1e-2, momentum=0.99, nesterov=True, weight_decay=3e-5)
     target = torch.zeros(image.shape[0], 1, *image.shape[2:])
     now = most = 0
@@ -60,10 +63,16 @@ def allocated_bytes(network: nn.Module, image: torch.Tensor) -> int:
         with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as profiled:
             training_loss(network(image), target).backward()
             optimizer.step()
-    events = [event for event in profiled.profiler.kineto_results.events() if event.name() == "[memory]"]
-    for event in sorted(events, key=lambda event: event.start_ns()):
-        now += event.nbytes()
-        most = max(most, now)
+    changes = [
+        (event.start_ns(), event.nbytes())
+        if event.name() == "[memory]"
+        else (event.start_ns() + event.duration_ns(), 0)
+        for event in profiled.profiler.kineto_results.events()
+    ]
+    for _, change in sorted(changes):
+        now += change
+        if not change:
+            most = max(most, now)
     parameters = sum(parameter.numel() for parameter in network.parameters())
     return most + 8 * parameters + 4 * image.numel() + 4 * target.numel()
 
@@ -79,7 +88,7 @@ def test_estimate_is_what_a_training_step_saves_and_allocates(case: Case) -> Non
     network, image = build(case), torch.randn(case.batch_size, 1, *case.patch_size)
     estimated = estimate(case)
     assert estimated.kept_bytes == pytest.approx(saved_bytes(network, image), rel=0.05)
-    assert estimated.peak_bytes == pytest.approx(allocated_bytes(network, image), rel=0.1)
+    assert estimated.peak_bytes == pytest.approx(allocated_bytes(network, image), rel=0.05)
 
 
 @pytest.mark.parametrize("case", SMALL[2:4], ids=str)
