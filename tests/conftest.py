@@ -13,7 +13,9 @@ import torch
 
 from nnunet_pyconv.demo.synthetic import write_synthetic_isbi
 
-torch.set_num_threads(2)
+# Two tests run at a time, so each computes in one thread, and so do the commands that it starts.
+torch.set_num_threads(1)
+os.environ["OMP_NUM_THREADS"] = "1"
 
 
 @dataclass(frozen=True)

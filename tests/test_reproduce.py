@@ -45,9 +45,7 @@ def environment(nnunet_folders: NnunetFolders, tmp_path: Path) -> dict[str, str]
     (tmp_path / "trainers").mkdir()
     (tmp_path / "trainers" / "short.py").write_text(SHORT_TRAINER)
     workers = {"nnUNet_def_n_proc": "1", "nnUNet_n_proc_DA": "1", "nnUNet_npp": "0", "nnUNet_nps": "0"}
-    # two processes at a time on two cores, each with as few others as nnU-Net allows
-    threads = {"OMP_NUM_THREADS": "1"}
-    return {**os.environ, **workers, **threads, "nnUNet_extTrainer": str(tmp_path / "trainers"), "EPOCHS": "1"}
+    return {**os.environ, **workers, "nnUNet_extTrainer": str(tmp_path / "trainers"), "EPOCHS": "1"}
 
 
 def start(environment: dict[str, str], *arguments: str) -> subprocess.Popen[str]:
