@@ -13,10 +13,13 @@ import torch.multiprocessing as mp
 from dynamic_network_architectures.building_blocks.simple_conv_blocks import ConvDropoutNormReLU
 from nnunetv2.utilities.plans_handling.plans_handler import PlansManager
 from test_planning import make_plans
+from test_trainer import DATASET_JSON
 from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 
-from nnunet_pyconv.trainers import nnUNetTrainerPyConv
+from nnunet_pyconv.nn import Block
+from nnunet_pyconv.planning import swap_plans
+from nnunet_pyconv.trainers import nnUNetTrainerPyConv, nnUNetTrainerPyConvBottleneck
 from nnunet_pyconv.trainers.variants import nnUNetTrainerPyConvBN
 
 PROCESSES = 2
@@ -39,10 +42,10 @@ def images() -> torch.Tensor:
     return torch.randn(4, 1, 32, 32, generator=torch.Generator().manual_seed(1))
 
 
-def work(rank: int, port: int, network: str, file: Path) -> None:
+def work(rank: int, port: int, network: str, trainer: type[nnUNetTrainerPyConv], file: Path) -> None:
     torch.set_num_threads(1)
     dist.init_process_group("gloo", f"tcp://127.0.0.1:{port}", rank=rank, world_size=PROCESSES)
-    model = DistributedDataParallel(nn.SyncBatchNorm.convert_sync_batchnorm(build(network)))
+    model = DistributedDataParallel(nn.SyncBatchNorm.convert_sync_batchnorm(build(network, trainer)))
     share = images()[rank::PROCESSES]
     for _ in range(2):  # the second forward pass raises where a parameter was not used in the first
         model.zero_grad()
@@ -53,22 +56,34 @@ def work(rank: int, port: int, network: str, file: Path) -> None:
 
 
 @pytest.mark.slow  # each process imports torch
-@pytest.mark.parametrize("network", ["PlainConvUNet", "ResidualEncoderUNet"])
-def test_two_processes_have_the_gradients_of_one(network: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("network", "trainer"),
+    [
+        ("PlainConvUNet", nnUNetTrainerPyConv),
+        ("ResidualEncoderUNet", nnUNetTrainerPyConv),
+        ("PlainConvUNet", nnUNetTrainerPyConvBottleneck),
+    ],
+)
+def test_two_processes_have_the_gradients_of_one(
+    network: str, trainer: type[nnUNetTrainerPyConv], tmp_path: Path
+) -> None:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    mp.spawn(work, (port, network, tmp_path / "gradients.pt"), nprocs=PROCESSES)
+    mp.spawn(work, (port, network, trainer, tmp_path / "gradients.pt"), nprocs=PROCESSES)
     distributed = torch.load(tmp_path / "gradients.pt")
-    model = build(network)
+    model = build(network, trainer)
     loss_of(model, images()).backward()
     for name, parameter in model.named_parameters():
         torch.testing.assert_close(distributed[name], parameter.grad, rtol=1e-3, atol=1e-6, msg=name)
 
 
 @pytest.mark.parametrize("network", ["PlainConvUNet", "ResidualEncoderUNet"])
-def test_batch_normalisation_becomes_synchronous(network: str) -> None:
-    model = build(network, nnUNetTrainerPyConvBN)
+@pytest.mark.parametrize("block", ["plain", "bottleneck"])
+def test_batch_normalisation_becomes_synchronous(network: str, block: Block) -> None:
+    plans, _ = swap_plans(make_plans(network), DATASET_JSON, "nnUNetPyConvPlans", block)
+    manager = PlansManager(plans)
+    model = nnUNetTrainerPyConvBN.build_network_architecture(manager, manager.get_configuration("2d"), 1, 3, True)
     before = sum(isinstance(module, nn.BatchNorm2d) for module in model.modules())
     converted = nn.SyncBatchNorm.convert_sync_batchnorm(model)
     assert before > 0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import subprocess
@@ -10,6 +11,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import skimage.io as io
+import torch
 from conftest import NnunetFolders, read_all
 
 from nnunet_pyconv.dataset_conversion import isbi_cell
@@ -194,3 +197,33 @@ def test_our_plans_with_nnunets_own_trainer(folders: NnunetFolders, tmp_path: Pa
     predictions = read_pngs(output)
     agreement = np.mean([(predictions[name] == truth).mean() for name, truth in truths.items()])
     assert agreement > 0.85  # it has learnt: all foreground would have about 0.7
+
+
+def test_fine_tunes_on_another_dataset(model: Path, folders: NnunetFolders, trainers: str) -> None:
+    """One more class, a smaller patch, and the plans of the first dataset, as nnU-Net's guide to fine-tuning says."""
+    raw = shutil.copytree(folders.raw / DATASET, folders.raw / "Dataset313_Halves")
+    for file in (raw / "labelsTr").iterdir():
+        labels = io.imread(file)
+        labels[: len(labels) // 2] *= 2
+        io.imsave(file, labels, check_contrast=False)
+    dataset = json.loads((raw / "dataset.json").read_text())
+    dataset["labels"] = {"background": 0, "lower": 1, "upper": 2}
+    (raw / "dataset.json").write_text(json.dumps(dataset))
+    run("nnUNetv2_extract_fingerprint", "-d", "313", "-np", "1")
+    run("nnUNetv2_move_plans_between_datasets", "-s", "312", "-t", "313", "-sp", "nnUNetPlans", "-tp", "Moved")
+    file = folders.preprocessed / raw.name / "Moved.json"
+    plans = json.loads(file.read_text())
+    plans["configurations"]["2d"]["patch_size"] = [40, 40]  # maps of 40, 20, 10, 5 for 48, 24, 12, 6: the same kernels
+    file.write_text(json.dumps(plans))
+    run("nnUNetv2_preprocess", "-d", "313", "-plans_name", "Moved", "-c", "2d", "-np", "1")
+    pretrained = model / "fold_0" / "checkpoint_final.pth"
+    out = run(
+        "nnUNetv2_train", "313", "2d", "0", "-tr", TRAINER, "-p", "Moved", "-device", "cpu",
+        "-pretrained_weights", str(pretrained), nnUNet_extTrainer=trainers, EPOCHS="1",
+    )  # fmt: skip
+    assert "Loading pretrained weights" in out
+    final = folders.results / raw.name / f"{TRAINER}__Moved__2d" / "fold_0" / "checkpoint_final.pth"
+    before, after = (torch.load(file, weights_only=False)["network_weights"] for file in (pretrained, final))
+    differing = {name for name in before | after if before[name].shape != after[name].shape}
+    assert {len(after[name]) for name in differing} == {3}
+    assert differing == {name for name in before if ".seg_layers." in name}
