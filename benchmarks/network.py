@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from functools import partial
 
 import torch
-from tqdm import tqdm
 
 from nnunet_pyconv.benchmarks import report, systems
-from nnunet_pyconv.benchmarks.memory import in_fresh_process
 from nnunet_pyconv.benchmarks.plans import plan
 from nnunet_pyconv.benchmarks.report import Cell, Table
 from nnunet_pyconv.benchmarks.systems import STOCK, Prepared, System
@@ -58,7 +55,8 @@ def benchmark_network(
     for patch_size in patch_sizes:
         compared = systems.that_run(everywhere if rows else {**everywhere, **first}, device)
         patch = "x".join(map(str, patch_size))
-        prepared = {name: Prepared(system, patch_size, batch_size, device) for name, system in compared.items()}
+        planned = plan(patch_size, batch_size)
+        prepared = {name: Prepared(system, planned, device) for name, system in compared.items()}
         steps = time_in_turn({name: p.train for name, p in prepared.items()}, rounds, device, f"training step {patch}")
         for each in prepared.values():
             each.stop_training()
@@ -79,7 +77,9 @@ def benchmark_network(
             for name, each in prepared.items()
         }
         del prepared, each  # their memory
-        peaks = _peaks(compared, patch_size, batch_size, device)
+        # level by level differs in time alone and takes long
+        measured = {name: system for name, system in compared.items() if system.setting == "auto"}
+        peaks = systems.peaks_of_step(measured, planned, device)
         least = min(peaks[name] or 0.0 for name in STOCK)
         for name, peak in peaks.items():
             new[name] |= {"peak memory, MB": peak, "peak / stock": peak / least if peak and least else None}
@@ -92,17 +92,6 @@ def benchmark_network(
     if half:
         tables.append(Table("PyConv, bfloat16 under autocast: time / time in float32, median (quartiles)", half))
     return tables
-
-
-def _peaks(
-    compared: Mapping[str, System], patch_size: Sequence[int], batch_size: int, device: torch.device
-) -> dict[str, float | None]:
-    """Measure each system in a process of its own; level by level differs in time alone and takes long."""
-    measured = {name: system for name, system in compared.items() if system.setting == "auto"}
-    return {
-        name: in_fresh_process(partial(systems.peak_of_step, system, patch_size, batch_size, device))
-        for name, system in tqdm(measured.items(), desc="peak memory", unit="network", leave=False)
-    }
 
 
 def main(argv: Sequence[str], prog: str) -> None:

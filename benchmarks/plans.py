@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from dataclasses import dataclass
 from importlib.resources import files
 from typing import Any
 
@@ -15,7 +16,22 @@ CONFIGURATION = "benchmark"
 DATASET_JSON = {"channel_names": {"0": "image"}, "labels": {"background": 0, "foreground": 1}}
 
 
-def plan(patch_size: Sequence[int], batch_size: int = 2) -> dict[str, Any]:
+@dataclass(frozen=True)
+class Planned:
+    """A configuration of plans, with the dataset that they are for.
+
+    Attributes:
+        plans: nnU-Net's plans.
+        configuration: The name of one of their configurations.
+        dataset_json: Channels and labels of the dataset, no regions.
+    """
+
+    plans: dict[str, Any]
+    configuration: str
+    dataset_json: dict[str, Any]
+
+
+def plan(patch_size: Sequence[int], batch_size: int = 2) -> Planned:
     """Return plans with one configuration, whose network is the default one for this patch.
 
     What `ExperimentPlanner.get_plans_for_configuration` (nnU-Net, default_experiment_planner.py) writes for isotropic
@@ -27,7 +43,7 @@ def plan(patch_size: Sequence[int], batch_size: int = 2) -> dict[str, Any]:
         batch_size: Patches a step; 2 is nnU-Net's least.
 
     Returns:
-        nnU-Net's plans.
+        The plans with their one configuration, for images with one channel and one foreground label.
 
     Raises:
         InputError: A patch that nnU-Net wouldn't plan, or one too small for deep supervision.
@@ -67,4 +83,5 @@ def plan(patch_size: Sequence[int], batch_size: int = 2) -> dict[str, Any]:
             "_kw_requires_import": ["conv_op", "norm_op", "dropout_op", "nonlin"],
         },
     }
-    return {**plans, "plans_name": "nnUNetPlans", "configurations": {CONFIGURATION: configuration}}
+    plans |= {"plans_name": "nnUNetPlans", "configurations": {CONFIGURATION: configuration}}
+    return Planned(plans, CONFIGURATION, DATASET_JSON)

@@ -12,7 +12,7 @@ from nnunetv2.inference.predict_from_raw_data import nnUNetPredictor
 
 from nnunet_pyconv.benchmarks import report
 from nnunet_pyconv.benchmarks.network import SYSTEMS
-from nnunet_pyconv.benchmarks.plans import DATASET_JSON, plan
+from nnunet_pyconv.benchmarks.plans import plan
 from nnunet_pyconv.benchmarks.report import Cell, Table
 from nnunet_pyconv.benchmarks.systems import STOCK, Prepared, System, that_run
 from nnunet_pyconv.benchmarks.timing import ratios, time_in_turn
@@ -45,7 +45,7 @@ def benchmark_predict(
     for edge in patch_sizes:
         calls = {}
         for name, system in compared.items():
-            predictor = _predictor(Prepared(system, (edge, edge), 2, device), device)
+            predictor = _predictor(Prepared(system, plan((edge, edge)), device), device)
             calls[name] = partial(_predict, predictor, system, image)
         measured = ratios(time_in_turn(calls, rounds, device, f"patch {edge}x{edge}"), list(STOCK))
         row: dict[str, Cell] = {
@@ -70,7 +70,7 @@ def _predictor(prepared: Prepared, device: torch.device) -> nnUNetPredictor:
             trainer.plans_manager,
             trainer.configuration_manager,
             [prepared.network.state_dict()],
-            DATASET_JSON,
+            trainer.dataset_json,
             type(trainer).__name__,
             (0, 1),
         )

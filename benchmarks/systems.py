@@ -7,7 +7,7 @@ import io
 import os
 import tempfile
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -18,9 +18,10 @@ import torch
 from nnunetv2.training.nnUNetTrainer.nnUNetTrainer import nnUNetTrainer
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
+from tqdm import tqdm
 
-from nnunet_pyconv.benchmarks.memory import peak_growth_mb
-from nnunet_pyconv.benchmarks.plans import CONFIGURATION, DATASET_JSON, plan
+from nnunet_pyconv.benchmarks.memory import in_fresh_process, peak_growth_mb
+from nnunet_pyconv.benchmarks.plans import Planned
 from nnunet_pyconv.nn import PyConv2d, PyConv3d
 from nnunet_pyconv.nn.execution import execution
 from nnunet_pyconv.trainers import nnUNetTrainerPyConv
@@ -64,17 +65,19 @@ class Prepared:
     Attributes:
         system: What it was made of.
         trainer: Its folders are gone, so it can't write, but it computes.
-        batch: Noise with the shapes and dtypes that nnU-Net's data loader gives: `data`, `(N, 1, *patch_size)`, and
+        batch: Noise with the shapes and dtypes that nnU-Net's data loader gives: `data`, `(N, C, *patch_size)`, and
             `target`, a label map for each output of deep supervision.
     """
 
-    def __init__(self, system: System, patch_size: Sequence[int], batch_size: int, device: torch.device) -> None:
-        """Build them for nnU-Net's default network of this patch, in pixels."""
+    def __init__(self, system: System, planned: Planned, device: torch.device) -> None:
+        """Build them for the network of some plans."""
         self.system = system
-        self.trainer = _trainer(system, plan(patch_size, batch_size), device)
-        data = torch.randn(batch_size, 1, *patch_size, device=device)
+        self.trainer = _trainer(system, planned, device)
+        patch_size, batch_size = self.trainer.configuration_manager.patch_size, self.trainer.batch_size
+        labels = len(planned.dataset_json["labels"])
+        data = torch.randn(batch_size, self.trainer.num_input_channels, *patch_size, device=device)
         target = [
-            torch.randint(0, 2, (batch_size, 1, *size), dtype=torch.int16, device=device)
+            torch.randint(0, labels, (batch_size, 1, *size), dtype=torch.int16, device=device)
             for size in (
                 [round(edge * scale) for edge, scale in zip(patch_size, scales, strict=True)]
                 for scales in self.trainer._get_deep_supervision_scales()
@@ -134,27 +137,35 @@ class Prepared:
         return ", ".join(f"{name} {count}" for name, count in chosen.most_common()) or None
 
 
-def peak_of_step(system: System, patch_size: Sequence[int], batch_size: int, device: torch.device) -> float | None:
-    """Measure the peak memory of a training step in MB, with network, gradients and momentum.
+def peaks_of_step(compared: Mapping[str, System], planned: Planned, device: torch.device) -> dict[str, float | None]:
+    """Measure each system's peak memory of a training step in MB, with network, gradients and momentum.
 
-    See `memory.peak_growth_mb`; to be called in a process of its own.
+    In a process of its own each; see `memory.peak_growth_mb`.
     """
-    return peak_growth_mb(partial(_two_steps, system, patch_size, batch_size, device), device)
+    return {
+        name: in_fresh_process(partial(_peak_of_step, system, planned, device))
+        for name, system in tqdm(compared.items(), desc="peak memory", unit="network", leave=False)
+    }
 
 
-def _two_steps(system: System, patch_size: Sequence[int], batch_size: int, device: torch.device) -> None:
-    prepared = Prepared(system, patch_size, batch_size, device)
+def _peak_of_step(system: System, planned: Planned, device: torch.device) -> float | None:
+    return peak_growth_mb(partial(_two_steps, system, planned, device), device)
+
+
+def _two_steps(system: System, planned: Planned, device: torch.device) -> None:
+    prepared = Prepared(system, planned, device)
     for _ in range(2):  # the momentum is there from the second step on
         prepared.train()
 
 
-def _trainer(system: System, plans: dict[str, Any], device: torch.device) -> nnUNetTrainer:
+def _trainer(system: System, planned: Planned, device: torch.device) -> nnUNetTrainer:
     with (
         tempfile.TemporaryDirectory() as folder,
         mock.patch.dict(os.environ, nnUNet_preprocessed=folder, nnUNet_results=folder),
         contextlib.redirect_stdout(io.StringIO()),  # nnU-Net narrates
     ):
-        trainer = system.trainer({**plans, "continue_training": False}, CONFIGURATION, 0, DATASET_JSON, device)
+        plans = {**planned.plans, "continue_training": False}
+        trainer = system.trainer(plans, planned.configuration, 0, planned.dataset_json, device)
         preprocessed = Path(trainer.preprocessed_dataset_folder)
         preprocessed.mkdir(parents=True)
         (preprocessed / "case.npz").touch()  # nnU-Net reads off it what kind of data it will load

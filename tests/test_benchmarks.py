@@ -3,13 +3,14 @@ from __future__ import annotations
 import json
 import re
 from functools import partial
+from itertools import product
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 
-from nnunet_pyconv.benchmarks import layer, network, report
+from nnunet_pyconv.benchmarks import layer, network, report, volumes
 from nnunet_pyconv.benchmarks.memory import in_fresh_process, peak_growth_mb
 from nnunet_pyconv.benchmarks.plans import CONFIGURATION, plan
 from nnunet_pyconv.benchmarks.report import Table, to_json, to_markdown
@@ -101,7 +102,7 @@ def test_peak_memory_is_that_of_what_was_touched() -> None:
     ids=str,
 )
 def test_plans_are_those_of_nnunet(patch_size: tuple[int, ...], features: list[int], strides: list[int]) -> None:
-    configuration = plan(patch_size)["configurations"][CONFIGURATION]
+    configuration = plan(patch_size).plans["configurations"][CONFIGURATION]
     arch_kwargs = configuration["architecture"]["arch_kwargs"]
     assert configuration["patch_size"] == list(patch_size)
     assert arch_kwargs["features_per_stage"] == features
@@ -120,7 +121,7 @@ def test_patches_that_nnunet_does_not_plan(
 
 
 def test_a_step_trains_and_an_inference_has_one_output() -> None:
-    prepared = Prepared(System(), (16, 16), 2, CPU)
+    prepared = Prepared(System(), plan((16, 16)), CPU)
     network = prepared.network
     before = {name: parameter.detach().clone() for name, parameter in network.named_parameters()}
     prepared.train()
@@ -136,12 +137,12 @@ def test_a_step_trains_and_an_inference_has_one_output() -> None:
 
 def test_chosen_executions_are_counted() -> None:
     # three stages (16, 8 and 4 pixels) with two convolutions each, and two with two each in the decoder
-    assert Prepared(System(setting="levels"), (16, 16), 2, CPU).executions() == "levels 10"
-    assert Prepared(STOCK["stock"], (16, 16), 2, CPU).executions() is None
+    assert Prepared(System(setting="levels"), plan((16, 16)), CPU).executions() == "levels 10"
+    assert Prepared(STOCK["stock"], plan((16, 16)), CPU).executions() is None
 
 
 def test_multiplications_are_counted_by_hand() -> None:
-    stock = Prepared(STOCK["stock"], (16, 16), 2, CPU)
+    stock = Prepared(STOCK["stock"], plan((16, 16)), CPU)
     stock.stop_training()
     # 3 x 3 convolutions of three stages (32, 64, 128 channels at 16, 8, 4 pixels), transposed ones, head
     encoder = 256 * 9 * (1 + 32) * 32 + 64 * 9 * (32 + 64) * 64 + 16 * 9 * (64 + 128) * 128
@@ -174,6 +175,7 @@ def test_layer_leaves_out_what_can_not_run() -> None:
         "predict",
         "scaling",
         pytest.param("levels", marks=pytest.mark.slow),
+        pytest.param("volumes", marks=pytest.mark.slow),
     ],
 )
 def test_subject(subject: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -182,12 +184,21 @@ def test_subject(subject: str, tmp_path: Path, capsys: pytest.CaptureFixture[str
         "predict": ["--sizes", "16", "--image", "24"],
         "scaling": ["--largest", "64"],
         "levels": ["--sizes", "8", "--fold"],
+        "volumes": ["-c", "2d", "--epochs", "1", "--iterations", "1"],
     }[subject]
     main(["benchmark", subject, *arguments, "--rounds", "1", "-device", "cpu", "-o", str(tmp_path)])
     rows = check_files(tmp_path, subject, capsys.readouterr().out)
     if subject == "network":
         assert [row["network"] for row in rows if "network" in row] == [*network.SYSTEMS, *network.LEVELS]
         assert rows[0]["step / stock"]["ratio"] == 1 or rows[1]["step / stock"]["ratio"] == 1
+    if subject == "volumes":
+        trained = [(row["configuration"], row["encoder"], row["trainer"]) for row in rows]
+        assert trained == [("2d", *each) for each in product(("plain", "residual"), volumes.COMPARED)]
+        assert all(0 <= row["Dice"] <= 1 for row in rows)
+        for stock, ours in (rows[:2], rows[2:]):
+            assert ours["parameters, M"] < stock["parameters, M"]
+            assert ours["GMac"] < stock["GMac"]
+            assert stock["iteration / stock"]["ratio"] == 1
     if subject == "scaling":
         assert (tmp_path / "scaling.png").read_bytes().startswith(b"\x89PNG")
 
