@@ -62,7 +62,8 @@ def build_parser(prog: str) -> argparse.ArgumentParser:
             "surface Dice of the validation cases (for ISBI 2012 also V_rand and V_info), with bootstrap intervals and "
             "paired tests against a baseline; training curves; the best, the median and the worst case. As one page "
             "for a browser, and as CSV, Markdown, PNG and SVG. Everything that nnUNet_results holds is taken unless "
-            "-d, -tr, -p, -c and -f choose."
+            "-d, -tr, -p, -c and -f choose. Curves are read from checkpoints, which nnU-Net and this load in a way "
+            "that executes code in them: take those that you trust."
         ),
         epilog="example: nnunet_pyconv report -d 312 -c 2d_pyconv_unet 2d_unet -f 0 -o report_312",
     )

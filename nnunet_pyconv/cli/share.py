@@ -15,7 +15,7 @@ def main(argv: Sequence[str], prog: str) -> None:
             "Write a trained model to a zip file: what nnUNetv2_export_model_to_zip takes, the weights as safetensors "
             "too, the SHA-256 of every member, versions, and a model card. Licence and intended use in the card are "
             "for you to fill in: put the finished MODEL_CARD.md into MODEL_FOLDER and share again; a card there is "
-            "taken as it is."
+            "taken as it is. Loads the checkpoints as nnU-Net does, which executes code that a foreign one may hold."
         ),
         epilog="example: nnunet_pyconv share $nnUNet_results/Dataset312_ISBICell/nnUNetTrainerPyConv__nnUNetPlans__2d "
         "-o model.zip",
