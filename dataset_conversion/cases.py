@@ -46,10 +46,12 @@ class Report:
     Attributes:
         remarks: Each remark with the names of the cases it is about.
         left_out: The names of the cases that were not written.
+        dtypes: Each type of pixels with the names of the cases whose images have it.
     """
 
     remarks: dict[str, set[str]] = field(default_factory=dict)
     left_out: set[str] = field(default_factory=set)
+    dtypes: dict[str, set[str]] = field(default_factory=dict)
 
     def add(self, case: Case, remark: str) -> None:
         """Note a remark about a case."""
@@ -85,7 +87,7 @@ def write_cases(
         InputError: A case that can't be read, whose image and label differ in size, or whose type PNG can't hold.
     """
 
-    def write(case: Case) -> list[str]:
+    def write(case: Case) -> tuple[str, list[str]]:
         image = case.image()
         if file_ending == ".png" and image.dtype not in (np.uint8, np.uint16):
             raise InputError(f"{case.source} has pixels of type {image.dtype}; expected 8 or 16 bits, unsigned")
@@ -99,15 +101,15 @@ def write_cases(
                 remarks += case.inspect(image, label)
         for path, pixels in files.items():
             io.imsave(path, pixels, check_contrast=False)
-        return remarks
+        return str(image.dtype), remarks
 
-    def try_to_write(case: Case) -> tuple[list[str], InputError | None]:
+    def try_to_write(case: Case) -> tuple[str, list[str]] | InputError:
         try:
-            return write(case), None
+            return write(case)
         except InputError as error:
             if not case.known_odd:
                 raise
-            return [], error
+            return error
 
     for name in (images, labels):
         if name is not None:
@@ -115,11 +117,14 @@ def write_cases(
     pool = ThreadPoolExecutor(num_processes)
     try:
         results = tqdm(pool.map(try_to_write, cases), total=len(cases), desc=images, unit="case")
-        for case, (remarks, error) in zip(cases, results, strict=True):
+        for case, result in zip(cases, results, strict=True):
+            if isinstance(result, InputError):
+                report.add(case, f"left out: {result}")
+                report.left_out.add(case.name)
+                continue
+            dtype, remarks = result
+            report.dtypes.setdefault(dtype, set()).add(case.name)
             for remark in remarks:
                 report.add(case, remark)
-            if error is not None:
-                report.add(case, f"left out: {error}")
-                report.left_out.add(case.name)
     finally:
         pool.shutdown(cancel_futures=True)

@@ -106,6 +106,7 @@ def convert_cases(
                     file_ending=dataset.file_ending,
                     num_processes=num_processes,
                 )
+        _require_no_reduced_images(report)
         if protocol == "paper":
             split = {"train": report.names_written(train), "val": report.names_written(test)}
             save_json([split], str(folder / "splits_final.json"), sort_keys=False)
@@ -119,6 +120,17 @@ def convert_cases(
     for remark, names in report.remarks.items():
         print(f"warning: {listing(sorted(names))}: {remark}", file=sys.stderr)
     return target
+
+
+def _require_no_reduced_images(report: Report) -> None:
+    """Raise an InputError where some images have 8 bits and others more: their intensities don't go together."""
+    reduced = report.dtypes.get("uint8", set())
+    others = report.dtypes.keys() - {"uint8"}
+    if reduced and others:
+        raise InputError(
+            f"{listing(sorted(reduced))}: pixels of 8 bits, among images of {', '.join(sorted(others))}; expected one "
+            "kind, since nnU-Net normalises them together: put the original files there, or take these slices out"
+        )
 
 
 def build_parser(dataset: Dataset, description: str | None, prog: str | None = None) -> argparse.ArgumentParser:

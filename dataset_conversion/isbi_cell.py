@@ -160,7 +160,7 @@ def _slices_of_pngs(source: Path) -> tuple[_Slices, _Slices, _Slices]:
 
 def _numbered_pngs(folder: Path) -> dict[int, Path]:
     """The PNGs of a folder by number, in numerical order."""
-    return files_by_key(folder, [".png"], _number)
+    return files_by_key(folder, [".png"], _number, "slice")
 
 
 def _number(path: Path) -> int:

@@ -7,7 +7,7 @@ the same names in
 
 The pixels are Hounsfield units, as signed 16- or 32-bit integers, as floating-point numbers, or as unsigned 16-bit
 integers that hold wrapped negatives; they are kept as they are and written as TIFF. Copies that were reduced to 8 bits
-have lost them: they are converted as well, with a warning. The masks are 0 and 255, or 0 and 1.
+have lost them: if all are, they are converted with a warning. The masks are 0 and 255, or 0 and 1.
 
 Of the slices, 80 % go to imagesTr and labelsTr and 20 % to imagesTs and labelsTs: the paper's split, scikit-learn's
 train_test_split with random_state=41.
@@ -113,7 +113,7 @@ def find_cases(source: Path) -> list[Case]:
 def _slices(folder: Path) -> dict[str, Path]:
     # unpacking 2d_images.zip in a folder 2d_images gives 2d_images/2d_images
     inner = folder / folder.name
-    return files_by_key(inner if inner.is_dir() else folder, [".tif", ".tiff", ".png"], lambda path: path.stem)
+    return files_by_key(inner if inner.is_dir() else folder, [".tif", ".tiff", ".png"], lambda path: path.stem, "slice")
 
 
 def _read(read: Callable[[Path], Array], path: Path | None, folder: Path) -> Array:

@@ -89,8 +89,8 @@ def find_cases(folder: Path) -> list[Case]:
     Raises:
         InputError: Images without mask or the reverse, other names, or numbers that stand twice.
     """
-    images = files_by_key(folder, [".png"], partial(_number, is_mask=False))
-    masks = files_by_key(folder, [".png"], partial(_number, is_mask=True))
+    images = files_by_key(folder, [".png"], partial(_number, is_mask=False), "image")
+    masks = files_by_key(folder, [".png"], partial(_number, is_mask=True), "mask")
     require_pairs(images, masks)
     return [
         Case(

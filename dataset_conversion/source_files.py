@@ -28,7 +28,7 @@ def find_root(source: Path, names: Collection[str], dataset: str) -> Path:
 
     Args:
         source: What the user gave.
-        names: Files or folders of which all have to be there.
+        names: Folders of which all have to be there.
         dataset: How the dataset is called, for messages.
 
     Raises:
@@ -36,30 +36,35 @@ def find_root(source: Path, names: Collection[str], dataset: str) -> Path:
     """
     require_folder(source)
     candidates = [source, *sorted(path for path in source.iterdir() if path.is_dir())]
-    roots = [folder for folder in candidates if all((folder / name).exists() for name in names)]
+    roots = [folder for folder in candidates if all((folder / name).is_dir() for name in names)]
     if not roots:
         raise InputError(
-            f"{source} has no {' and '.join(names)}; give the folder that holds the {dataset} data, unpacked, with -i"
+            f"{source} has no folder {' and '.join(names)}; give the folder that holds the {dataset} data, unpacked, "
+            "with -i"
         )
     if source not in roots and len(roots) > 1:
         raise InputError(f"{source} holds the {dataset} data {len(roots)} times ({listing(roots)}); give one with -i")
     return roots[0]
 
 
-def files_by_key(folder: Path, endings: Sequence[str], key: Callable[[Path], Key | None]) -> dict[Key, Path]:
+def files_by_key(folder: Path, endings: Sequence[str], key: Callable[[Path], Key | None], what: str) -> dict[Key, Path]:
     """The files of a folder by a key that belongs to one file only.
 
     Args:
         folder: Where to look; not below it.
         endings: `.png`, `.tif`, ... in small letters; files may have capital ones.
         key: Gives the key of a file, or None for a file to pass over.
+        what: What the files are, for messages: `image`, `mask`, `slice`.
 
     Returns:
         The files in the order of their keys, at least one.
 
     Raises:
-        InputError: Two files with one key, or none.
+        InputError: No such folder, two files with one key, or none.
     """
+    if not folder.is_dir():
+        what = "is a file" if folder.exists() else "does not exist"
+        raise InputError(f"{folder} {what}; expected a folder of this dataset: unpack the data again")
     files: dict[Key, Path] = {}
     for path in sorted(folder.iterdir()):
         # macOS leaves hidden companions such as ._3.png
@@ -70,7 +75,8 @@ def files_by_key(folder: Path, endings: Sequence[str], key: Callable[[Path], Key
             raise InputError(f"{files[k]} and {path} both have the {kind} {k}; remove the one too many")
         files[k] = path
     if not files:
-        raise InputError(f"{folder} has no {' or '.join(ending[1:].upper() for ending in endings)} of this dataset")
+        patterns = " or ".join(f"*{ending}" for ending in endings)
+        raise InputError(f"{folder} has no {what} ({patterns}) of this dataset; check that the data are whole")
     return dict(sorted(files.items()))
 
 

@@ -3,6 +3,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -133,6 +134,10 @@ def no_pngs(source: Path) -> None:
         path.unlink()
 
 
+def no_labels(source: Path) -> None:
+    shutil.rmtree(source / "train/label")
+
+
 def too_few(source: Path) -> None:
     for number in range(6, 10):
         (source / f"train/image/{number}.png").unlink()
@@ -150,7 +155,8 @@ def too_few(source: Path) -> None:
         (truncated, r"can't read .*1\.png.*truncated, copy it again"),
         (coloured, r"1\.png is a colour image"),
         (no_number, r"one\.png has no number"),
-        (no_pngs, "has no PNG"),
+        (no_pngs, r"train/image has no slice \(\*\.png\)"),
+        (no_labels, r"train/label does not exist; expected a folder of this dataset"),
         (too_few, r"6 labelled slices, 2 of them for the test; expected at least 5 others"),
     ],
     ids=lambda value: getattr(value, "__name__", None),

@@ -247,6 +247,7 @@ THREE_PAGES = np.stack([HU, HU, HU]).astype(np.int16)
         (IMAGE, lambda p: tifffile.imwrite(p, COLOURS, photometric="rgb"), "is a colour image"),
         (IMAGE, lambda p: tifffile.imwrite(p, THREE_PAGES, photometric="minisblack"), "expected one grey image"),
         (IMAGE, lambda p: tifffile.imwrite(p, HU.astype(np.complex64)), "pixels of type complex64; expected Hounsf"),
+        (IMAGE, lambda p: tifffile.imwrite(p, MASK), "ID_0003_Z_0103: pixels of 8 bits, among images of int16"),
         (IMAGE, lambda p: tifffile.imwrite(p, HU.astype(np.int8)), "pixels of type int8; expected Hounsfield"),
         (IMAGE, lambda p: tifffile.imwrite(p, HU * np.float32(np.nan)), "not finite.*-1024"),
         (IMAGE, lambda p: tifffile.imwrite(p, (HU * 100).astype(np.int32)), "values from -102400 to 307100; expected"),
@@ -254,7 +255,7 @@ THREE_PAGES = np.stack([HU, HU, HU]).astype(np.int16)
     ],
     ids=[
         "no-mask", "no-image", "other-size", "mask-of-2", "truncated", "no-picture", "colours", "pages",
-        "complex", "int8", "nan", "no-hounsfield", "duplicate",
+        "complex", "one-of-8-bits", "int8", "nan", "no-hounsfield", "duplicate",
     ],
 )  # fmt: skip
 def test_bad_input(
@@ -271,7 +272,7 @@ def test_folders_that_are_missing(tmp_path: Path, lungs: Path, nnunet_folders: N
         convert(tmp_path / "nowhere")
     (tmp_path / "zipped").mkdir()
     (tmp_path / "zipped" / "2d_images.zip").touch()
-    with pytest.raises(InputError, match="zipped has no 2d_images and 2d_masks.*unpacked"):
+    with pytest.raises(InputError, match="zipped has no folder 2d_images and 2d_masks.*unpacked"):
         convert(tmp_path / "zipped")
     (tmp_path / "both" / "one").mkdir(parents=True)
     for name in ("one", "two"):

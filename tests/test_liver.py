@@ -130,6 +130,16 @@ def test_variations(change: Callable[[Path], Path], livers: Path, nnunet_folders
             np.testing.assert_array_equal(image, before[name])
 
 
+def without_masks(folder: Path) -> None:
+    for mask in folder.glob("*_mask.png"):
+        mask.unlink()
+
+
+def file_instead(folder: Path) -> None:
+    shutil.rmtree(folder)
+    folder.touch()
+
+
 @pytest.mark.parametrize(
     ("name", "write", "message"),
     [
@@ -142,9 +152,24 @@ def test_variations(change: Callable[[Path], Path], livers: Path, nnunet_folders
         ("train/003_mask.png", lambda p: save(p, grey_of("val", 0)), "values.*antialiasing"),
         ("train/003.png", lambda p: save(p, np.stack([MASK, MASK, 1 - MASK], axis=-1)), "is a colour image"),
         ("train/003.png", lambda p: p.write_bytes(p.read_bytes()[:90]), r"can't read .*003\.png.*truncated"),
-        ("val", shutil.rmtree, "has no train and val; give the folder that holds the liver data"),
+        ("val", without_masks, r"val has no mask \(\*\.png\) of this dataset"),
+        ("val", file_instead, "has no folder train and val"),
+        ("val", shutil.rmtree, "has no folder train and val; give the folder that holds the liver data"),
     ],
-    ids=["no-mask", "no-image", "twice", "other-name", "size", "7", "antialiased", "colours", "truncated", "no-val"],
+    ids=[
+        "no-mask",
+        "no-image",
+        "twice",
+        "other-name",
+        "size",
+        "7",
+        "antialiased",
+        "colours",
+        "truncated",
+        "no-masks",
+        "file",
+        "no-val",
+    ],
 )
 def test_bad_input(
     name: str, write: Callable[[Path], None], message: str, livers: Path, nnunet_folders: NnunetFolders
