@@ -94,6 +94,13 @@ def test_plans_of_a_dataset(source: object) -> None:  # noqa: F811
     assert network.eval()(torch.zeros(1, 1, 48, 40)).shape == (1, 2, 48, 40)
 
 
+def test_plans_whose_network_is_not_installed(source: object, preprocessed: Path) -> None:  # noqa: F811
+    plans_file = preprocessed / "nnUNetPlans.json"
+    plans_file.write_text(plans_file.read_text().replace("unet.PlainConvUNet", "unet.NoSuchNet"))
+    with pytest.raises(InputError, match=r"configuration 2d of nnUNetPlans names the network .*NoSuchNet, .*install"):
+        plans_subjects(312, "nnUNetPlans")[0].build()
+
+
 def made(name: str, paper_gmac: float | None = None) -> Complexity:
     subject = Subject(name, nn.Identity, (3, 8, 8), None if paper_gmac is None else 7.77, paper_gmac)
     return Complexity(subject, 7_765_985, 48.5724, 12.34, 11.0, 13.0, 300.4, None)
@@ -135,8 +142,9 @@ def test_files(tmp_path: Path) -> None:
         write_tables([made("other")], {}, tmp_path / "new")
     write_tables([made("other")], {}, tmp_path / "new", overwrite=True)
     assert "other" in (tmp_path / "new/complexity.md").read_text()
-    with pytest.raises(InputError, match="is a file; give a folder"):
-        write_tables([made("other")], {}, tmp_path / "new/complexity.md")
+    for file in ("complexity.md", "complexity.md/below"):
+        with pytest.raises(InputError, match=r"can't make this folder \(.*\); give another"):
+            write_tables([made("other")], {}, tmp_path / "new" / file)
 
 
 def test_command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:

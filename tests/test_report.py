@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import math
+import re
 import shutil
 from importlib.resources import files
 from pathlib import Path
@@ -20,6 +21,7 @@ from results_folders import MadeDataset, square
 
 from nnunet_pyconv.cli import main
 from nnunet_pyconv.evaluation.dataset import Dataset
+from nnunet_pyconv.evaluation.picture import FALSE_NEGATIVE, FALSE_POSITIVE, OTHER_CLASS
 from nnunet_pyconv.evaluation.report.cases import choose_cases, fill_colours
 from nnunet_pyconv.evaluation.report.paper import comparable, impossible, neurites, paper_dataset
 from nnunet_pyconv.evaluation.report.tables import Cell, Column, Table
@@ -210,7 +212,7 @@ def test_predictions_of_test_cases(made: MadeDataset, tmp_path: Path) -> None:
     assert (folder / "figures/Dataset313_KaggleLung_test_figure_4.png").exists()
 
 
-def test_volumes(nnunet_folders: NnunetFolders, tmp_path: Path) -> None:
+def test_volumes(nnunet_folders: NnunetFolders, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """A plate of one slice, predicted one slice too high: 3 mm, the distance of slices, and no overlap."""
     raw = nnunet_folders.raw / "Dataset008_Plates"
     truth, prediction = np.zeros((5, 12, 10), np.uint8), np.zeros((5, 12, 10), np.uint8)
@@ -232,6 +234,10 @@ def test_volumes(nnunet_folders: NnunetFolders, tmp_path: Path) -> None:
     page = (folder / "report.html").read_text()
     assert "HD95 / mm" in page
     assert "Best: a, slice 2" in page
+    image.SetSpacing((1.0, 1.0, 2.0))
+    SimpleITK.WriteImage(image, str(tmp_path / "predictions/a.nii.gz"))
+    said = fails(capsys, "-d", "8", "--predictions", predictions, "-o", str(tmp_path / "second"))
+    assert re.search(r"a.nii.gz has pixels of 2 x 1 x 1 mm and its truth .* of 3 x 1 x 1 mm; expected the same", said)
 
 
 @pytest.mark.parametrize(
@@ -243,13 +249,17 @@ def test_volumes(nnunet_folders: NnunetFolders, tmp_path: Path) -> None:
         (["--predictions", "mine"], "--predictions mine: expected NAME=FOLDER"),
         (["--predictions", "a=x", "a=y"], "the name a stands twice"),
         (["--baseline", "nix"], "--baseline nix: no such system"),
+        (["-d", "313", "7"], "no trained model of Dataset007_Untrained"),
+        (["-c", "2d_unet", "2d_typo"], "-c 2d_typo: no trained model that the other choices leave; there are 2d_unet"),
+        (["-gt", "nowhere"], "-gt nowhere is the truth of --predictions NAME=FOLDER, and there are none"),
         (["-f", "2"], "has no fold_2"),
     ],
-    ids=["no model", "no dataset", "tolerance", "no name", "name twice", "no baseline", "no fold"],
+    ids=lambda value: "" if isinstance(value, str) else " ".join(value),
 )
 def test_bad_arguments(
     arguments: list[str], message: str, made: MadeDataset, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
+    MadeDataset(made.folders, "Dataset007_Untrained", made.truth)
     assert message in fails(capsys, "-o", str(tmp_path / "report"), *arguments)
     assert not (tmp_path / "report").exists()
 
@@ -278,6 +288,19 @@ def test_other_folders_are_never_replaced(
 ) -> None:
     (tmp_path / "mine").mkdir()
     assert "is not a report" in fails(capsys, "-o", str(tmp_path / "mine"), "--overwrite")
+    (tmp_path / "mine/report.html").write_text("<html>of somebody else</html>")
+    assert "is not a report" in fails(capsys, "-o", str(tmp_path / "mine"), "--overwrite")
+    mine = report(tmp_path) / "notes.txt"
+    mine.touch()
+    assert "holds other things too" in fails(capsys, "-o", str(tmp_path / "report"), "--overwrite")
+    assert mine.exists()
+
+
+def test_current_folder_is_never_moved(
+    made: MadeDataset, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(report(tmp_path))
+    assert "-o .: give a folder by its name" in fails(capsys, "-o", ".", "--overwrite")
 
 
 def test_overwrite(made: MadeDataset, tmp_path: Path) -> None:
@@ -318,7 +341,28 @@ def test_fill_colours_start_again_after_the_last() -> None:
 
 def test_figure_4_shows_errors_in_colour(made: MadeDataset, tmp_path: Path) -> None:
     picture = io.imread(report(tmp_path) / f"figures/{SLUG}_figure_4.png")[..., :3]
-    assert (0, 114, 178) in {tuple(colour) for colour in picture.reshape(-1, 3)}
+    assert FALSE_NEGATIVE in {tuple(colour) for colour in picture.reshape(-1, 3)}
+
+
+def test_figure_4_leaves_ignored_pixels_out(nnunet_folders: NnunetFolders, tmp_path: Path) -> None:
+    truth, prediction = square(16, 2, 8, 2, 14), square(16, 2, 8, 2, 14)
+    truth[10:], prediction[12:] = 2, 1
+    made = MadeDataset(nnunet_folders, "Dataset007_Blob", {"a": truth}, {"background": 0, "cell": 1, "ignore": 2})
+    made.model(UNET, {"a": prediction})
+    picture = io.imread(report(tmp_path) / "figures/Dataset007_Blob_validation_figure_4.png")[..., :3]
+    colours = {tuple(colour) for colour in picture.reshape(-1, 3)}
+    assert not colours & {FALSE_POSITIVE, FALSE_NEGATIVE, OTHER_CLASS}
+
+
+def test_figure_4_with_an_image_of_another_size(
+    made: MadeDataset, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for case in made.truth:
+        made.write(made.raw / f"imagesTr/{case}_0000.png", np.ones((20, 20)))
+    said = fails(capsys, "-o", str(tmp_path / "report"))
+    assert re.search(
+        r"case_\d_0000.png has 20 x 20 pixels and its truth .*case_\d.png 16 x 16; expected the same", said
+    )
 
 
 def test_table_as_csv_and_markdown() -> None:

@@ -13,7 +13,7 @@ from conftest import NnunetFolders
 from results_folders import MadeDataset, logged, square
 
 from nnunet_pyconv.errors import InputError
-from nnunet_pyconv.evaluation.comparison import find_baseline, short_names
+from nnunet_pyconv.evaluation.comparison import find_baselines, short_names
 from nnunet_pyconv.evaluation.dataset import Dataset, find_dataset
 from nnunet_pyconv.evaluation.reading import read_probabilities, read_truth_and_prediction
 from nnunet_pyconv.evaluation.systems import (
@@ -40,7 +40,8 @@ def made(nnunet_folders: NnunetFolders) -> MadeDataset:
 
 def test_models_and_cases(made: MadeDataset) -> None:
     (made.results / "ensembles").mkdir()
-    assert datasets_with_results() == [NAME]
+    assert datasets_with_results(Choice()) == [NAME]
+    assert datasets_with_results(Choice(plans=["others"])) == []
     systems = find_trained(find_dataset("7"), Choice())
     assert [system.key for system in systems] == [OURS, STOCK]
     assert [files.case for files in systems[0].cases] == [f"case_{index}" for index in range(4)]
@@ -105,6 +106,32 @@ def break_truth(made: MadeDataset) -> None:
     (made.raw / "labelsTr/case_2.png").unlink()
 
 
+def break_training_again(made: MadeDataset) -> None:
+    folder = made.results / OURS / "fold_0"
+    (folder / "checkpoint_final.pth").rename(folder / "checkpoint_latest.pth")
+
+
+def break_split(made: MadeDataset) -> None:
+    (made.folders.preprocessed / NAME / "splits_final.json").write_text("[")
+
+
+def break_split_without_validation(made: MadeDataset) -> None:
+    (made.folders.preprocessed / NAME / "splits_final.json").write_text('[{"train": []}]')
+
+
+def break_no_cases(made: MadeDataset) -> None:
+    made.split([[]])
+    made.summarise(made.results / OURS / "fold_0/validation", {})
+
+
+def break_plans(made: MadeDataset) -> None:
+    (made.results / OURS / "plans.json").write_text("{")
+
+
+def break_plans_of_another(made: MadeDataset) -> None:
+    (made.results / OURS / "plans.json").write_text('{"configurations": {"2d": {"inherits_from": "2d"}}}')
+
+
 def break_garbage(made: MadeDataset) -> None:
     shutil.rmtree(made.folders.preprocessed / NAME)
     (made.results / STOCK / "fold_0/validation/summary.json").write_text("{}")
@@ -119,9 +146,15 @@ def break_garbage(made: MadeDataset) -> None:
         (break_two_folds, r"validates case_0 in fold all and in another of folds 0, all"),
         (break_no_fold, r"has no fold_X"),
         (break_truth, r"case_2.png, the truth of .*does not exist"),
+        (break_training_again, r"half-finished: it has no checkpoint_final.pth"),
+        (break_split, r"splits_final.json is not a splits_final.json of nnU-Net .*write it again"),
+        (break_split_without_validation, r"splits_final.json is not a splits_final.json of nnU-Net \(KeyError"),
+        (break_no_cases, r"summary.json has no case"),
+        (break_plans, r"plans.json are no plans of nnU-Net for this model"),
+        (break_plans_of_another, r"plans.json are no plans of nnU-Net for this model"),
         (break_garbage, r"summary.json is not a summary.json of nnU-Net"),
     ],
-    ids=["missing", "half-finished", "other cases", "cases twice", "no fold", "no truth", "garbage"],
+    ids=lambda value: getattr(value, "__name__", ""),
 )
 def test_what_cannot_be_compared(made: MadeDataset, damage: object, message: str) -> None:
     damage(made)
@@ -141,9 +174,18 @@ def test_files_that_lie_elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     listed = {"a": {"images": ["$DATA/i.png"], "label": "../labels/l.png"}}
     content = {"labels": {"background": 0, "cell": 1}, "file_ending": ".png", "dataset": listed}
     dataset = Dataset(tmp_path / "Dataset007_Blob", content)
-    assert dataset.image("a") == tmp_path / "i.png"
+    assert dataset.image("a", test=False) == tmp_path / "i.png"
     assert dataset.training_truth("a") == tmp_path / "Dataset007_Blob/../labels/l.png"
-    assert dataset.image("b") is None
+    assert dataset.image("b", test=True) is None
+
+
+def test_image_of_a_test_case_with_the_name_of_a_training_case(tmp_path: Path) -> None:
+    dataset = Dataset(tmp_path, {"labels": {"background": 0, "cell": 1}, "file_ending": ".png"})
+    for folder in ("imagesTr", "imagesTs"):
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / "a_0000.png").touch()
+    assert dataset.image("a", test=False) == tmp_path / "imagesTr/a_0000.png"
+    assert dataset.image("a", test=True) == tmp_path / "imagesTs/a_0000.png"
 
 
 @pytest.mark.parametrize(
@@ -184,10 +226,21 @@ def test_prediction_that_does_not_fit(made: MadeDataset, prediction: np.ndarray,
         read_truth_and_prediction(find_dataset("7"), files)
 
 
-def test_prediction_that_is_no_image(made: MadeDataset) -> None:
+def test_prediction_that_is_no_image(made: MadeDataset, capsys: pytest.CaptureFixture[str]) -> None:
     files = find_trained(find_dataset("7"), Choice())[0].cases[0]
-    files.prediction.write_bytes(b"\x89PNG")
-    with pytest.raises(InputError, match=r"can't read .*case_0.png"):
+    files.prediction.write_bytes(files.prediction.read_bytes()[:50])
+    with pytest.raises(InputError, match=r"can't read .*case_0.png \(.*truncated"):
+        read_truth_and_prediction(find_dataset("7"), files)
+    assert "Traceback" not in capsys.readouterr().err
+
+
+def test_prediction_in_colour(made: MadeDataset) -> None:
+    files = find_trained(find_dataset("7"), Choice())[0].cases[0]
+    labels = square(8, 1, 5, 1, 5)
+    made.write(files.prediction, np.stack([labels] * 3, axis=-1))
+    assert (read_truth_and_prediction(find_dataset("7"), files)[1] == labels).all()
+    made.write(files.prediction, np.stack([labels, labels, 1 - labels], axis=-1))
+    with pytest.raises(InputError, match=r"case_0.png has 3 channels that differ; expected one, of labels"):
         read_truth_and_prediction(find_dataset("7"), files)
 
 
@@ -225,8 +278,18 @@ def test_training_log(tmp_path: Path) -> None:
             {"logging": {"train_losses": [1.0, 2.0], "val_losses": [1.0], "dice_per_class_or_region": [[1.0]]}},
             r"lists of several lengths",
         ),
+        ({"logging": [1.0]}, r"no train_losses"),
+        ({"logging": {"train_losses": [], "val_losses": [], "dice_per_class_or_region": []}}, r"no train_losses"),
+        (
+            {"logging": {"train_losses": ["a"], "val_losses": [1.0], "dice_per_class_or_region": [[1.0]]}},
+            r"could not convert string to float: 'a'; expected that of nnU-Net",
+        ),
+        (
+            {"logging": {"train_losses": [1.0], "val_losses": [1.0], "dice_per_class_or_region": [0.5]}},
+            r"not iterable; expected that of nnU-Net",
+        ),
     ],
-    ids=["fewer keys", "nnU-Net v1", "no dict", "lengths"],
+    ids=["fewer keys", "nnU-Net v1", "no dict", "lengths", "list", "no epoch", "text", "no classes"],
 )
 def test_log_of_another_version(tmp_path: Path, content: object, message: str) -> None:
     torch.save(content, tmp_path / "checkpoint_final.pth")
@@ -273,9 +336,15 @@ def test_names_say_what_differs(keys: list[str], names: list[str]) -> None:
     ids=["2d_unet", "stock trainer", "stock network", "first", "wanted"],
 )
 def test_baseline(systems: list[System], wanted: str | None, index: int) -> None:
-    assert find_baseline(systems, ["a", "b"], wanted)[0] == index
+    assert find_baselines([systems], {}, wanted)[0][0] == index
+
+
+def test_baseline_of_one_set_leaves_the_other_its_own() -> None:
+    sets = [[system(OURS), system(STOCK)], [system("mine"), system("other")]]
+    assert [index for index, _ in find_baselines(sets, {}, "other")] == [1, 1]
+    assert [index for index, _ in find_baselines(sets, {}, OURS)] == [0, 0]
 
 
 def test_baseline_that_is_not_there() -> None:
     with pytest.raises(InputError, match=re.escape(f"--baseline nix: no such system; there are {STOCK}")):
-        find_baseline([system(STOCK)], ["a"], "nix")
+        find_baselines([[system(STOCK)]], {}, "nix")

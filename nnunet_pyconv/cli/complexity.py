@@ -37,12 +37,12 @@ def main(argv: Sequence[str], prog: str) -> None:
     from nnunet_pyconv.benchmarks.report import machine
     from nnunet_pyconv.evaluation.complexity import measure
     from nnunet_pyconv.evaluation.complexity_subjects import paper_subjects, plans_subjects
-    from nnunet_pyconv.evaluation.complexity_table import check_output, to_markdown, write_tables
+    from nnunet_pyconv.evaluation.complexity_table import prepare_output, to_markdown, write_tables
     from nnunet_pyconv.planning import PAPER_PLANS
 
     device = pick_device(args.device)
     if args.output is not None:
-        check_output(args.output, overwrite=args.overwrite)
+        prepare_output(args.output, overwrite=args.overwrite)
     subjects = paper_subjects() if args.dataset is None else plans_subjects(args.dataset, args.plans or PAPER_PLANS)
     complexities = measure(subjects, device)
     measured_on = machine(device)

@@ -33,15 +33,21 @@ def main(argv: Sequence[str], prog: str) -> None:
     if not (math.isfinite(args.tolerance) and args.tolerance >= 0):
         raise InputError(f"--tolerance {args.tolerance}: expected a distance, 0 or more")
     predictions = _named_folders(args.predictions)
-    names = args.datasets or datasets_with_results()
+    if args.truth is not None and not predictions:
+        raise InputError(f"-gt {args.truth} is the truth of --predictions NAME=FOLDER, and there are none; give them")
+    choice = Choice(args.trainers, args.plans, args.configurations, args.folds)
+    names = args.datasets or datasets_with_results(choice)
     if not names:
-        raise InputError("nnUNet_results holds no trained model; train one, or give -d and --predictions NAME=FOLDER")
-    if predictions and len(names) > 1:
-        raise InputError(f"--predictions are of one dataset, and there are {', '.join(names)}; choose it with -d")
+        raise InputError(
+            "nnUNet_results holds no trained model that -tr, -p and -c choose; train one, or give -d and "
+            "--predictions NAME=FOLDER"
+        )
     datasets = {dataset.name: dataset for dataset in map(find_dataset, names)}
+    if predictions and len(datasets) > 1:
+        raise InputError(f"--predictions are of one dataset, and there are {', '.join(datasets)}; choose it with -d")
     request = Request(
         datasets=list(datasets.values()),
-        choice=Choice(args.trainers, args.plans, args.configurations, args.folds),
+        choice=choice,
         predictions=predictions,
         truth=args.truth,
         baseline=args.baseline,

@@ -64,30 +64,43 @@ def short_names(systems: Sequence[System], networks: Mapping[str, str]) -> list[
     return names
 
 
-def find_baseline(systems: Sequence[System], names: Sequence[str], wanted: str | None) -> tuple[int, str]:
-    """Choose what the others are compared with.
+def find_baselines(
+    sets: Sequence[Sequence[System]], networks: Mapping[str, str], wanted: str | None
+) -> list[tuple[int, str]]:
+    """Choose what the others are compared with, in each set of systems.
 
-    The one that is wanted, else the first with configuration `2d_unet`, else the first with a stock trainer
-    (`nnUNetTrainer`, `nnUNetTrainer_...`) on plans with a network of nnU-Net's own, else the first.
+    The one that is wanted; where a set doesn't have it, the first with configuration `2d_unet`, else the first with a
+    stock trainer (`nnUNetTrainer`, `nnUNetTrainer_...`) on plans with a network of nnU-Net's own, else the first.
 
     Args:
-        systems: The systems.
-        names: Their short names.
+        sets: Systems on the same cases, for each set of cases.
+        networks: As for `short_names`.
         wanted: Key or short name of one of them, or None.
 
     Returns:
-        Its index, and which of the rules chose it.
+        For each set its index, and which of the rules chose it.
 
     Raises:
-        InputError: No system of that name.
+        InputError: No set has a system of the name that is wanted.
     """
-    if wanted is not None:
-        for index, (system, name) in enumerate(zip(systems, names, strict=True)):
-            if wanted in (system.key, name):
-                return index, "given with --baseline"
-        raise InputError(
-            f"--baseline {wanted}: no such system; there are {', '.join(system.key for system in systems)}"
+    found = [
+        next(
+            (
+                (index, "given with --baseline")
+                for index, (system, name) in enumerate(zip(systems, short_names(systems, networks), strict=True))
+                if wanted in (system.key, name)
+            ),
+            None,
         )
+        for systems in sets
+    ]
+    if wanted is not None and not any(found):
+        keys = dict.fromkeys(system.key for systems in sets for system in systems)
+        raise InputError(f"--baseline {wanted}: no such system; there are {', '.join(keys)}")
+    return [given or _default_baseline(systems) for given, systems in zip(found, sets, strict=True)]
+
+
+def _default_baseline(systems: Sequence[System]) -> tuple[int, str]:
     for rule, because in _BASELINE_RULES:
         for index, system in enumerate(systems):
             if rule(system):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
+from typing import Any
 
 from nnunetv2.utilities.get_network_from_plans import get_network_from_plans
 from nnunetv2.utilities.label_handling.label_handling import determine_num_input_channels
@@ -18,6 +19,7 @@ from nnunet_pyconv.architectures import (
     UNet,
     UNetPlusPlus,
 )
+from nnunet_pyconv.errors import InputError
 from nnunet_pyconv.evaluation.complexity import Subject
 from nnunet_pyconv.planning import open_plans
 
@@ -61,7 +63,7 @@ def plans_subjects(dataset_name_or_id: str | int, plans_name: str) -> list[Subje
         One entry a configuration.
 
     Raises:
-        InputError: A dataset or plans that are not there.
+        InputError: A dataset or plans that are not there; when built, a network that is not installed.
     """
     manager, dataset_json = open_plans(dataset_name_or_id, plans_name)
     subjects = []
@@ -69,7 +71,8 @@ def plans_subjects(dataset_name_or_id: str | int, plans_name: str) -> list[Subje
         configuration = manager.get_configuration(name)
         channels = determine_num_input_channels(manager, configuration, dataset_json)
         build = partial(
-            get_network_from_plans,
+            _build,
+            f"configuration {name} of {plans_name}",
             configuration.network_arch_class_name,
             configuration.network_arch_init_kwargs,
             configuration.network_arch_init_kwargs_req_import,
@@ -79,3 +82,13 @@ def plans_subjects(dataset_name_or_id: str | int, plans_name: str) -> list[Subje
         )
         subjects.append(Subject(name, build, (channels, *configuration.patch_size)))
     return subjects
+
+
+def _build(whose: str, network_class: str, *args: Any, **kwargs: Any) -> nn.Module:
+    try:
+        return get_network_from_plans(network_class, *args, **kwargs)
+    except ImportError as error:
+        raise InputError(
+            f"{whose} names the network {network_class}, which can't be imported ({error}); install its package, or "
+            "plan again"
+        ) from error

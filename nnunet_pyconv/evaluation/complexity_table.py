@@ -73,7 +73,7 @@ def write_tables(
     Raises:
         InputError: Files that exist, or a folder that can't be.
     """
-    check_output(folder, overwrite=overwrite)
+    prepare_output(folder, overwrite=overwrite)
     rows = []
     for each in complexities:
         row = asdict(each) | {"gflop": 2 * each.gmac}
@@ -88,7 +88,6 @@ def write_tables(
         "complexity.csv": table.getvalue(),
         "complexity.json": json.dumps({"machine": machine, "networks": rows}, indent=4) + "\n",
     }
-    folder.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=".complexity-", dir=folder) as hidden:
         for name, text in texts.items():
             (Path(hidden) / name).write_text(text)
@@ -97,14 +96,16 @@ def write_tables(
     return [folder / name for name in texts]
 
 
-def check_output(folder: Path, *, overwrite: bool) -> None:
-    """Complain before the work about what `write_tables` would complain about.
+def prepare_output(folder: Path, *, overwrite: bool) -> None:
+    """Make the folder, and complain before the work about what `write_tables` would complain about.
 
     Raises:
         InputError: Files that exist, or a folder that can't be.
     """
-    if folder.exists() and not folder.is_dir():
-        raise InputError(f"-o {folder} is a file; give a folder")
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise InputError(f"-o {folder}: can't make this folder ({error.strerror}); give another") from error
     there = sorted(folder.glob("complexity.*"))
     if there and not overwrite:
         raise InputError(f"{there[0]} exists already; choose another folder with -o, or replace it with --overwrite")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import io
+from contextlib import redirect_stderr
 from dataclasses import dataclass
 from functools import cached_property
 from os.path import expandvars
@@ -74,7 +76,12 @@ class Dataset:
 
     def reader(self, example: Path) -> Any:
         """nnU-Net's reader for such files, a `BaseReaderWriter`."""
-        return determine_reader_writer_from_dataset_json(self.dataset_json, str(example), verbose=False)()
+        # nnU-Net tries its readers on the file and prints the traceback of each that fails
+        with redirect_stderr(io.StringIO()):
+            try:
+                return determine_reader_writer_from_dataset_json(self.dataset_json, str(example), verbose=False)()
+            except RuntimeError:  # none can read it: the first says why, when it reads
+                return determine_reader_writer_from_dataset_json(self.dataset_json, verbose=False)()
 
     def unit(self, example: Path) -> str:
         """Unit of distances: `mm`, or `px` where the files carry no spacing."""
@@ -85,11 +92,11 @@ class Dataset:
         listed = self.dataset_json.get("dataset", {}).get(case)
         return self.folder / (expandvars(listed["label"]) if listed else f"labelsTr/{case}{self.file_ending}")
 
-    def image(self, case: str) -> Path | None:
-        """File of a case's first channel, None if it isn't there."""
+    def image(self, case: str, *, test: bool) -> Path | None:
+        """File of the first channel of a training or a test case, None if it isn't there."""
         listed = self.dataset_json.get("dataset", {}).get(case)
-        candidates = [expandvars(listed["images"][0])] if listed else []
-        candidates += [f"{folder}/{case}_0000{self.file_ending}" for folder in ("imagesTr", "imagesTs")]
+        training = expandvars(listed["images"][0]) if listed else f"imagesTr/{case}_0000{self.file_ending}"
+        candidates = [f"imagesTs/{case}_0000{self.file_ending}", training] if test else [training]
         return next((self.folder / name for name in candidates if (self.folder / name).is_file()), None)
 
 
@@ -118,7 +125,8 @@ def find_dataset(name_or_id: str) -> Dataset:
         raise
     except FileNotFoundError as error:
         raise InputError(
-            f"{file} does not exist, so the truth of {name} is unknown; set nnUNet_raw to the folder with the dataset"
+            f"{file} does not exist, so the truth of {name} is unknown; set nnUNet_raw to the folder with the "
+            "dataset, or choose others with -d"
         ) from error
     except Exception as error:  # a file that is not nnU-Net's fails in many ways
         raise InputError(f"{file} is not a dataset.json of nnU-Net ({error!r}); convert the dataset again") from error

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -27,14 +28,21 @@ def read_truth_and_prediction(
         carry no spacing).
 
     Raises:
-        InputError: A file that can't be read, a prediction of another size, or labels that the dataset doesn't have.
+        InputError: A file that can't be read or is a colour picture, a prediction of another size or spacing, or labels
+            that the dataset doesn't have.
     """
     truth, spacing = _read_labels(dataset, files.truth)
-    prediction, _ = _read_labels(dataset, files.prediction)
+    prediction, spacing_of_prediction = _read_labels(dataset, files.prediction)
     if truth.shape != prediction.shape:
         raise InputError(
-            f"{files.prediction} has {_size(prediction)} pixels and its truth {files.truth} {_size(truth)}; expected "
+            f"{files.prediction} has {_size(prediction.shape)} pixels and its truth {files.truth} "
+            f"{_size(truth.shape)}; expected "
             "the same size: predict the original images"
+        )
+    if not np.allclose(spacing, spacing_of_prediction, rtol=1e-3):
+        raise InputError(
+            f"{files.prediction} has pixels of {_size(spacing_of_prediction)} mm and its truth {files.truth} of "
+            f"{_size(spacing)} mm; expected the same spacing: predict the original images"
         )
     allowed = dataset.labels if dataset.ignore_label is None else dataset.labels | {dataset.ignore_label}
     _require_labels(truth, allowed, files.truth, dataset)
@@ -72,26 +80,29 @@ def read_probabilities(files: CaseFiles, shape: tuple[int, ...]) -> NDArray[np.f
 
 def read_image(dataset: Dataset, path: Path) -> NDArray[np.float64]:
     """Read a single-channel image, or the first channel of a colour image, as `(Y, X)` or `(Z, Y, X)`."""
-    return _read(dataset, path, "read_images", (str(path),))[0].astype(float)
+    return _read(dataset, path, "read_images", (str(path),))[0][0].astype(float)
 
 
 def _read_labels(dataset: Dataset, path: Path) -> tuple[NDArray[np.int64], tuple[float, ...]]:
-    array, spacing = _read(dataset, path, "read_seg", str(path))
-    labels = array.astype(np.int64)
-    if (labels != array).any():
+    channels, spacing = _read(dataset, path, "read_seg", str(path))
+    if (channels != channels[:1]).any():
+        raise InputError(f"{path} has {len(channels)} channels that differ; expected one, of labels")
+    labels = channels[0].astype(np.int64)
+    if (labels != channels[0]).any():
         raise InputError(f"{path} holds values that are no integers; expected labels")
     return labels, spacing
 
 
 def _read(dataset: Dataset, path: Path, method: str, argument: Any) -> tuple[NDArray[Any], tuple[float, ...]]:
+    """Read `(channels, Y, X)` or `(channels, Z, Y, X)`."""
     try:
         array, properties = getattr(dataset.reader(path), method)(argument)
     except Exception as error:  # each reader raises its own kinds
         raise InputError(f"can't read {path} ({error!r}); the file may be damaged, write it again") from error
     spacing = tuple(float(step) for step in properties["spacing"])
     if array.shape[1] == 1:  # nnU-Net reads (1, 1, Y, X) from a 2D file
-        return array[0, 0], spacing[1:]
-    return array[0], spacing
+        return array[:, 0], spacing[1:]
+    return array, spacing
 
 
 def _require_labels(labels: NDArray[np.int64], allowed: set[int], path: Path, dataset: Dataset) -> None:
@@ -105,5 +116,5 @@ def _require_labels(labels: NDArray[np.int64], allowed: set[int], path: Path, da
         )
 
 
-def _size(array: NDArray[Any]) -> str:
-    return " x ".join(map(str, array.shape))
+def _size(steps: Sequence[float]) -> str:
+    return " x ".join(f"{step:g}" for step in steps)

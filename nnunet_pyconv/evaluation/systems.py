@@ -9,6 +9,7 @@ from pathlib import Path
 from batchgenerators.utilities.file_and_folder_operations import load_json
 from nnunetv2.evaluation.evaluate_predictions import load_summary_json
 from nnunetv2.paths import nnUNet_preprocessed, nnUNet_results
+from nnunetv2.utilities.plans_handling.plans_handler import PlansManager
 
 from nnunet_pyconv.errors import InputError
 from nnunet_pyconv.evaluation.dataset import Dataset
@@ -60,7 +61,7 @@ class System:
 
 @dataclass(frozen=True)
 class Choice:
-    """Which of the results to take; None takes all."""
+    """Which of the results to take; None takes all, and of what is named each has to be there."""
 
     trainers: Sequence[str] | None = None
     plans: Sequence[str] | None = None
@@ -72,13 +73,24 @@ class Choice:
         wanted = (self.trainers, self.plans, self.configurations)
         return all(names is None or part in names for part, names in zip(key.split("__"), wanted, strict=True))
 
+    def require_all(self, keys: Iterable[str]) -> None:
+        """Raise an InputError where a name that was given is of none of the systems."""
+        present = [set(parts) for parts in zip(*(key.split("__") for key in keys), strict=True)] or [set[str]()] * 3
+        for flag, names, there in zip(
+            ("-tr", "-p", "-c"), (self.trainers, self.plans, self.configurations), present, strict=True
+        ):
+            if absent := [name for name in names or () if name not in there]:
+                raise InputError(
+                    f"{flag} {' '.join(absent)}: no trained model that the other choices leave; there are "
+                    f"{', '.join(sorted(there)) or 'none'}"
+                )
 
-def datasets_with_results() -> list[str]:
-    """Names of the datasets for which `nnUNet_results` has a model."""
+
+def datasets_with_results(choice: Choice) -> list[str]:
+    """Names of the datasets for which `nnUNet_results` has a model that is chosen."""
     base = nnUNet_results.get()
-    if not base or not Path(base).is_dir():
-        return []
-    return sorted({folder.parent.name for folder in Path(base).glob("Dataset*/*__*__*") if folder.is_dir()})
+    models = [model for dataset in Path(base).glob("Dataset*") for model in _models(dataset)] if base else []
+    return sorted({model.parent.name for model in models if choice.takes(model.name)})
 
 
 def find_trained(dataset: Dataset, choice: Choice) -> list[System]:
@@ -95,8 +107,7 @@ def find_trained(dataset: Dataset, choice: Choice) -> list[System]:
         InputError: A half-finished fold, missing predictions, or systems that have different cases.
     """
     base = nnUNet_results.get()
-    folder = Path(base) / dataset.name if base else Path()
-    models = sorted(path for path in folder.glob("*__*__*") if path.is_dir() and path.name.count("__") == 2)
+    models = _models(Path(base) / dataset.name) if base else []
     systems = [_trained(dataset, model, choice.folds) for model in models if choice.takes(model.name)]
     _require_same_cases(systems)
     return systems
@@ -131,8 +142,15 @@ def find_predicted(dataset: Dataset, predictions: Mapping[str, Path], truth: Pat
     ]
 
 
+def _models(folder: Path) -> list[Path]:
+    """The folders `TRAINER__PLANS__CONFIGURATION` of a dataset's results."""
+    return sorted(path for path in folder.glob("*__*__*") if path.is_dir() and path.name.count("__") == 2)
+
+
 def _trained(dataset: Dataset, model: Path, folds: Sequence[str] | None) -> System:
-    wanted = folds or sorted(path.name.removeprefix("fold_") for path in model.glob("fold_*"))
+    wanted = list(dict.fromkeys(folds or ())) or sorted(
+        path.name.removeprefix("fold_") for path in model.glob("fold_*")
+    )
     if not wanted:
         raise InputError(f"{model} has no fold_X; choose others with -tr, -p and -c")
     cases: dict[str, CaseFiles] = {}
@@ -162,25 +180,37 @@ def _validated_cases(dataset: Dataset, model: Path, fold: str) -> list[str]:
     if not folder.is_dir():
         raise InputError(f"{model} has no fold_{fold}; train it, {leave_out}")
     summary = folder / "validation" / "summary.json"
-    if not summary.is_file():
+    # a training that goes on keeps checkpoint_latest.pth; a validation beside it is of an earlier one
+    goes_on = (folder / "checkpoint_latest.pth").is_file() and not (folder / "checkpoint_final.pth").is_file()
+    if goes_on or not summary.is_file():
+        lacks = "checkpoint_final.pth" if goes_on else "validation/summary.json"
         raise InputError(
-            f"{folder} is half-finished: it has no validation/summary.json. Let nnU-Net finish it (nnUNetv2_train "
+            f"{folder} is half-finished: it has no {lacks}. Let nnU-Net finish it (nnUNetv2_train "
             f"{int(dataset.name[7:10])} {configuration} {fold} -tr {trainer} -p {plans} --c), {leave_out}"
         )
     splits_file = Path(nnUNet_preprocessed.get() or "") / dataset.name / "splits_final.json"
     if fold.isdigit() and splits_file.is_file():
-        splits = load_json(str(splits_file))
-        if int(fold) < len(splits):
-            names: list[str] = splits[int(fold)]["val"]
+        try:
+            splits = load_json(str(splits_file))
+            names: list[str] = list(splits[int(fold)]["val"]) if int(fold) < len(splits) else []
+        except (ValueError, LookupError, TypeError) as error:
+            raise InputError(
+                f"{splits_file} is not a splits_final.json of nnU-Net ({error!r}); expected a list with train and val "
+                "for each fold: write it again"
+            ) from error
+        if names:
             return names
     # Without the split, for instance where the results came from another machine: what nnU-Net itself evaluated.
     try:
         entries = load_summary_json(str(summary))["metric_per_case"]
-        return [Path(entry["prediction_file"]).name.removesuffix(dataset.file_ending) for entry in entries]
+        names = [Path(entry["prediction_file"]).name.removesuffix(dataset.file_ending) for entry in entries]
     except Exception as error:  # a file that is not nnU-Net's fails in many ways
         raise InputError(
             f"{summary} is not a summary.json of nnU-Net ({error!r}); validate again with --val"
         ) from error
+    if not names:
+        raise InputError(f"{summary} has no case; give the fold cases to validate, and validate again with --val")
+    return names
 
 
 def _files(folder: Path, case: str, truth: Path, dataset: Dataset, cases: Iterable[str]) -> CaseFiles:
@@ -203,14 +233,14 @@ def _network_class(model: Path) -> str:
     plans_file = model / "plans.json"
     if not plans_file.is_file():
         return ""
-    configurations = load_json(str(plans_file))["configurations"]
-    name: str | None = model.name.split("__")[2]
-    while name in configurations:
-        architecture = configurations[name].get("architecture", {})
-        if "network_class_name" in architecture:
-            return str(architecture["network_class_name"])
-        name = configurations[name].get("inherits_from")
-    return ""
+    try:
+        manager = PlansManager(str(plans_file))
+        return str(manager.get_configuration(model.name.split("__")[2]).network_arch_class_name)
+    except Exception as error:  # plans that are not nnU-Net's fail in many ways
+        raise InputError(
+            f"{plans_file} are no plans of nnU-Net for this model ({error!r}); copy those it was trained with there, "
+            "or leave it out: choose with -tr, -p and -c"
+        ) from error
 
 
 def _require_same_cases(systems: Sequence[System]) -> None:

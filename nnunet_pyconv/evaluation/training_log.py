@@ -47,15 +47,24 @@ def read_training_log(checkpoint: Path) -> TrainingLog:
         content = torch.load(checkpoint, map_location="cpu", weights_only=False, mmap=True)
     except Exception as error:  # torch and pickle raise many kinds
         raise InputError(f"can't read the checkpoint {checkpoint} ({error!r}); train again, or leave it out") from error
-    log: dict[str, Any] = (content.get("logging") if isinstance(content, dict) else None) or {}
-    missing = [key for key in _KEYS if not isinstance(log.get(key), list)]
-    lengths = {} if missing else {key: len(log[key]) for key in _KEYS}
-    if missing or len(set(lengths.values())) != 1:
-        what = f"no {' and no '.join(missing)}" if missing else f"lists of several lengths ({lengths})"
+    log = content.get("logging") if isinstance(content, dict) else None
+    try:
+        return _training_log(log if isinstance(log, dict) else {})
+    except (ValueError, TypeError) as error:
         raise InputError(
-            f"{checkpoint} has a training log with {what}; expected that of nnU-Net 2.8, with one value an epoch in "
+            f"{checkpoint} has a training log with {error}; expected that of nnU-Net 2.8, with one value an epoch in "
             f"{', '.join(_KEYS)}. Another version wrote it: train again, or leave it out with -tr, -p, -c or -f"
-        )
+        ) from error
+
+
+def _training_log(log: dict[str, Any]) -> TrainingLog:
+    """Raises a ValueError or TypeError that says what the log has instead."""
+    missing = [key for key in _KEYS if not (isinstance(log.get(key), list) and log[key])]
+    if missing:
+        raise ValueError(f"no {' and no '.join(missing)}")
+    lengths = {key: len(log[key]) for key in _KEYS}
+    if len(set(lengths.values())) != 1:
+        raise ValueError(f"lists of several lengths ({lengths})")
     per_class = [[float(dice) for dice in epoch] for epoch in log["dice_per_class_or_region"]]
     return TrainingLog(
         train_loss=tuple(float(loss) for loss in log["train_losses"]),

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from nnunet_pyconv.errors import InputError
 from nnunet_pyconv.evaluation.comparison import Comparison
 from nnunet_pyconv.evaluation.picture import error_colours, grey, save_panels, with_errors
 from nnunet_pyconv.evaluation.reading import read_image, read_truth_and_prediction
@@ -39,8 +40,8 @@ class CasePictures:
         case: Its name, with the slice of a volume.
         dice: Dice of each system.
         image: `(Y, X)`, 0 to 255.
-        truth: Labels `(Y, X)`.
-        predictions: Labels `(Y, X)` of each system.
+        truth: Labels `(Y, X)`, 0 where the truth has the ignore label.
+        predictions: Labels `(Y, X)` of each system, likewise.
     """
 
     rank: str
@@ -81,8 +82,16 @@ def case_pictures(comparison: Comparison) -> list[CasePictures]:
         files = [scores.system.cases[index] for scores in comparison.scores]
         masks = [read_truth_and_prediction(dataset, file)[:2] for file in files]
         truth, predictions, name = masks[0][0], [prediction for _, prediction in masks], files[0].case
-        source = dataset.image(name)
+        source = dataset.image(name, test=not comparison.scores[0].system.folds)
         image = read_image(dataset, source) if source is not None else np.zeros(truth.shape)
+        if image.shape != truth.shape:
+            raise InputError(
+                f"{source} has {' x '.join(map(str, image.shape))} pixels and its truth {files[0].truth} "
+                f"{' x '.join(map(str, truth.shape))}; expected the same size: convert the dataset again"
+            )
+        if dataset.ignore_label is not None:  # neither an error nor a class
+            predictions = [np.where(truth == dataset.ignore_label, 0, prediction) for prediction in predictions]
+            truth = np.where(truth == dataset.ignore_label, 0, truth)
         if truth.ndim == 3:
             z = int((truth > 0).sum(axis=(1, 2)).argmax())
             truth, image, predictions = truth[z], image[z], [prediction[z] for prediction in predictions]

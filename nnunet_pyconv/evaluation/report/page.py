@@ -17,6 +17,9 @@ from nnunet_pyconv.evaluation.report.cases import CAPTION, CasePictures, layers
 from nnunet_pyconv.evaluation.report.curves import Curves
 from nnunet_pyconv.evaluation.report.tables import Table
 
+GENERATOR = 'name="generator" content="nnunet-pyconv'
+"""What tells a page of ours, see the template."""
+
 _LIBRARIES = ("nnunetv2", "torch", "monai", "scipy", "scikit-image", "numpy")
 
 

@@ -7,13 +7,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from nnunet_pyconv.errors import InputError
-from nnunet_pyconv.evaluation.comparison import Comparison, find_baseline, short_names
+from nnunet_pyconv.evaluation.comparison import Comparison, find_baselines, short_names
 from nnunet_pyconv.evaluation.dataset import Dataset
 from nnunet_pyconv.evaluation.metrics import THRESHOLDS, metrics
 from nnunet_pyconv.evaluation.report.cases import case_pictures, save_figure_4
 from nnunet_pyconv.evaluation.report.comparison_tables import cases_table, comparison_tables
 from nnunet_pyconv.evaluation.report.curves import Curves, loss_curves, overlap_curves
-from nnunet_pyconv.evaluation.report.page import Section, render_page
+from nnunet_pyconv.evaluation.report.page import GENERATOR, Section, render_page
 from nnunet_pyconv.evaluation.report.paper import NETWORKS, neurites
 from nnunet_pyconv.evaluation.report.systems_table import section_notes, systems_table
 from nnunet_pyconv.evaluation.scores import SystemScores, score_systems
@@ -64,28 +64,39 @@ def write_report(request: Request, folder: Path, *, overwrite: bool = False) -> 
     Raises:
         InputError: Anything that can't be used; then nothing is written and what was there stays.
     """
-    if folder.exists() and not (overwrite and (folder / PAGE).is_file()):
-        what = "exists already" if (folder / PAGE).is_file() else "is not a report"
-        mend = "replace it with --overwrite, or choose" if (folder / PAGE).is_file() else "choose"
-        raise InputError(f"{folder} {what}; {mend} another folder with -o")
+    _check_output(folder, overwrite=overwrite)
     # all names and logs are checked before the first score is computed
     found = [(dataset, kind, systems) for dataset in request.datasets for kind, systems in _find(request, dataset)]
-    if not found:
+    if without := {dataset.name for dataset in request.datasets} - {dataset.name for dataset, _, _ in found}:
         raise InputError(
-            f"no trained model of {', '.join(dataset.name for dataset in request.datasets)} in nnUNet_results that "
-            "-tr, -p and -c choose; train one, or give --predictions NAME=FOLDER"
+            f"no trained model of {', '.join(sorted(without))} in nnUNet_results that -tr, -p and -c choose; train "
+            "one, or give --predictions NAME=FOLDER"
         )
+    request.choice.require_all([system.key for _, _, systems in found for system in systems if system.folds])
     logs = [_read_logs(systems) for _, _, systems in found]
-    if request.baseline is not None:
-        for _, _, systems in found:
-            find_baseline(systems, short_names(systems, NETWORKS), request.baseline)
-    comparisons = [_compare(request, *entry) for entry in found]
+    baselines = find_baselines([systems for _, _, systems in found], NETWORKS, request.baseline)
+    comparisons = [_compare(request, *entry, baseline) for entry, baseline in zip(found, baselines, strict=True)]
     with whole_folder(folder) as new:
         for name in (TABLES, FIGURES):
             (new / name).mkdir()
         sections = [_write_section(new, *entry) for entry in zip(comparisons, logs, strict=True)]
         (new / PAGE).write_text(render_page(sections, request.command), "utf-8")
     return folder / PAGE
+
+
+def _check_output(folder: Path, *, overwrite: bool) -> None:
+    if not folder.name:
+        raise InputError(f"-o {folder}: give a folder by its name, for example report; an earlier one is moved away")
+    if not folder.exists():
+        return
+    page = folder / PAGE
+    ours = page.is_file() and GENERATOR in page.read_text("utf-8", errors="replace")
+    if not ours or {path.name for path in folder.iterdir()} - {PAGE, TABLES, FIGURES}:
+        raise InputError(
+            f"{folder} exists and is not a report, or holds other things too; choose another folder with -o"
+        )
+    if not overwrite:
+        raise InputError(f"{folder} exists already; replace it with --overwrite, or choose another folder with -o")
 
 
 def _find(request: Request, dataset: Dataset) -> list[tuple[str, list[System]]]:
@@ -111,7 +122,9 @@ def _read_logs(systems: Sequence[System]) -> dict[str, list[TrainingLog]]:
     return logs
 
 
-def _compare(request: Request, dataset: Dataset, kind: str, systems: Sequence[System]) -> Comparison:
+def _compare(
+    request: Request, dataset: Dataset, kind: str, systems: Sequence[System], baseline: tuple[int, str]
+) -> Comparison:
     with_probabilities = all(files.probabilities is not None for system in systems for files in system.cases)
     rule = neurites(dataset, on_probabilities=with_probabilities)
     scores = score_systems(
@@ -128,7 +141,7 @@ def _compare(request: Request, dataset: Dataset, kind: str, systems: Sequence[Sy
         f"{dataset.name}_{kind}",
         scores,
         names,
-        *find_baseline(systems, names, request.baseline),
+        *baseline,
         metrics(
             unit=dataset.unit(cases[0].truth),
             tolerance=request.tolerance,
