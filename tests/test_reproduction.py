@@ -19,6 +19,7 @@ from nnunet_pyconv.cli import main
 from nnunet_pyconv.errors import InputError
 from nnunet_pyconv.reproduction import Cell, Preparation, Request, cells_of, datasets_of
 from nnunet_pyconv.reproduction.executor import Executor
+from nnunet_pyconv.reproduction.reproduce import report_commands
 from nnunet_pyconv.reproduction.step import Step, run_steps
 
 DATASET = "Dataset312_ISBICell"
@@ -307,6 +308,30 @@ def test_another_seed_than_before(nnunet_folders: NnunetFolders) -> None:
         assert len(cells_of(a_request(seed=seed), [cell.preparation])) == 1
     with pytest.raises(InputError, match="unet fold 0 was trained with --seed 3, and now it is 4"):
         cells_of(a_request(seed=4), [cell.preparation])
+    (cell.folder / "debug.json").write_text('{"seed": ')
+    with pytest.raises(InputError, match=r"debug.json.* is damaged .*give no --seed"):
+        cells_of(a_request(seed=3), [cell.preparation])
+
+
+def test_damaged_plans_are_made_again_and_a_damaged_dataset_is_an_error(nnunet_folders: NnunetFolders) -> None:
+    prepared(nnunet_folders)
+    (dataset,) = datasets_of(a_request())
+    assert dataset.is_done
+    (dataset.raw / "dataset.json").unlink()
+    with pytest.raises(InputError, match=r"is not a dataset of nnU-Net .*nnunet_pyconv convert"):
+        list(dataset.steps())
+    (dataset.preprocessed / "nnUNetPlans.json").write_text("{")
+    assert [step.name for step in dataset.steps()] == ["plan and preprocess", "plan the networks"]
+
+
+def test_reports_on_what_is_done(nnunet_folders: NnunetFolders) -> None:
+    """Their `--predictions` are named like configurations, so that the paper's figures stand beside them."""
+    both = [a_cell(), a_cell(network="fcn8s")]
+    assert report_commands(both) == [
+        "nnunet_pyconv report -d 312 -tr T -p PyConvUNetPaperPlans -c 2d_unet 2d_fcn8s -f 0 "
+        f"--predictions 2d_unet={both[0].predictions} 2d_fcn8s={both[1].predictions} -o report_312"
+    ]
+    assert "2d_unet_fold_1=" in report_commands([a_cell(), a_cell(fold="1")])[0]
 
 
 def test_dataset_that_is_not_converted(nnunet_folders: NnunetFolders) -> None:
@@ -334,6 +359,7 @@ def test_folders_of_nnunet_unset(nnunet_folders: NnunetFolders, monkeypatch: pyt
         (["-num_gpus", "0"], "-num_gpus 0: expected at least 1"),
         (["-np", "0"], "-np 0: expected at least 1"),
         (["--slurm", "partition"], "--slurm partition: expected KEY=VALUE"),
+        (["--slurm", "partition=gpu"], "--slurm partition=gpu is for --executor slurm"),
     ],
     ids=lambda value: value if isinstance(value, str) else value[0],
 )

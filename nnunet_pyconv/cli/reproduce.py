@@ -46,12 +46,15 @@ def main(argv: Sequence[str], prog: str) -> None:
         num_processes=args.num_processes,
         seed=args.seed,
     )
+    parameters = _parameters(args.slurm)
     if args.executor == "local":
+        if parameters:
+            raise InputError(f"--slurm {' '.join(args.slurm)} is for --executor slurm, and this is local; give one")
         pick_device(request.device)
     if args.dry_run:
         print("\n".join(commands(request)))
         return
-    failed = [outcome for outcome in reproduce(request, args.executor, _parameters(args.slurm)) if outcome.failure]
+    failed = [outcome for outcome in reproduce(request, args.executor, parameters) if outcome.failure]
     cells = cells_of(request, datasets_of(request))
     if done := [cell for cell in cells if cell.is_done]:
         print(f"\nDone: {len(done)} of {len(cells)} cells. Report on them with:")

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from nnunetv2.paths import nnUNet_results
 
+from nnunet_pyconv.errors import InputError
 from nnunet_pyconv.planning import PAPER_PLANS
 from nnunet_pyconv.reproduction.preparation import Preparation
 from nnunet_pyconv.reproduction.step import LOG, Outcome, Step, run_steps
@@ -77,10 +78,22 @@ class Cell:
 
     @property
     def seed_used(self) -> int | None:
-        """The seed of an earlier training, out of nnU-Net's `debug.json`; None if there was none."""
+        """The seed of an earlier training, out of nnU-Net's `debug.json`; None if there was none.
+
+        Raises:
+            InputError: A damaged file.
+        """
         file = self.folder / "debug.json"
-        seed = json.loads(file.read_text()).get("seed", "None") if file.is_file() else "None"
-        return None if seed == "None" else int(seed)
+        if not file.is_file():
+            return None
+        try:
+            seed = json.loads(file.read_text()).get("seed", "None")
+            return None if seed == "None" else int(seed)
+        except (ValueError, AttributeError) as error:
+            raise InputError(
+                f"{file}, from which the seed of the earlier training is known, is damaged ({error!r}); give no --seed "
+                "to go on with it, or remove the folder to train again"
+            ) from error
 
     def steps(self) -> Iterator[Step]:
         """The steps that are left, each seeing what the one before it left."""

@@ -9,6 +9,7 @@ from pathlib import Path
 from batchgenerators.utilities.file_and_folder_operations import load_json
 from nnunetv2.paths import nnUNet_preprocessed, nnUNet_raw
 
+from nnunet_pyconv.errors import InputError
 from nnunet_pyconv.planning import DEFAULT_SOURCE, PAPER_PLANS
 from nnunet_pyconv.reproduction.step import LOG, Outcome, Step, run_steps
 
@@ -50,13 +51,25 @@ class Preparation:
 
     @property
     def is_preprocessed(self) -> bool:
-        """Whether nnU-Net has planned and preprocessed every training case."""
+        """Whether nnU-Net has planned and preprocessed every training case.
+
+        Raises:
+            InputError: The raw dataset lacks `dataset.json` or `labelsTr`.
+        """
         plans_file = self.preprocessed / f"{DEFAULT_SOURCE}.json"
         if not plans_file.is_file():
             return False
-        data = self.preprocessed / load_json(str(plans_file))["configurations"]["2d"]["data_identifier"]
-        file_ending = load_json(str(self.raw / "dataset.json"))["file_ending"]
-        labels = (path for path in (self.raw / "labelsTr").iterdir() if path.name.endswith(file_ending))
+        try:
+            data = self.preprocessed / load_json(str(plans_file))["configurations"]["2d"]["data_identifier"]
+        except (ValueError, LookupError, TypeError):  # damaged, or without this configuration
+            return False
+        try:
+            file_ending = load_json(str(self.raw / "dataset.json"))["file_ending"]
+            labels = [path for path in (self.raw / "labelsTr").iterdir() if path.name.endswith(file_ending)]
+        except (OSError, ValueError, LookupError, TypeError) as error:
+            raise InputError(
+                f"{self.raw} is not a dataset of nnU-Net ({error!r}); convert it again with nnunet_pyconv convert"
+            ) from error
         # nnU-Net writes a case's properties last
         return all((data / f"{path.name.removesuffix(file_ending)}.pkl").is_file() for path in labels)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -64,7 +65,12 @@ def commands(request: Request) -> list[str]:
 
 
 def report_commands(cells: Sequence[Cell]) -> list[str]:
-    """The commands that report on finished cells, at least one: on the validation cases, then on the test images."""
+    """The commands that report on finished cells, at least one.
+
+    Returns:
+        One for each dataset, with its validation cases and its test images; before them, if there are several datasets,
+        one for the validation cases of all.
+    """
     ids, networks, folds = (
         list(dict.fromkeys(values))
         for values in (
@@ -73,15 +79,14 @@ def report_commands(cells: Sequence[Cell]) -> list[str]:
             (cell.fold for cell in cells),
         )
     )
-    lines = [
-        f"nnunet_pyconv report -d {' '.join(ids)} -tr {cells[0].trainer} -p {PAPER_PLANS} -c {' '.join(networks)} "
-        f"-f {' '.join(folds)}"
-    ]
+    choice = ["-tr", cells[0].trainer, "-p", PAPER_PLANS, "-c", *networks, "-f", *folds]
+    commands = [["-d", *ids, *choice, "-o", "report_validation"]] if len(ids) > 1 else []
     for dataset_id in ids:
+        # named like its configuration where that is enough, so that the paper's figures and its baseline are found
         predictions = [
-            f"{cell.network}_{cell.fold}={cell.predictions}"
+            f"{cell.configuration}{f'_fold_{cell.fold}' if len(folds) > 1 else ''}={cell.predictions}"
             for cell in cells
             if cell.preparation.dataset_id == dataset_id
         ]
-        lines.append(f"nnunet_pyconv report -d {dataset_id} --predictions {' '.join(predictions)}")
-    return lines
+        commands.append(["-d", dataset_id, *choice, "--predictions", *predictions, "-o", f"report_{dataset_id}"])
+    return [shlex.join(["nnunet_pyconv", "report", *arguments]) for arguments in commands]
