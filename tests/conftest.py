@@ -13,9 +13,20 @@ import torch
 
 from nnunet_pyconv.demo.synthetic import write_synthetic_isbi
 
-# Two tests run at a time, so each computes in one thread, and so do the commands that it starts.
+# Two tests run at a time, so each computes in one thread, and so do the commands that it starts; nnU-Net's, which take
+# all cores, don't spin where they wait. They have as few workers as it allows: each worker imports torch anew.
 torch.set_num_threads(1)
-os.environ["OMP_NUM_THREADS"] = "1"
+os.environ |= {
+    "OMP_NUM_THREADS": "1",
+    "OMP_WAIT_POLICY": "PASSIVE",
+    "nnUNet_def_n_proc": "1",
+    "nnUNet_n_proc_DA": "0",
+}
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Begin with the files that have slow tests, so that none of them is left over at the end."""
+    items.sort(key=lambda item: item.get_closest_marker("slow") is None)
 
 
 @dataclass(frozen=True)

@@ -41,12 +41,20 @@ class nnUNetTrainerPyConvShort(nnUNetTrainerPyConv):
         self.num_val_iterations_per_epoch = 1
 """
 TRAINER = "nnUNetTrainerPyConvShort"
+STOCK_TRAINER = """
+from nnunetv2.training.nnUNetTrainer.nnUNetTrainer import nnUNetTrainer
+
+
+class nnUNetTrainerShort(nnUNetTrainer):
+    def __init__(self, plans, configuration, fold, dataset_json, device):
+        super().__init__(plans, configuration, fold, dataset_json, device)
+        self.num_epochs, self.num_iterations_per_epoch, self.num_val_iterations_per_epoch = 1, 60, 1
+"""
 
 
 def run(command: str, *arguments: str, unset: tuple[str, ...] = (), **environment: str) -> str:
     """Run a console command of this environment; its output is shown if it fails."""
-    env = {name: value for name, value in os.environ.items() if name not in unset}
-    env |= {"nnUNet_def_n_proc": "2", "nnUNet_n_proc_DA": "1", **environment}
+    env = {name: value for name, value in os.environ.items() if name not in unset} | environment
     done = subprocess.run(
         [str(Path(sys.executable).with_name(command)), *arguments],
         env=env,
@@ -79,8 +87,9 @@ def trainers(tmp_path_factory: pytest.TempPathFactory) -> str:
 
 @pytest.fixture(scope="module")
 def model(folders: NnunetFolders, trainers: str) -> Path:
-    """A model trained with default plans."""
-    run("nnUNetv2_train", "312", "2d", "0", "-tr", TRAINER, "-device", "cpu", nnUNet_extTrainer=trainers)
+    """A model trained with default plans, and with nnU-Net's workers."""
+    workers = {"nnUNet_n_proc_DA": "2", "nnUNet_def_n_proc": "2"}
+    run("nnUNetv2_train", "312", "2d", "0", "-tr", TRAINER, "-device", "cpu", nnUNet_extTrainer=trainers, **workers)
     return folders.results / DATASET / f"{TRAINER}__nnUNetPlans__2d"
 
 
@@ -184,14 +193,17 @@ def test_residual_encoder_plans(folders: NnunetFolders, trainers: str) -> None:
 
 
 def test_our_plans_with_nnunets_own_trainer(folders: NnunetFolders, tmp_path: Path) -> None:
-    """No variable of ours is set; nnUNetTrainer_1epoch is nnU-Net's own."""
+    """Without our folder of trainers: all that nnU-Net finds is its own trainer, here with fewer iterations."""
     plan_pyconv(312)
-    own = ("-tr", "nnUNetTrainer_1epoch", "-p", "nnUNetPyConvPlans")
-    run("nnUNetv2_train", "312", "2d", "0", *own, "-device", "cpu")
+    (tmp_path / "trainers").mkdir()
+    (tmp_path / "trainers/stock.py").write_text(STOCK_TRAINER)
+    own = ("-tr", "nnUNetTrainerShort", "-p", "nnUNetPyConvPlans")
+    found = {"nnUNet_extTrainer": str(tmp_path / "trainers")}
+    run("nnUNetv2_train", "312", "2d", "0", *own, "-device", "cpu", **found)  # type: ignore[arg-type]
     output = tmp_path / "predictions"
     run(
         "nnUNetv2_predict", "-d", "312", "-i", str(folders.raw / DATASET / "imagesTs"), "-o", str(output), "-c", "2d",
-        "-f", "0", *own, "-device", "cpu", "-npp", "1", "-nps", "1",
+        "-f", "0", *own, "-device", "cpu", "-npp", "1", "-nps", "1", **found,  # type: ignore[arg-type]
     )  # fmt: skip
     truths = read_all(folders.raw / DATASET / "labelsTs")
     predictions = read_pngs(output)

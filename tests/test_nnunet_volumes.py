@@ -88,7 +88,7 @@ def predict(folders: NnunetFolders, output: Path, configuration: str, fold: str,
     run(
         "nnUNetv2_predict", "-d", "21", "-i", str(folders.raw / DATASET / "imagesTs"), "-o", str(output),
         "-c", configuration, "-f", fold, "-tr", PYCONV, "-p", f"{PLANNERS[network]}Plans", "-device", "cpu",
-        "-npp", "1", "-nps", "1", *arguments,
+        "-npp", "0", "-nps", "0", *arguments,
     )  # fmt: skip
 
 
@@ -174,7 +174,7 @@ def test_goes_on_after_a_kill(folders: NnunetFolders) -> None:
         str(Path(sys.executable).with_name("nnUNetv2_train")), "21", "3d_lowres", "0", "-tr", PYCONV, "-p", plans,
         "-device", "cpu",
     ]  # fmt: skip
-    env = {**os.environ, "nnUNet_def_n_proc": "2", "nnUNet_n_proc_DA": "1", "EPOCHS": "1000"}
+    env = {**os.environ, "nnUNet_n_proc_DA": "1", "EPOCHS": "1000"}
     with subprocess.Popen(command, env=env, stdout=subprocess.DEVNULL, start_new_session=True) as process:
         try:
             deadline = time.monotonic() + 300
@@ -229,7 +229,7 @@ def test_regions_and_ignore_label_with_two_channels(folders: NnunetFolders, tmp_
     run("nnUNetv2_train", "22", "3d_fullres", "0", *common)
     run(
         "nnUNetv2_predict", "-d", "22", "-i", str(raw / "imagesTs"), "-o", str(tmp_path / "out"), "-c", "3d_fullres",
-        "-f", "0", *common, "-npp", "1", "-nps", "1",
+        "-f", "0", *common, "-npp", "0", "-nps", "0",
     )  # fmt: skip
     assert set(np.unique(read(tmp_path / "out" / "case_05.nii.gz"))) <= {0, 1, 2}
     summary = folders.results / "Dataset022_Regions" / f"{PYCONV}__Tiny__3d_fullres" / "fold_0/validation/summary.json"

@@ -77,7 +77,7 @@ def train(folders: NnunetFolders, configuration: str, trainer: str, *flags: str,
 # without and with deep supervision, and the one that test_reproduce.py leaves out
 @pytest.mark.parametrize("configuration", ["2d_unet", "2d_unet_plus_plus", "2d_multires_unet"])
 def test_the_papers_recipe(configuration: str, folders: NnunetFolders) -> None:
-    fold = train(folders, configuration, "PaperShort")
+    fold = train(folders, configuration, "PaperShort", nnUNet_n_proc_DA="2")
     assert len(read_overlaps(fold / "validation" / "summary.json", ".png")) == 2
     checkpoint = torch.load(fold / "checkpoint_final.pth", weights_only=False)
     assert checkpoint["inference_allowed_mirroring_axes"] is None

@@ -5,13 +5,12 @@ from __future__ import annotations
 import csv
 import os
 import re
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 from conftest import NnunetFolders
 from nnunetv2.evaluation.evaluate_predictions import load_summary_json
+from test_nnunet_chain import run
 
 from nnunet_pyconv.dataset_conversion import isbi_cell
 from nnunet_pyconv.demo.synthetic import write_synthetic_isbi
@@ -43,19 +42,6 @@ class {TRAINERS[1]}(Short, nnUNetTrainerPyConv):
     def __init__(self, plans, configuration, fold, dataset_json, device):
         super().__init__(plans, configuration, fold, dataset_json, device)
 """
-
-
-def run(command: str, *arguments: str, **environment: str) -> str:
-    done = subprocess.run(
-        [str(Path(sys.executable).with_name(command)), *arguments],
-        env={**os.environ, "nnUNet_def_n_proc": "2", "nnUNet_n_proc_DA": "1", **environment},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 0, done.stdout
-    return done.stdout
 
 
 def test_two_trainings_and_a_test_set(nnunet_folders: NnunetFolders, tmp_path: Path) -> None:
