@@ -20,7 +20,7 @@ os.environ |= {
     "OMP_NUM_THREADS": "1",
     "OMP_WAIT_POLICY": "PASSIVE",
     "nnUNet_def_n_proc": "1",
-    "nnUNet_n_proc_DA": "0",
+    "nnUNet_n_proc_DA": "1",
 }
 
 

@@ -53,8 +53,11 @@ class nnUNetTrainerShort(nnUNetTrainer):
 
 
 def run(command: str, *arguments: str, unset: tuple[str, ...] = (), **environment: str) -> str:
-    """Run a console command of this environment; its output is shown if it fails."""
-    env = {name: value for name, value in os.environ.items() if name not in unset} | environment
+    """Run a console command of this environment; its output is shown if it fails. Trainings have no workers."""
+    env = {name: value for name, value in os.environ.items() if name not in unset}
+    if command == "nnUNetv2_train":
+        env["nnUNet_n_proc_DA"] = "0"
+    env |= environment
     done = subprocess.run(
         [str(Path(sys.executable).with_name(command)), *arguments],
         env=env,
