@@ -46,7 +46,9 @@ def main(argv: Sequence[str], prog: str) -> None:
     )
     print(f"Wrote {shared.file}: {shared.manifest.model}, folds {' '.join(shared.manifest.folds)}")
     print("As in nnU-Net's export, debug.json and validation/summary.json name folders of this machine.")
-    if not shared.has_own_card:
+    if shared.has_own_card:
+        print(f"Its card is {args.folder / 'MODEL_CARD.md'} as it stands; where the model has changed since, remove it")
+    else:
         print(f"Next: unzip -j {shared.file} '*/MODEL_CARD.md' -d {args.folder}")
         print("      and fill in licence and intended use there, then share again with --overwrite")
     print("Whoever gets it: nnunet_pyconv install FILE")
