@@ -106,7 +106,8 @@ def convert_cases(
                     file_ending=dataset.file_ending,
                     num_processes=num_processes,
                 )
-        _require_no_reduced_images(report)
+        if dataset.channel_name == "CT":
+            _require_no_reduced_images(report)
         if protocol == "paper":
             split = {"train": report.names_written(train), "val": report.names_written(test)}
             save_json([split], str(folder / "splits_final.json"), sort_keys=False)
@@ -123,7 +124,7 @@ def convert_cases(
 
 
 def _require_no_reduced_images(report: Report) -> None:
-    """Raise an InputError where some images have 8 bits and others more: their intensities don't go together."""
+    """Raise an InputError where some images of a CT have 8 bits and others more: nnU-Net normalises them together."""
     reduced = report.dtypes.get("uint8", set())
     others = report.dtypes.keys() - {"uint8"}
     if reduced and others:

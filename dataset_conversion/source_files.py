@@ -63,8 +63,8 @@ def files_by_key(folder: Path, endings: Sequence[str], key: Callable[[Path], Key
         InputError: No such folder, two files with one key, or none.
     """
     if not folder.is_dir():
-        what = "is a file" if folder.exists() else "does not exist"
-        raise InputError(f"{folder} {what}; expected a folder of this dataset: unpack the data again")
+        fault = "is a file" if folder.exists() else "does not exist"
+        raise InputError(f"{folder} {fault}; expected a folder of this dataset: unpack the data again")
     files: dict[Key, Path] = {}
     for path in sorted(folder.iterdir()):
         # macOS leaves hidden companions such as ._3.png

@@ -184,7 +184,7 @@ def test_subject(subject: str, tmp_path: Path, capsys: pytest.CaptureFixture[str
         "predict": ["--sizes", "16", "--image", "24"],
         "scaling": ["--largest", "64"],
         "levels": ["--sizes", "8", "--fold"],
-        "volumes": ["-c", "2d", "--epochs", "1", "--iterations", "1"],
+        "volumes": ["-c", "3d_fullres", "--epochs", "1", "--iterations", "1"],
     }[subject]
     main(["benchmark", subject, *arguments, "--rounds", "1", "-device", "cpu", "-o", str(tmp_path)])
     rows = check_files(tmp_path, subject, capsys.readouterr().out)
@@ -193,7 +193,7 @@ def test_subject(subject: str, tmp_path: Path, capsys: pytest.CaptureFixture[str
         assert rows[0]["step / stock"]["ratio"] == 1 or rows[1]["step / stock"]["ratio"] == 1
     if subject == "volumes":
         trained = [(row["configuration"], row["encoder"], row["trainer"]) for row in rows]
-        assert trained == [("2d", *each) for each in product(("plain", "residual"), volumes.COMPARED)]
+        assert trained == [("3d_fullres", *each) for each in product(("plain", "residual"), volumes.COMPARED)]
         assert all(0 <= row["Dice"] <= 1 for row in rows)
         for stock, ours in (rows[:2], rows[2:]):
             assert ours["parameters, M"] < stock["parameters, M"]

@@ -60,7 +60,7 @@ def test_two_trainings_and_a_test_set(nnunet_folders: NnunetFolders, tmp_path: P
         predictions.append(f"{trainer}={folder}")
 
     report = tmp_path / "report"
-    run("nnunet_pyconv", "report", "-d", "312", "--predictions", *predictions, "-np", "2", "-o", str(report))
+    run("nnunet_pyconv", "report", "-d", "312", "-f", "0", "--predictions", *predictions, "-np", "2", "-o", str(report))
     for kind, images_are in (("validation", 2), ("test", 2)):
         with (report / f"tables/{DATASET}_{kind}_table_2.csv").open(newline="") as stream:
             rows = {row["system"]: row for row in csv.DictReader(stream)}

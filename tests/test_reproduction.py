@@ -329,9 +329,23 @@ def test_reports_on_what_is_done(nnunet_folders: NnunetFolders) -> None:
     both = [a_cell(), a_cell(network="fcn8s")]
     assert report_commands(both) == [
         "nnunet_pyconv report -d 312 -tr T -p PyConvUNetPaperPlans -c 2d_unet 2d_fcn8s -f 0 "
-        f"--predictions 2d_unet={both[0].predictions} 2d_fcn8s={both[1].predictions} -o report_312"
+        f"--predictions 2d_unet={both[0].predictions} 2d_fcn8s={both[1].predictions} -o report_312_fold_0"
     ]
-    assert "2d_unet_fold_1=" in report_commands([a_cell(), a_cell(fold="1")])[0]
+
+
+def test_reports_leave_out_what_is_not_done(nnunet_folders: NnunetFolders) -> None:
+    other = Preparation("Dataset313_KaggleLung", 1)
+    folds = ("0", "1", "2", "all")
+    cells = [*(a_cell(fold=fold) for fold in folds), a_cell(network="fcn8s", fold="1")]
+    lung = Cell(other, "fcn8s", "0", "T", "checkpoint_best.pth", "cpu")
+    chosen = [re.search(r"-d (.*?) -tr .* -c (.*) -f (.*) --predictions", c) for c in report_commands([*cells, lung])]
+    assert [match.groups() for match in chosen if match] == [
+        ("312", "2d_unet", "0 2"),
+        ("312", "2d_unet 2d_fcn8s", "1"),
+        ("312", "2d_unet", "all"),
+        ("313", "2d_fcn8s", "0"),
+    ]
+    assert " 2d_unet_fold_2=" in report_commands(cells)[0]
 
 
 def test_dataset_that_is_not_converted(nnunet_folders: NnunetFolders) -> None:

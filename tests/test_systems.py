@@ -129,7 +129,7 @@ def break_plans(made: MadeDataset) -> None:
 
 
 def break_plans_of_another(made: MadeDataset) -> None:
-    (made.results / OURS / "plans.json").write_text('{"configurations": {"2d": {"inherits_from": "2d"}}}')
+    (made.results / OURS / "plans.json").write_text('{"a": 1}')
 
 
 def break_garbage(made: MadeDataset) -> None:
@@ -150,8 +150,8 @@ def break_garbage(made: MadeDataset) -> None:
         (break_split, r"splits_final.json is not a splits_final.json of nnU-Net .*write it again"),
         (break_split_without_validation, r"splits_final.json is not a splits_final.json of nnU-Net \(KeyError"),
         (break_no_cases, r"summary.json has no case"),
-        (break_plans, r"plans.json are no plans of nnU-Net for this model"),
-        (break_plans_of_another, r"plans.json are no plans of nnU-Net for this model"),
+        (break_plans, r"plans.json are no plans of nnU-Net \(JSONDecodeError"),
+        (break_plans_of_another, r"plans.json are no plans of nnU-Net \(KeyError"),
         (break_garbage, r"summary.json is not a summary.json of nnU-Net"),
     ],
     ids=lambda value: getattr(value, "__name__", ""),
@@ -160,6 +160,12 @@ def test_what_cannot_be_compared(made: MadeDataset, damage: object, message: str
     damage(made)
     with pytest.raises(InputError, match=message):
         find_trained(find_dataset("7"), Choice())
+
+
+def test_plans_that_name_no_network(made: MadeDataset) -> None:
+    for plans in ('{"configurations": {"2d": {"inherits_from": "2d"}}}', '{"configurations": {}}'):
+        (made.results / OURS / "plans.json").write_text(plans)
+        assert find_trained(find_dataset("7"), Choice())[0].network_class == ""
 
 
 def test_fold_that_is_not_there(made: MadeDataset) -> None:

@@ -41,9 +41,9 @@ def main(argv: Sequence[str], prog: str) -> None:
     from nnunet_pyconv.planning import PAPER_PLANS
 
     device = pick_device(args.device)
+    subjects = paper_subjects() if args.dataset is None else plans_subjects(args.dataset, args.plans or PAPER_PLANS)
     if args.output is not None:
         prepare_output(args.output, overwrite=args.overwrite)
-    subjects = paper_subjects() if args.dataset is None else plans_subjects(args.dataset, args.plans or PAPER_PLANS)
     complexities = measure(subjects, device)
     measured_on = machine(device)
     print(to_markdown(complexities))

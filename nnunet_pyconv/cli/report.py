@@ -35,8 +35,9 @@ def main(argv: Sequence[str], prog: str) -> None:
     predictions = _named_folders(args.predictions)
     if args.truth is not None and not predictions:
         raise InputError(f"-gt {args.truth} is the truth of --predictions NAME=FOLDER, and there are none; give them")
-    choice = Choice(args.trainers, args.plans, args.configurations, args.folds)
-    names = args.datasets or datasets_with_results(choice)
+    chosen = (args.trainers, args.plans, args.configurations, args.folds)
+    choice = None if predictions and not any(chosen) else Choice(*chosen)
+    names = args.datasets or datasets_with_results(choice or Choice())
     if not names:
         raise InputError(
             "nnUNet_results holds no trained model that -tr, -p and -c choose; train one, or give -d and "
@@ -84,7 +85,8 @@ def build_parser(prog: str) -> argparse.ArgumentParser:
         nargs="+",
         default=[],
         metavar="NAME=FOLDER",
-        help="folders of nnUNetv2_predict, each with a name: a second set of tables, of these cases",
+        help="folders of nnUNetv2_predict, each with a name: tables of these cases, alone or, where -tr, -p, -c or -f "
+        "choose trained models, after those of their validation cases",
     )
     add(
         "-gt",
@@ -97,7 +99,8 @@ def build_parser(prog: str) -> argparse.ArgumentParser:
         "--baseline",
         metavar="SYSTEM",
         help="what the others are tested against, as TRAINER__PLANS__CONFIG or as NAME of --predictions (default: "
-        "2d_unet, else a stock trainer on plans with a network of nnU-Net's own, else the first)",
+        "2d_unet, else a stock trainer on plans with a network of nnU-Net's own, else the first; so also in tables "
+        "that lack SYSTEM)",
     )
     add(
         "--tolerance",

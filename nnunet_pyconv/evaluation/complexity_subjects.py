@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
+from pydoc import ErrorDuringImport  # nnU-Net locates classes with pydoc
 from typing import Any
 
 from nnunetv2.utilities.get_network_from_plans import get_network_from_plans
@@ -87,7 +88,7 @@ def plans_subjects(dataset_name_or_id: str | int, plans_name: str) -> list[Subje
 def _build(whose: str, network_class: str, *args: Any, **kwargs: Any) -> nn.Module:
     try:
         return get_network_from_plans(network_class, *args, **kwargs)
-    except ImportError as error:
+    except (ImportError, ErrorDuringImport) as error:
         raise InputError(
             f"{whose} names the network {network_class}, which can't be imported ({error}); install its package, or "
             "plan again"

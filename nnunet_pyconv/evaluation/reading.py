@@ -42,7 +42,8 @@ def read_truth_and_prediction(
     if not np.allclose(spacing, spacing_of_prediction, rtol=1e-3):
         raise InputError(
             f"{files.prediction} has pixels of {_size(spacing_of_prediction)} mm and its truth {files.truth} of "
-            f"{_size(spacing)} mm; expected the same spacing: predict the original images"
+            f"{_size(spacing)} mm; expected the same spacing. One of the headers is wrong: compare both with the "
+            "image's (of a TIFF, the .json beside it)"
         )
     allowed = dataset.labels if dataset.ignore_label is None else dataset.labels | {dataset.ignore_label}
     _require_labels(truth, allowed, files.truth, dataset)

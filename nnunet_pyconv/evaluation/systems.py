@@ -9,7 +9,6 @@ from pathlib import Path
 from batchgenerators.utilities.file_and_folder_operations import load_json
 from nnunetv2.evaluation.evaluate_predictions import load_summary_json
 from nnunetv2.paths import nnUNet_preprocessed, nnUNet_results
-from nnunetv2.utilities.plans_handling.plans_handler import PlansManager
 
 from nnunet_pyconv.errors import InputError
 from nnunet_pyconv.evaluation.dataset import Dataset
@@ -61,7 +60,7 @@ class System:
 
 @dataclass(frozen=True)
 class Choice:
-    """Which of the results to take; None takes all, and of what is named each has to be there."""
+    """Which of the results to take; None takes all."""
 
     trainers: Sequence[str] | None = None
     plans: Sequence[str] | None = None
@@ -73,24 +72,22 @@ class Choice:
         wanted = (self.trainers, self.plans, self.configurations)
         return all(names is None or part in names for part, names in zip(key.split("__"), wanted, strict=True))
 
-    def require_all(self, keys: Iterable[str]) -> None:
-        """Raise an InputError where a name that was given is of none of the systems."""
-        present = [set(parts) for parts in zip(*(key.split("__") for key in keys), strict=True)] or [set[str]()] * 3
-        for flag, names, there in zip(
-            ("-tr", "-p", "-c"), (self.trainers, self.plans, self.configurations), present, strict=True
-        ):
+    def require_all(self, datasets: Sequence[Dataset]) -> None:
+        """Raise an InputError where a name that was given is of no model of the datasets."""
+        keys = [model.name.split("__") for dataset in datasets for model in _models(dataset.name)]
+        wanted = (("-tr", self.trainers), ("-p", self.plans), ("-c", self.configurations))
+        for position, (flag, names) in enumerate(wanted):
+            there = {key[position] for key in keys}
             if absent := [name for name in names or () if name not in there]:
                 raise InputError(
-                    f"{flag} {' '.join(absent)}: no trained model that the other choices leave; there are "
-                    f"{', '.join(sorted(there)) or 'none'}"
+                    f"{flag} {' '.join(absent)}: no trained model of {', '.join(dataset.name for dataset in datasets)} "
+                    f"has this; there are {', '.join(sorted(there)) or 'none'}"
                 )
 
 
 def datasets_with_results(choice: Choice) -> list[str]:
     """Names of the datasets for which `nnUNet_results` has a model that is chosen."""
-    base = nnUNet_results.get()
-    models = [model for dataset in Path(base).glob("Dataset*") for model in _models(dataset)] if base else []
-    return sorted({model.parent.name for model in models if choice.takes(model.name)})
+    return sorted({model.parent.name for model in _models("Dataset*") if choice.takes(model.name)})
 
 
 def find_trained(dataset: Dataset, choice: Choice) -> list[System]:
@@ -104,11 +101,11 @@ def find_trained(dataset: Dataset, choice: Choice) -> list[System]:
         One system a model, by key; all have the same cases. Empty if there is no model.
 
     Raises:
-        InputError: A half-finished fold, missing predictions, or systems that have different cases.
+        InputError: A half-finished fold, one without cases, damaged splits, plans or summary, missing predictions, or
+            systems that have different cases.
     """
-    base = nnUNet_results.get()
-    models = _models(Path(base) / dataset.name) if base else []
-    systems = [_trained(dataset, model, choice.folds) for model in models if choice.takes(model.name)]
+    models = [model for model in _models(dataset.name) if choice.takes(model.name)]
+    systems = [_trained(dataset, model, choice.folds) for model in models]
     _require_same_cases(systems)
     return systems
 
@@ -142,9 +139,11 @@ def find_predicted(dataset: Dataset, predictions: Mapping[str, Path], truth: Pat
     ]
 
 
-def _models(folder: Path) -> list[Path]:
-    """The folders `TRAINER__PLANS__CONFIGURATION` of a dataset's results."""
-    return sorted(path for path in folder.glob("*__*__*") if path.is_dir() and path.name.count("__") == 2)
+def _models(dataset: str) -> list[Path]:
+    """The folders `TRAINER__PLANS__CONFIGURATION` of a dataset's results; its name may be a pattern."""
+    base = nnUNet_results.get()
+    found = Path(base).glob(f"{dataset}/*__*__*") if base else []
+    return sorted(path for path in found if path.is_dir() and path.name.count("__") == 2)
 
 
 def _trained(dataset: Dataset, model: Path, folds: Sequence[str] | None) -> System:
@@ -200,7 +199,8 @@ def _validated_cases(dataset: Dataset, model: Path, fold: str) -> list[str]:
             ) from error
         if names:
             return names
-    # Without the split, for instance where the results came from another machine: what nnU-Net itself evaluated.
+    # Without validation cases in a split, for instance where the results came from another machine: what nnU-Net itself
+    # evaluated.
     try:
         entries = load_summary_json(str(summary))["metric_per_case"]
         names = [Path(entry["prediction_file"]).name.removesuffix(dataset.file_ending) for entry in entries]
@@ -234,13 +234,20 @@ def _network_class(model: Path) -> str:
     if not plans_file.is_file():
         return ""
     try:
-        manager = PlansManager(str(plans_file))
-        return str(manager.get_configuration(model.name.split("__")[2]).network_arch_class_name)
-    except Exception as error:  # plans that are not nnU-Net's fail in many ways
+        configurations = load_json(str(plans_file))["configurations"]
+        names = [model.name.split("__")[2]]
+        while (configuration := configurations.get(names[-1])) is not None:
+            if "network_class_name" in configuration.get("architecture", {}):
+                return str(configuration["architecture"]["network_class_name"])
+            if (parent := configuration.get("inherits_from")) in names:
+                break
+            names.append(parent)
+    except (ValueError, LookupError, TypeError, AttributeError) as error:
         raise InputError(
-            f"{plans_file} are no plans of nnU-Net for this model ({error!r}); copy those it was trained with there, "
-            "or leave it out: choose with -tr, -p and -c"
+            f"{plans_file} are no plans of nnU-Net ({error!r}); copy those there that the model was trained with, or "
+            "leave it out: choose with -tr, -p and -c"
         ) from error
+    return ""
 
 
 def _require_same_cases(systems: Sequence[System]) -> None:

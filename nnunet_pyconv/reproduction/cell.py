@@ -89,7 +89,7 @@ class Cell:
         try:
             seed = json.loads(file.read_text()).get("seed", "None")
             return None if seed == "None" else int(seed)
-        except (ValueError, AttributeError) as error:
+        except (ValueError, AttributeError, TypeError) as error:
             raise InputError(
                 f"{file}, from which the seed of the earlier training is known, is damaged ({error!r}); give no --seed "
                 "to go on with it, or remove the folder to train again"

@@ -37,7 +37,8 @@ def reproduce(request: Request, executor: str, slurm_parameters: Mapping[str, An
     gpus = request.num_gpus if request.device == "cuda" else 0
     left = [cell for cell in cells if not cell.is_done]
     print(f"{len(cells) - len(left)} of {len(cells)} cells were done before", flush=True)
-    jobs: dict[Job, Any] = {dataset: runner.submit(dataset, 0, None) for dataset in datasets if not dataset.is_done}
+    unprepared = [dataset for dataset in datasets if not dataset.is_done]
+    jobs: dict[Job, Any] = {dataset: runner.submit(dataset, 0, None) for dataset in unprepared}
     for cell in left:
         jobs[cell] = runner.submit(cell, gpus, jobs.get(cell.preparation))
     outcomes = []
@@ -65,28 +66,28 @@ def commands(request: Request) -> list[str]:
 
 
 def report_commands(cells: Sequence[Cell]) -> list[str]:
-    """The commands that report on finished cells, at least one.
+    """The commands that report on finished cells: for each dataset, its validation cases and its test images.
 
-    Returns:
-        One for each dataset, with its validation cases and its test images; before them, if there are several datasets,
-        one for the validation cases of all.
+    Folds go together where the same networks are done in them; `all`, which has their cases too, stands alone.
     """
-    ids, networks, folds = (
-        list(dict.fromkeys(values))
-        for values in (
-            (cell.preparation.dataset_id for cell in cells),
-            (cell.configuration for cell in cells),
-            (cell.fold for cell in cells),
-        )
-    )
-    choice = ["-tr", cells[0].trainer, "-p", PAPER_PLANS, "-c", *networks, "-f", *folds]
-    commands = [["-d", *ids, *choice, "-o", "report_validation"]] if len(ids) > 1 else []
-    for dataset_id in ids:
-        # named like its configuration where that is enough, so that the paper's figures and its baseline are found
-        predictions = [
-            f"{cell.configuration}{f'_fold_{cell.fold}' if len(folds) > 1 else ''}={cell.predictions}"
-            for cell in cells
-            if cell.preparation.dataset_id == dataset_id
-        ]
-        commands.append(["-d", dataset_id, *choice, "--predictions", *predictions, "-o", f"report_{dataset_id}"])
-    return [shlex.join(["nnunet_pyconv", "report", *arguments]) for arguments in commands]
+    networks: dict[tuple[str, str], list[Cell]] = {}
+    for cell in cells:
+        networks.setdefault((cell.preparation.dataset_id, cell.fold), []).append(cell)
+    together: dict[tuple[object, ...], list[Cell]] = {}
+    for (dataset_id, fold), done in networks.items():
+        key = (dataset_id, fold == "all", *(cell.network for cell in done))
+        together.setdefault(key, []).extend(done)
+    return [_report_command(done) for done in together.values()]
+
+
+def _report_command(cells: Sequence[Cell]) -> str:
+    dataset_id = cells[0].preparation.dataset_id
+    folds = list(dict.fromkeys(cell.fold for cell in cells))
+    # named like its configuration where that is enough, so that the paper's figures and its baseline are found
+    predictions = [
+        f"{cell.configuration}{f'_fold_{cell.fold}' if len(folds) > 1 else ''}={cell.predictions}" for cell in cells
+    ]
+    arguments = ["-d", dataset_id, "-tr", cells[0].trainer, "-p", PAPER_PLANS]
+    arguments += ["-c", *dict.fromkeys(cell.configuration for cell in cells), "-f", *folds]
+    arguments += ["--predictions", *predictions, "-o", f"report_{dataset_id}_fold_{'_'.join(folds)}"]
+    return shlex.join(["nnunet_pyconv", "report", *arguments])

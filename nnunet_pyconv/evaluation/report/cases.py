@@ -13,7 +13,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from nnunet_pyconv.errors import InputError
 from nnunet_pyconv.evaluation.comparison import Comparison
 from nnunet_pyconv.evaluation.picture import error_colours, grey, save_panels, with_errors
 from nnunet_pyconv.evaluation.reading import read_image, read_truth_and_prediction
@@ -37,7 +36,7 @@ class CasePictures:
 
     Attributes:
         rank: `best`, `median` or `worst`.
-        case: Its name, with the slice of a volume.
+        case: Its name, with the slice of a volume; it says so where the dataset has no image of the truth's size.
         dice: Dice of each system.
         image: `(Y, X)`, 0 to 255.
         truth: Labels `(Y, X)`, 0 where the truth has the ignore label.
@@ -83,12 +82,9 @@ def case_pictures(comparison: Comparison) -> list[CasePictures]:
         masks = [read_truth_and_prediction(dataset, file)[:2] for file in files]
         truth, predictions, name = masks[0][0], [prediction for _, prediction in masks], files[0].case
         source = dataset.image(name, test=not comparison.scores[0].system.folds)
-        image = read_image(dataset, source) if source is not None else np.zeros(truth.shape)
-        if image.shape != truth.shape:
-            raise InputError(
-                f"{source} has {' x '.join(map(str, image.shape))} pixels and its truth {files[0].truth} "
-                f"{' x '.join(map(str, truth.shape))}; expected the same size: convert the dataset again"
-            )
+        image = None if source is None else read_image(dataset, source)
+        if image is None or image.shape != truth.shape:
+            image, name = np.zeros(truth.shape), f"{name}, without an image of this size"
         if dataset.ignore_label is not None:  # neither an error nor a class
             predictions = [np.where(truth == dataset.ignore_label, 0, prediction) for prediction in predictions]
             truth = np.where(truth == dataset.ignore_label, 0, truth)

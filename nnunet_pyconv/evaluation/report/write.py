@@ -31,17 +31,18 @@ class Request:
 
     Attributes:
         datasets: The datasets.
-        choice: Which trained models.
+        choice: Which trained models; None takes none.
         predictions: Folders of predicted test cases of the one dataset, by name.
         truth: Folder of their truth; None takes `labelsTs`.
-        baseline: Key or name of the system to compare with; None follows the rules of `find_baseline`.
+        baseline: Key or name of the system to compare with; None, or where a set of cases lacks it, follows the
+            rules of `find_baselines`.
         tolerance: Of the normalised surface Dice, in mm, or in pixels where the files carry no spacing.
         num_processes: Cases to score at a time.
         command: The command line, for the page.
     """
 
     datasets: Sequence[Dataset]
-    choice: Choice = field(default_factory=Choice)
+    choice: Choice | None = field(default_factory=Choice)
     predictions: Mapping[str, Path] = field(default_factory=dict)
     truth: Path | None = None
     baseline: str | None = None
@@ -66,13 +67,14 @@ def write_report(request: Request, folder: Path, *, overwrite: bool = False) -> 
     """
     _check_output(folder, overwrite=overwrite)
     # all names and logs are checked before the first score is computed
+    if request.choice is not None:
+        request.choice.require_all(request.datasets)
     found = [(dataset, kind, systems) for dataset in request.datasets for kind, systems in _find(request, dataset)]
     if without := {dataset.name for dataset in request.datasets} - {dataset.name for dataset, _, _ in found}:
         raise InputError(
             f"no trained model of {', '.join(sorted(without))} in nnUNet_results that -tr, -p and -c choose; train "
             "one, or give --predictions NAME=FOLDER"
         )
-    request.choice.require_all([system.key for _, _, systems in found for system in systems if system.folds])
     logs = [_read_logs(systems) for _, _, systems in found]
     baselines = find_baselines([systems for _, _, systems in found], NETWORKS, request.baseline)
     comparisons = [_compare(request, *entry, baseline) for entry, baseline in zip(found, baselines, strict=True)]
@@ -85,16 +87,17 @@ def write_report(request: Request, folder: Path, *, overwrite: bool = False) -> 
 
 
 def _check_output(folder: Path, *, overwrite: bool) -> None:
-    if not folder.name:
-        raise InputError(f"-o {folder}: give a folder by its name, for example report; an earlier one is moved away")
+    if Path.cwd().is_relative_to(folder.resolve()):
+        raise InputError(f"-o {folder} is or holds the current folder, and would be moved away; give another")
     if not folder.exists():
         return
     page = folder / PAGE
     ours = page.is_file() and GENERATOR in page.read_text("utf-8", errors="replace")
-    if not ours or {path.name for path in folder.iterdir()} - {PAGE, TABLES, FIGURES}:
-        raise InputError(
-            f"{folder} exists and is not a report, or holds other things too; choose another folder with -o"
-        )
+    # hidden ones are a file manager's
+    others = {path.name for path in folder.glob("[!.]*")} - {PAGE, TABLES, FIGURES}
+    if not ours or others:
+        what = f"holds other things too ({', '.join(sorted(others))})" if ours else "is not a report"
+        raise InputError(f"{folder} exists and {what}; choose another folder with -o")
     if not overwrite:
         raise InputError(f"{folder} exists already; replace it with --overwrite, or choose another folder with -o")
 
@@ -103,7 +106,7 @@ def _find(request: Request, dataset: Dataset) -> list[tuple[str, list[System]]]:
     """The sets of cases of a dataset: validation cases of trained models in the paper's order, and test cases."""
     order = list(NETWORKS)
     trained = sorted(
-        find_trained(dataset, request.choice),
+        [] if request.choice is None else find_trained(dataset, request.choice),
         key=lambda system: order.index(system.parts[-1]) if system.parts[-1] in order else len(order),
     )
     found = [("validation", trained)]
