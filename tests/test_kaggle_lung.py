@@ -280,7 +280,7 @@ def test_folders_that_are_missing(tmp_path: Path, lungs: Path, nnunet_folders: N
             (tmp_path / "both" / name / folder).mkdir(parents=True)
     with pytest.raises(InputError, match="holds the kaggleLung data 2 times"):
         convert(tmp_path / "both")
-    with pytest.raises(InputError, match="has no TIF or TIFF or PNG"):
+    with pytest.raises(InputError, match=r"has no slice \(\*.tif or \*.tiff or \*.png\)"):
         convert(tmp_path / "both" / "one")
 
 
