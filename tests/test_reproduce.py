@@ -154,4 +154,5 @@ def test_whole_matrix(environment: dict[str, str], nnunet_folders: NnunetFolders
     output = run(environment)
     assert "18 of 18 cells were done before" in output
     configurations = " ".join(f"2d_{network}" for network in PAPER_NETWORKS)
-    assert f"report -d 312 313 314 -tr {TRAINER} -p PyConvUNetPaperPlans -c {configurations} -f 0\n" in output
+    for dataset_id in (312, 313, 314):
+        assert f"report -d {dataset_id} -tr {TRAINER} -p PyConvUNetPaperPlans -c {configurations} -f 0 --pre" in output
