@@ -28,6 +28,7 @@ def gradients(y, x, layer):
     return torch.autograd.grad(y.float().square().sum(), [x, *layer.parameters()])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("setting", EXECUTIONS)
 @pytest.mark.parametrize("dynamic", [False, True])
 def test_compile_has_no_graph_break(setting, dynamic, layer, x):

@@ -296,6 +296,7 @@ def test_too_few(tmp_path: Path, nnunet_folders: NnunetFolders) -> None:
     assert (len(train), len(test)) == (6, 2)
 
 
+@pytest.mark.slow
 def test_nnunet_accepts_mixed_types(lungs: Path, nnunet_folders: NnunetFolders) -> None:
     """nnU-Net's own integrity check and fingerprint, whose intensities are Hounsfield units."""
     write_lung(lungs, 2, HU.astype(np.float32) + 0.25)
