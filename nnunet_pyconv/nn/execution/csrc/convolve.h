@@ -18,8 +18,7 @@ typedef struct {
     int64_t kernel[3], pad[3]; /* depth, height, width; pad is that before the first element */
     int64_t groups, in, out;   /* channels of one group */
     int64_t first_in, first_out;
-    int64_t block;       /* output channels of a register block */
-    const float *weight; /* [group][out / block][in][kz][kx][ky][block] */
+    const float *weight; /* [group][block][in][kz][kx][ky][output channel of the block], see block_channels */
     const float *bias;   /* [groups * out], or NULL */
 } Level;
 
@@ -67,8 +66,11 @@ static int64_t lay_out(Tiling *t, int64_t depth, int64_t height, int64_t width) 
     const int64_t spare_columns = ceil_div(t->tile[2], VL) * VL - t->tile[2];
     int64_t spare_rows = 0;
     for (int64_t l = t->begin; l < t->end; l++)
-        for (int64_t rows = SUMS / p->level[l].block; rows >= SUMS / p->level[l].block / 2; rows /= 2)
-            spare_rows = max64(spare_rows, ceil_div(t->tile[1], rows) * rows - t->tile[1]);
+        for (int64_t out = 0, block; out < p->level[l].out; out += block) {
+            block = block_channels(p->level[l].out - out);
+            for (int64_t rows = SUMS / block; rows >= SUMS / block / 2; rows /= 2)
+                spare_rows = max64(spare_rows, ceil_div(t->tile[1], rows) * rows - t->tile[1]);
+        }
     t->phase = ceil_div(t->window[2], p->stride[2]) + spare_columns;
     t->row = t->phase * p->stride[2];
     t->row += t->row % 16 ? 0 : 4; /* rows a power of two apart would share a few sets of the cache */
@@ -110,11 +112,13 @@ static void write_rows(const Pass *p, float *y, int64_t y_row, const float *from
     }
 }
 
-/* Convolve one group of one level. input: the tile's window of that group; to: the tile's place for the first output
- * channel of the group, `plane` floats a plane; there may be room around the tile. All output channels of a place are
- * computed before the next place, and with no more input channels at a time than the first-level cache holds there. */
-static void convolve_group(const Tiling *t, const Level *l, int64_t group, const float *input, const Target *tile,
-                           int64_t plane, int room, const int64_t extent[3]) {
+/* Convolve one group of one level to its output channels [begin, end), in register blocks of `block` channels. input: the
+ * tile's window of that group; to: the tile's place for the first output channel of the group, `plane` floats a plane;
+ * there may be room around the tile. All these channels of a place are computed before the next place, and with no more
+ * input channels at a time than the first-level cache holds there. */
+static void convolve_channels(const Tiling *t, const Level *l, int64_t group, int64_t block, int64_t begin, int64_t end,
+                              const float *input, const Target *tile, int64_t plane, int room,
+                              const int64_t extent[3]) {
     const Pass *p = t->pass;
     const int64_t taps = l->kernel[0] * l->kernel[1] * l->kernel[2];
     Window window = {.depth = l->kernel[0], .height = l->kernel[1], .width = l->kernel[2],
@@ -129,11 +133,11 @@ static void convolve_group(const Tiling *t, const Level *l, int64_t group, const
     for (int64_t z = 0; z < extent[0]; z++)
         for (int64_t x = 0, vectors; x < extent[2]; x += vectors * VL) {
             vectors = extent[2] - x > VL ? 2 : 1;
-            const int64_t rows = SUMS / l->block / vectors, width = min64(vectors * VL, extent[2] - x);
+            const int64_t rows = SUMS / block / vectors, width = min64(vectors * VL, extent[2] - x);
             const int64_t channel_floats =
                 max64(l->kernel[0], 1) * (rows + l->kernel[1]) * (vectors * VL + l->kernel[2] + 16);
             const int64_t chunk = min64(l->in, max64(L1_FLOATS / channel_floats, 8));
-            const RegisterBlock run = choose_register_block(l->block, vectors, &window);
+            const RegisterBlock run = choose_register_block(block, vectors, &window);
             edge.row = vectors * VL;
             edge.channel = rows * edge.row;
             for (int64_t row = 0; row < extent[1]; row += rows) {
@@ -144,18 +148,27 @@ static void convolve_group(const Tiling *t, const Level *l, int64_t group, const
                     const float *from =
                         input + in * t->channel + z * p->stride[0] * t->plane + row * window.row_step + x;
                     to.add = tile->add || in > 0;
-                    for (int64_t out = 0; out < l->out; out += l->block) {
+                    for (int64_t out = begin; out < end; out += block) {
                         const int64_t channel = group * l->out + out;
                         to.y = tile->y + out * to.channel + z * plane + row * to.row + x;
                         to.bias = edge.bias = l->bias && in == 0 ? l->bias + channel : NULL;
-                        run(&window, from, l->weight + (channel * l->in + in * l->block) * taps, inside ? &to : &edge);
-                        for (int64_t o = 0; !inside && o < l->block; o++)
+                        run(&window, from, l->weight + (channel * l->in + in * block) * taps, inside ? &to : &edge);
+                        for (int64_t o = 0; !inside && o < block; o++)
                             write_rows(p, to.y + o * to.channel, to.row, edge_sums + o * edge.channel, edge.row, height,
                                        width, 0, to.add);
                     }
                 }
             }
         }
+}
+
+static void convolve_group(const Tiling *t, const Level *l, int64_t group, const float *input, const Target *tile,
+                           int64_t plane, int room, const int64_t extent[3]) {
+    for (int64_t begin = 0, end; begin < l->out; begin = end) {
+        const int64_t left = l->out - begin, block = block_channels(left);
+        end = begin + left / block * block;
+        convolve_channels(t, l, group, block, begin, end, input, tile, plane, room, extent);
+    }
 }
 
 static void convolve_task(void *context, void *scratch, int64_t index) {

@@ -23,14 +23,16 @@ typedef struct {
 /* Pack the weights of a pass in the order in which the register blocks read them; returns the end. */
 static float *pack(float *to, const Level *l, const Strides *s) {
     for (int64_t g = 0; g < l->groups; g++)
-        for (int64_t out = 0; out < l->out; out += l->block)
+        for (int64_t out = 0, block; out < l->out; out += block) {
+            block = block_channels(l->out - out);
             for (int64_t i = 0; i < l->in; i++)
                 for (int64_t kz = 0; kz < l->kernel[0]; kz++)
                     for (int64_t kx = 0; kx < l->kernel[2]; kx++)
                         for (int64_t ky = 0; ky < l->kernel[1]; ky++)
-                            for (int64_t o = out; o < out + l->block; o++)
+                            for (int64_t o = out; o < out + block; o++)
                                 *to++ = s->weight[s->first + g * s->group + o * s->out + i * s->in + kz * s->tap[0] +
                                                   ky * s->tap[1] + kx * s->tap[2]];
+        }
     return to;
 }
 
@@ -59,7 +61,6 @@ static int forward(const Shape *shape, int64_t levels, const LayerLevel *level, 
         *l = (Level){.groups = level[i].groups, .in = shape->in_channels / level[i].groups,
                      .out = level[i].out_channels / level[i].groups, .first_out = first_out,
                      .weight = end, .bias = bias[i]};
-        l->block = block_channels(l->out);
         for (int a = 0; a < 3; a++) {
             l->kernel[a] = k[a];
             l->pad[a] = k[a] / 2;
@@ -100,8 +101,7 @@ static int input_gradient(const Shape *shape, int64_t levels, const LayerLevel *
             const int64_t *k = level[i].kernel, taps = k[0] * k[1] * k[2];
             *l = (Level){.groups = level[i].groups, .in = level[i].out_channels / level[i].groups,
                          .out = shape->in_channels / level[i].groups, .first_in = first_in, .weight = end};
-            l->block = block_channels(l->out);
-            Strides from = {.weight = weight[i], .group = l->out * l->in * taps, .out = taps, .in = l->out * taps};
+                Strides from = {.weight = weight[i], .group = l->out * l->in * taps, .out = taps, .in = l->out * taps};
             const int64_t distance[3] = {k[1] * k[2], k[2], 1};
             for (int a = 0; a < 3; a++) {
                 /* x[phase + s q] gets w[first_tap + s j] * y[q + ahead - j] for j = 0 .. kernel - 1. */

@@ -109,8 +109,8 @@ BLOCKS(BLOCK, 1)
 BLOCKS(BLOCK, 2)
 BLOCKS(BLOCK, 4)
 
-/* Output channels of a block: as many as divide a group's. */
-static int64_t block_channels(int64_t channels) { return channels % 2 ? 1 : channels % 4 ? 2 : 4; }
+/* Output channels of the next block, of those of a group that are left. */
+static int64_t block_channels(int64_t left) { return left >= 4 ? 4 : left >= 2 ? 2 : 1; }
 
 static RegisterBlock choose_register_block(int64_t channels, int64_t vectors, const Window *window) {
 #define ENTRY(CHANNELS, VECTORS, HEIGHT, STRIDE) block_##CHANNELS##_##VECTORS##_##HEIGHT##_##STRIDE,
