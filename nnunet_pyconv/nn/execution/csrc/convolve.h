@@ -2,7 +2,8 @@
  *
  * A task copies one tile of the image, with the halo of the largest kernel, to scratch memory, so that borders, strides
  * and odd widths are settled there once; then the levels convolve that tile. The vectors run along the width, hence a
- * group with one channel is as fast as any other. */
+ * group with one channel is as fast as any other. Where a row fills less than half of a vector, a task takes tiles of
+ * several images or depths at once, whose elements alternate in its scratch memory. */
 #ifndef PYCONV_CONVOLVE_H
 #define PYCONV_CONVOLVE_H
 
@@ -12,6 +13,7 @@
 
 #define MAX_LEVELS 16
 #define L1_FLOATS 6000        /* of input that a register block may walk over again and again */
+#define MAX_PACK 4           /* tiles of a task */
 #define SCRATCH_FLOATS 320000 /* of one task at most: half of a second-level cache of 2 MiB */
 
 typedef struct {
@@ -41,12 +43,20 @@ typedef struct {
     const Pass *pass;
     int64_t begin, end;
     int64_t groups;                       /* tasks a tile */
+    int64_t pack;                         /* tiles a task */
     int64_t channels;                     /* that a task copies */
     int64_t tile[3], tiles[3];            /* size and number along each axis */
     int64_t pad[3], window[3];            /* of the copy, in elements of x */
-    int64_t phase, row, plane, channel;   /* scratch is [channel][z][y][x % stride][x / stride]; distances in floats */
-    int64_t sum_row, sum_plane, sum_channel; /* of the tile's sums over the levels, where these add up */
+    int64_t phase, row, plane, channel;   /* scratch is [channel][z][y][x % stride][x / stride][tile]; distances in floats */
+    int64_t sum_row, sum_plane, sum_channel; /* of the sums over the levels, where these add up */
 } Tiling;
+
+/* The tiles of a task: the same part of the plane, of several images or depths. */
+typedef struct {
+    int64_t count;                                                   /* `pack`, or less at the end */
+    int64_t image[MAX_PACK], start[MAX_PACK], extent[MAX_PACK];      /* start and extent along the depth, of outputs */
+    int64_t y[MAX_PACK];                                             /* the first output, from the first tile's, in floats */
+} Places;
 
 /* Lay out tiles of at most `depth` x `height` x `width` outputs; returns the size of the scratch in floats. */
 static int64_t lay_out(Tiling *t, int64_t depth, int64_t height, int64_t width) {
@@ -63,7 +73,7 @@ static int64_t lay_out(Tiling *t, int64_t depth, int64_t height, int64_t width) 
         t->window[a] = (t->tile[a] - 1) * p->stride[a] + reach;
     }
     /* The last register block of a row or column may run past the tile. */
-    const int64_t spare_columns = ceil_div(t->tile[2], VL) * VL - t->tile[2];
+    const int64_t lanes = t->tile[2] * t->pack, spare_lanes = ceil_div(lanes, VL) * VL - lanes;
     int64_t spare_rows = 0;
     for (int64_t l = t->begin; l < t->end; l++)
         for (int64_t out = 0, block; out < p->level[l].out; out += block) {
@@ -71,69 +81,87 @@ static int64_t lay_out(Tiling *t, int64_t depth, int64_t height, int64_t width) 
             for (int64_t rows = SUMS / block; rows >= SUMS / block / 2; rows /= 2)
                 spare_rows = max64(spare_rows, ceil_div(t->tile[1], rows) * rows - t->tile[1]);
         }
-    t->phase = ceil_div(t->window[2], p->stride[2]) + spare_columns;
+    t->phase = ceil_div(t->window[2], p->stride[2]) * t->pack + spare_lanes;
     t->row = t->phase * p->stride[2];
     t->row += t->row % 16 ? 0 : 4; /* rows a power of two apart would share a few sets of the cache */
     t->plane = t->row * (t->window[1] + spare_rows * p->stride[1]);
     t->channel = t->plane * t->window[0];
-    t->sum_row = t->tile[2] + spare_columns;
+    t->sum_row = lanes + spare_lanes;
     t->sum_plane = t->sum_row * (t->tile[1] + spare_rows);
     t->sum_channel = t->sum_plane * t->tile[0];
     const int64_t out = t->groups == 1 ? p->out_channels : p->level[t->begin].out;
     return t->channel * t->channels + 2 * VL + (p->add_levels ? out * t->sum_channel : 0);
 }
 
-/* Copy the window that starts at `origin` of x, with zeros outside of x. */
-static void copy_window(const Tiling *t, const float *x, float *scratch, const int64_t origin[3]) {
-    const int64_t *size = t->pass->in_size, stride = t->pass->stride[2];
+/* Copy the windows of the places, from row y and column x of their image on, with zeros outside of it. */
+static void copy_windows(const Tiling *t, const Places *places, int64_t first_channel, float *scratch, int64_t y,
+                         int64_t x) {
+    const Pass *p = t->pass;
+    const int64_t *size = p->in_size, plane = size[1] * size[2];
     for (int64_t c = 0; c < t->channels; c++)
-        for (int64_t z = 0; z < t->window[0]; z++) {
-            const int64_t iz = origin[0] + z;
-            copy_rows(scratch + c * t->channel + z * t->plane,
-                      iz < 0 || iz >= size[0] ? NULL : x + (c * size[0] + iz) * size[1] * size[2], size[1], size[2],
-                      origin[1], origin[2], t->window[1], t->window[2], t->row, stride, t->phase);
-        }
+        for (int64_t z = 0; z < t->window[0]; z++)
+            for (int64_t i = 0; i < t->pack; i++) {
+                const int64_t iz = places->start[i] * p->stride[0] - t->pad[0] + z;
+                const int64_t channel = places->image[i] * p->in_channels + first_channel + c;
+                copy_rows(scratch + c * t->channel + z * t->plane + i,
+                          i >= places->count || iz < 0 || iz >= size[0] ? NULL : p->x + (channel * size[0] + iz) * plane,
+                          size[1], size[2], y, x, t->window[1], t->window[2], t->row, p->stride[2], t->phase, t->pack);
+            }
 }
 
-/* Write rows of outputs, of which every step[2]-th place in y's rows is one. `columns` are left in y's row. */
-static void write_rows(const Pass *p, float *y, int64_t y_row, const float *from, int64_t from_row, int64_t height,
-                       int64_t width, int64_t columns, int add) {
+/* Write rows of outputs, of which every step[2]-th place in y's rows is one, and every pack-th of `from`'s. `columns` are
+ * left in y's row. */
+static void write_rows(const Pass *p, float *y, int64_t y_row, const float *from, int64_t from_row, int64_t pack,
+                       int64_t height, int64_t width, int64_t columns, int add) {
     const int64_t step = p->step[2];
     for (int64_t r = 0; r < height; r++, y += y_row, from += from_row) {
         int64_t i = 0;
-        if (step == 1)
+        if (pack > 1)
+            ; /* narrow */
+        else if (step == 1)
             for (; i + VL <= width; i += VL) store(y + i, add ? load(y + i) + load(from + i) : load(from + i));
         else if (step == 2 && p->first[2])
             for (; i + VL <= width; i += VL) store_every_second(y + 2 * i - 1, load(from + i), 1, add);
         else if (step == 2)
             for (; i + VL <= width && 2 * (i + VL) <= columns; i += VL)
                 store_every_second(y + 2 * i, load(from + i), 0, add);
-        for (; i < width; i++) y[i * step] = (add ? y[i * step] : 0) + from[i];
+        for (; i < width; i++) y[i * step] = (add ? y[i * step] : 0) + from[i * pack];
     }
 }
 
 /* Convolve one group of one level to its output channels [begin, end), in register blocks of `block` channels. input: the
- * tile's window of that group; to: the tile's place for the first output channel of the group, `plane` floats a plane;
- * there may be room around the tile. All these channels of a place are computed before the next place, and with no more
- * input channels at a time than the first-level cache holds there. */
+ * places' windows of that group; tile: the first place's tile in the first output channel of the group, `plane` floats a
+ * plane; or, where there is `room` around it, the sums of all places. All these channels of a place in the image are
+ * computed before the next one, and with no more input channels at a time than the first-level cache holds there. */
 static void convolve_channels(const Tiling *t, const Level *l, int64_t group, int64_t block, int64_t begin, int64_t end,
-                              const float *input, const Target *tile, int64_t plane, int room,
+                              const Places *places, const float *input, const Target *tile, int64_t plane, int room,
                               const int64_t extent[3]) {
     const Pass *p = t->pass;
-    const int64_t taps = l->kernel[0] * l->kernel[1] * l->kernel[2];
-    Window window = {.depth = l->kernel[0], .height = l->kernel[1], .width = l->kernel[2],
+    const int64_t taps = l->kernel[0] * l->kernel[1] * l->kernel[2], lanes = extent[2] * t->pack;
+    Window window = {.height = l->kernel[1], .width = l->kernel[2],
                      .channel = t->channel, .plane = t->plane, .row = t->row, .row_step = t->row * p->stride[1]};
     for (int64_t kx = 0; kx < l->kernel[2]; kx++) {
         const int64_t column = t->pad[2] - l->pad[2] + kx;
-        window.column[kx] = column % p->stride[2] * t->phase + column / p->stride[2];
+        window.column[kx] = column % p->stride[2] * t->phase + column / p->stride[2] * t->pack;
     }
     input += (t->pad[0] - l->pad[0]) * t->plane + (t->pad[1] - l->pad[1]) * t->row;
     float edge_sums[SUMS * VL];
     Target to = *tile, edge = {.y = edge_sums};
-    for (int64_t z = 0; z < extent[0]; z++)
-        for (int64_t x = 0, vectors; x < extent[2]; x += vectors * VL) {
-            vectors = extent[2] - x > VL ? 2 : 1;
-            const int64_t rows = SUMS / block / vectors, width = min64(vectors * VL, extent[2] - x);
+    for (int64_t z = 0; z < extent[0]; z++) {
+        /* planes [first, last) of the kernel see the image */
+        int64_t first = l->kernel[0], last = 0;
+        for (int64_t i = 0; i < places->count; i++) {
+            const int64_t iz = (places->start[i] + z) * p->stride[0] - l->pad[0];
+            first = min64(first, max64(-iz, 0));
+            last = max64(last, min64(p->in_size[0] - iz, l->kernel[0]));
+        }
+        window.depth = max64(last - first, 0);
+        window.left_out = (l->kernel[0] - window.depth) * l->kernel[1] * l->kernel[2];
+        const float *planes = input + (z * p->stride[0] + first) * t->plane;
+        const float *weight = l->weight + first * l->kernel[1] * l->kernel[2] * block;
+        for (int64_t x = 0, vectors; x < lanes; x += vectors * VL) {
+            vectors = lanes - x > VL ? 2 : 1;
+            const int64_t rows = SUMS / block / vectors, width = min64(vectors * VL, lanes - x);
             const int64_t channel_floats =
                 max64(l->kernel[0], 1) * (rows + l->kernel[1]) * (vectors * VL + l->kernel[2] + 16);
             const int64_t chunk = min64(l->in, max64(L1_FLOATS / channel_floats, 8));
@@ -142,32 +170,34 @@ static void convolve_channels(const Tiling *t, const Level *l, int64_t group, in
             edge.channel = rows * edge.row;
             for (int64_t row = 0; row < extent[1]; row += rows) {
                 const int64_t height = min64(rows, extent[1] - row);
-                const int inside = room || (height == rows && width == vectors * VL);
+                const int inside = room || (t->pack == 1 && height == rows && width == vectors * VL);
                 for (int64_t in = 0; in < l->in; in += chunk) {
                     window.channels = min64(chunk, l->in - in);
-                    const float *from =
-                        input + in * t->channel + z * p->stride[0] * t->plane + row * window.row_step + x;
+                    const float *from = planes + in * t->channel + row * window.row_step + x;
                     to.add = tile->add || in > 0;
                     for (int64_t out = begin; out < end; out += block) {
                         const int64_t channel = group * l->out + out;
-                        to.y = tile->y + out * to.channel + z * plane + row * to.row + x;
+                        to.y = tile->y + out * to.channel + z * plane + row * to.row + (room ? x : x / t->pack);
                         to.bias = edge.bias = l->bias && in == 0 ? l->bias + channel : NULL;
-                        run(&window, from, l->weight + (channel * l->in + in * block) * taps, inside ? &to : &edge);
-                        for (int64_t o = 0; !inside && o < block; o++)
-                            write_rows(p, to.y + o * to.channel, to.row, edge_sums + o * edge.channel, edge.row, height,
-                                       width, 0, to.add);
+                        run(&window, from, weight + (channel * l->in + in * block) * taps, inside ? &to : &edge);
+                        for (int64_t i = 0; !inside && i < places->count; i++)
+                            for (int64_t o = 0; z < places->extent[i] && o < block; o++)
+                                write_rows(p, to.y + places->y[i] + o * to.channel, to.row,
+                                           edge_sums + o * edge.channel + i, edge.row, t->pack, height,
+                                           width / t->pack, 0, to.add);
                     }
                 }
             }
         }
+    }
 }
 
-static void convolve_group(const Tiling *t, const Level *l, int64_t group, const float *input, const Target *tile,
-                           int64_t plane, int room, const int64_t extent[3]) {
+static void convolve_group(const Tiling *t, const Level *l, int64_t group, const Places *places, const float *input,
+                           const Target *tile, int64_t plane, int room, const int64_t extent[3]) {
     for (int64_t begin = 0, end; begin < l->out; begin = end) {
         const int64_t left = l->out - begin, block = block_channels(left);
         end = begin + left / block * block;
-        convolve_channels(t, l, group, block, begin, end, input, tile, plane, room, extent);
+        convolve_channels(t, l, group, block, begin, end, places, input, tile, plane, room, extent);
     }
 }
 
@@ -176,34 +206,45 @@ static void convolve_task(void *context, void *scratch, int64_t index) {
     const Pass *p = t->pass;
     const int64_t task_group = index % t->groups;
     index /= t->groups;
-    int64_t start[3], extent[3], origin[3];
-    for (int a = 2; a >= 0; a--) {
+    int64_t start[3], extent[3];
+    for (int a = 2; a >= 1; a--) {
         start[a] = index % t->tiles[a] * t->tile[a];
         index /= t->tiles[a];
         extent[a] = min64(t->tile[a], p->count[a] - start[a]);
-        origin[a] = start[a] * p->stride[a] - t->pad[a];
     }
+    const int64_t channel = p->out_size[0] * p->out_size[1] * p->out_size[2], plane = p->out_size[1] * p->out_size[2];
+    float *y = p->y + (p->first[1] + p->step[1] * start[1]) * p->out_size[2] + p->first[2] + p->step[2] * start[2];
+    Places places = {.count = min64(t->pack, p->batch * t->tiles[0] - index * t->pack)};
+    extent[0] = 0;
+    for (int64_t i = 0; i < places.count; i++) {
+        const int64_t place = index * t->pack + i;
+        places.image[i] = place % p->batch;
+        places.start[i] = place / p->batch * t->tile[0];
+        places.extent[i] = min64(t->tile[0], p->count[0] - places.start[i]);
+        places.y[i] = places.image[i] * p->out_channels * channel +
+                      (p->first[0] + p->step[0] * places.start[i]) * plane;
+        extent[0] = max64(extent[0], places.extent[i]);
+    }
+    y += places.y[0];
+    for (int64_t i = places.count - 1; i >= 0; i--) places.y[i] -= places.y[0];
+
     const int one_group = t->channels < p->in_channels;
     const Level *level = p->level + t->begin;
     const int64_t first = one_group ? level->first_in + task_group * level->in : 0;
-    const int64_t in_channel = p->in_size[0] * p->in_size[1] * p->in_size[2];
-    copy_window(t, p->x + (index * p->in_channels + first) * in_channel, scratch, origin);
-
-    const int64_t channel = p->out_size[0] * p->out_size[1] * p->out_size[2], plane = p->out_size[1] * p->out_size[2];
-    float *y = p->y + index * p->out_channels * channel, *sums = (float *)scratch + t->channels * t->channel + 2 * VL;
-    y += (p->first[0] + p->step[0] * start[0]) * plane + (p->first[1] + p->step[1] * start[1]) * p->out_size[2] +
-         p->first[2] + p->step[2] * start[2];
+    copy_windows(t, &places, first, scratch, start[1] * p->stride[1] - t->pad[1],
+                 start[2] * p->stride[2] - t->pad[2]);
+    float *sums = (float *)scratch + t->channels * t->channel + 2 * VL;
     const int64_t first_group = one_group ? task_group : 0;
     for (int64_t l = t->begin; l < t->end; l++, level++)
         for (int64_t g = first_group; g < (one_group ? task_group + 1 : level->groups); g++) {
             const float *input = (float *)scratch + (level->first_in + g * level->in - first) * t->channel;
             if (p->add_levels)
-                convolve_group(t, level, g, input,
+                convolve_group(t, level, g, &places, input,
                                &(Target){.y = sums + (g - first_group) * level->out * t->sum_channel,
                                          .channel = t->sum_channel, .row = t->sum_row, .add = l > t->begin},
                                t->sum_plane, 1, extent);
             else
-                convolve_group(t, level, g, input,
+                convolve_group(t, level, g, &places, input,
                                &(Target){.y = y + (level->first_out + g * level->out) * channel, .channel = channel,
                                          .row = p->out_size[2]},
                                plane, 0, extent);
@@ -213,29 +254,43 @@ static void convolve_task(void *context, void *scratch, int64_t index) {
     const int64_t out = one_group ? level->out : p->out_channels;
     y += first_group * level->out * channel;
     for (int64_t o = 0; o < out; o++)
-        for (int64_t z = 0; z < extent[0]; z++)
-            write_rows(p, y + o * channel + z * p->step[0] * plane, p->step[1] * p->out_size[2],
-                       sums + o * t->sum_channel + z * t->sum_plane, t->sum_row, extent[1], extent[2],
-                       p->out_size[2] - p->first[2] - p->step[2] * start[2], t->begin > 0);
+        for (int64_t i = 0; i < places.count; i++)
+            for (int64_t z = 0; z < places.extent[i]; z++)
+                write_rows(p, y + places.y[i] + o * channel + z * p->step[0] * plane, p->step[1] * p->out_size[2],
+                           sums + o * t->sum_channel + z * t->sum_plane + i, t->sum_row, t->pack, extent[1], extent[2],
+                           p->out_size[2] - p->first[2] - p->step[2] * start[2], t->begin > 0);
 }
 
-static int run_tiles(Tiling *t, int64_t scratch_floats, int64_t threads) {
-    const int64_t tasks = t->pass->batch * t->groups * t->tiles[0] * t->tiles[1] * t->tiles[2];
-    return run_tasks(convolve_task, t, tasks, scratch_floats * (int64_t)sizeof(float), threads);
+static int64_t count_tasks(const Tiling *t) {
+    return t->groups * ceil_div(t->pass->batch * t->tiles[0], t->pack) * t->tiles[1] * t->tiles[2];
+}
+
+/* Lay out tiles, as many a task as fill a vector, unless there would be too few tasks for the threads. */
+static int64_t lay_out_packed(Tiling *t, int64_t height, int64_t width, int64_t threads) {
+    const Pass *p = t->pass;
+    int64_t depth = p->in_size[0] > 1 ? 8 : 1;
+    t->pack = 1;
+    if (2 * p->count[2] <= VL) {
+        while (depth > 2 && t->groups * p->batch * ceil_div(p->count[0], depth) < 2 * threads) depth /= 2;
+        while (t->pack < MAX_PACK && 2 * t->pack * p->count[2] <= VL &&
+               t->groups * p->batch * ceil_div(p->count[0], depth) >= 2 * t->pack * threads)
+            t->pack *= 2;
+    }
+    return lay_out(t, depth, height, width);
 }
 
 /* Returns 0, or 1 without memory. */
 static int run_pass(const Pass *p, int64_t threads) {
-    const int64_t depth = p->in_size[0] > 1 ? 8 : 1;
     Tiling all = {.pass = p, .begin = 0, .end = p->levels, .groups = 1, .channels = p->in_channels};
     for (int64_t height = 32; height >= 16; height /= 2) {
-        const int64_t floats = lay_out(&all, depth, height, 64);
-        const int64_t tasks = p->batch * all.tiles[0] * all.tiles[1] * all.tiles[2];
-        if (floats <= SCRATCH_FLOATS && tasks >= 2 * threads) return run_tiles(&all, floats, threads);
+        const int64_t floats = lay_out_packed(&all, height, 64, threads), tasks = count_tasks(&all);
+        if (floats <= SCRATCH_FLOATS && tasks >= 2 * threads)
+            return run_tasks(convolve_task, &all, tasks, floats * (int64_t)sizeof(float), threads);
     }
     for (int64_t l = 0; l < p->levels; l++) {
         Tiling one = {.pass = p, .begin = l, .end = l + 1, .groups = p->level[l].groups, .channels = p->level[l].in};
-        if (run_tiles(&one, lay_out(&one, depth, 32, 32), threads)) return 1;
+        const int64_t floats = lay_out_packed(&one, 32, 32, threads);
+        if (run_tasks(convolve_task, &one, count_tasks(&one), floats * (int64_t)sizeof(float), threads)) return 1;
     }
     return 0;
 }

@@ -13,7 +13,8 @@
 
 /* What a block reads, in scratch memory; the distances are in floats. */
 typedef struct {
-    int64_t channels, depth, height, width; /* input channels, and the kernel */
+    int64_t channels, depth, height, width; /* input channels, and the kernel, */
+    int64_t left_out;                       /* without so many taps, those of the planes outside of the image */
     int64_t channel, plane, row;            /* distance to the next one */
     int64_t row_step;                       /* from what one output row reads to what the next one reads */
     int64_t column[MAX_KERNEL];             /* where the window starts for each tap along the width */
@@ -27,7 +28,7 @@ typedef struct {
     int add;           /* to what is there */
 } Target;
 
-/* input: the window of the first output; weight: [channels][depth][width][height][block] */
+/* input: the window of the first output; weight: [channels][depth][width][height][block], from the first plane on */
 typedef void (*RegisterBlock)(const Window *window, const float *input, const float *weight, const Target *target);
 
 #define INLINE static inline __attribute__((always_inline))
@@ -72,7 +73,7 @@ INLINE void register_block(int block, int vectors, int height, int stride, const
         /* so that the sums need not wait for y */
         __builtin_prefetch(to->y + i / (rows * vectors) * to->channel + i / vectors % rows * to->row + i % vectors * VL, 1);
     }
-    for (int64_t c = 0; c < window->channels; c++)
+    for (int64_t c = 0; c < window->channels; c++, weight += block * window->left_out)
         for (int64_t z = 0; z < window->depth; z++)
             for (int64_t kx = 0; kx < window->width; kx++, weight += block * window->height) {
                 const float *x = input + c * window->channel + z * window->plane + window->column[kx];

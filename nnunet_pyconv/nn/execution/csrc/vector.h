@@ -36,6 +36,14 @@ static inline vec load(const float *p) { return *(const vec_unaligned *)p; }
 static inline void store(float *p, vec v) { *(vec_unaligned *)p = v; }
 static inline vec broadcast(float f) { return f - (vec){0}; } /* f + 0 is not f where f is -0: an instruction more */
 
+static inline float sum_lanes(vec v) {
+    float f[VL];
+    store(f, v);
+    UNROLL for (int n = VL / 2; n; n /= 2)
+        UNROLL for (int i = 0; i < n; i++) f[i] += f[i + n];
+    return f[0];
+}
+
 /* Load once into a register: a load that the compiler repeats inside each multiplication costs double where it crosses a
  * cache line. */
 static inline vec load_once(const float *p) {
