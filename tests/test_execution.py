@@ -76,6 +76,19 @@ def test_agrees_on_tiny_maps(setting, size):
 
 
 @pytest.mark.parametrize("setting", EXECUTIONS)
+@pytest.mark.parametrize("batch", [1, 3, 8])
+@pytest.mark.parametrize(
+    "size", [(4, 3), (9, 5), (7, 8), (11, 10), (5, 18), (3, 7, 4), (9, 6, 7), (10, 5, 12)], ids=str
+)
+@pytest.mark.parametrize("stride", [1, 2])
+def test_agrees_on_narrow_maps(setting, batch, size, stride):
+    # several images or depths share a vector, and 21 output channels are blocks of 4 and a rest
+    layer_type, kernels = (PyConv2d, (3, 5, 7)) if len(size) == 2 else (PyConv3d, (3, (5, 3, 5)))
+    layer = layer_type(8, 21 * len(kernels), kernels, groups=(1, 1, 1)[: len(kernels)], stride=stride, bias=True)
+    assert_agrees(setting, layer, torch.randn(batch, 8, *size, requires_grad=True))
+
+
+@pytest.mark.parametrize("setting", EXECUTIONS)
 @pytest.mark.parametrize(
     "change",
     [
@@ -120,8 +133,10 @@ def test_empty_batch(setting):
 
 
 @pytest.mark.parametrize("setting", EXECUTIONS)
-def test_any_number_of_threads_gives_the_same_bits(setting):
-    layer, x = PyConv2d(16, 16), torch.randn(2, 16, 50, 50, requires_grad=True)
+@pytest.mark.parametrize("size", [(50, 50), (9, 7), (6, 10, 10)], ids=str)
+def test_any_number_of_threads_gives_the_same_bits(setting, size):
+    layer = PyConv2d(64, 64) if len(size) == 2 else PyConv3d(64, 64, (3, 5))
+    x = torch.randn(2, 64, *size, requires_grad=True)
     threads, results = torch.get_num_threads(), []
     try:
         for count in (1, 2, 7):

@@ -32,7 +32,8 @@ def no_kernel(monkeypatch):
 
 @needs_kernel
 @pytest.mark.parametrize(
-    ("channels", "size", "expected"), [(32, 48, "direct"), (512, 16, "levels"), (32, 4, "levels"), (128, 64, "direct")]
+    ("channels", "size", "expected"),
+    [(32, 48, "direct"), (512, 16, "levels"), (256, 4, "levels"), (128, 64, "direct"), (64, 8, "direct")],
 )
 def test_auto_with_the_kernel(channels, size, expected):
     assert PyConv2d(channels, channels).execution_for(torch.empty(1, channels, size, size)) == expected

@@ -121,22 +121,26 @@ def levels_are_faster(levels: Sequence[LevelSpec], width: int) -> bool:
         levels: The levels.
         width: Of the input, in pixels: with a stride, the library loses as much as the kernel.
     """
-    if width <= 8:
-        return True
     library = kernel = 0.0
     for level in levels:
         work = math.prod(level.kernel_size) * level.inputs * level.outputs * level.groups
-        kernel += work * (1.2 if width <= 16 else 1.0)
+        kernel += work * _kernel_cost(width)
         library += work * _library_cost(level)
     return library < kernel
 
 
+def _kernel_cost(width: int) -> float:
+    """Time of a multiplication in the compiled kernel, relative to that on a wide map."""
+    return 2.6 if width <= 6 else 1.5 if width <= 8 else 1.3 if width <= 12 else 1.0
+
+
 def _library_cost(level: LevelSpec) -> float:
     """Time of a multiplication in the library, relative to the compiled kernel's on a wide map."""
+    in_blocks = level.groups == 1 or level.outputs % 8 == 0  # for others the library has no fast kernels
     if level.inputs >= 64 and level.outputs >= 16:
-        return 0.7
+        return 0.7 if in_blocks else 2.0
     if level.inputs >= 32 and level.outputs >= 8:
-        return 1.25
+        return 1.25 if in_blocks else 4.0
     if level.inputs >= 16 and level.outputs >= 4:
         return 2.5
     return 10.0

@@ -2,8 +2,8 @@
  *
  * A task copies one tile of the image, with the halo of the largest kernel, to scratch memory, so that borders, strides
  * and odd widths are settled there once; then the levels convolve that tile. The vectors run along the width, hence a
- * group with one channel is as fast as any other. Where a row fills less than half of a vector, a task takes tiles of
- * several images or depths at once, whose elements alternate in its scratch memory. */
+ * group with one channel is as fast as any other. Where its rows fill their vectors badly, a task takes tiles of several
+ * images or depths at once, whose elements alternate in its scratch memory. */
 #ifndef PYCONV_CONVOLVE_H
 #define PYCONV_CONVOLVE_H
 
@@ -145,6 +145,10 @@ static void convolve_channels(const Tiling *t, const Level *l, int64_t group, in
         window.column[kx] = column % p->stride[2] * t->phase + column / p->stride[2] * t->pack;
     }
     input += (t->pad[0] - l->pad[0]) * t->plane + (t->pad[1] - l->pad[1]) * t->row;
+    /* for blocks of two vectors, so that the order of a sum, and with it the result, is that of any packing */
+    const int64_t channel_floats =
+        max64(l->kernel[0], 1) * (SUMS / block / 2 + l->kernel[1]) * (2 * VL + l->kernel[2] + 16);
+    const int64_t chunk = min64(l->in, max64(L1_FLOATS / channel_floats, 8));
     float edge_sums[SUMS * VL];
     Target to = *tile, edge = {.y = edge_sums};
     for (int64_t z = 0; z < extent[0]; z++) {
@@ -162,9 +166,6 @@ static void convolve_channels(const Tiling *t, const Level *l, int64_t group, in
         for (int64_t x = 0, vectors; x < lanes; x += vectors * VL) {
             vectors = lanes - x > VL ? 2 : 1;
             const int64_t rows = SUMS / block / vectors, width = min64(vectors * VL, lanes - x);
-            const int64_t channel_floats =
-                max64(l->kernel[0], 1) * (rows + l->kernel[1]) * (vectors * VL + l->kernel[2] + 16);
-            const int64_t chunk = min64(l->in, max64(L1_FLOATS / channel_floats, 8));
             const RegisterBlock run = choose_register_block(block, vectors, &window);
             edge.row = vectors * VL;
             edge.channel = rows * edge.row;
@@ -265,16 +266,27 @@ static int64_t count_tasks(const Tiling *t) {
     return t->groups * ceil_div(t->pass->batch * t->tiles[0], t->pack) * t->tiles[1] * t->tiles[2];
 }
 
-/* Lay out tiles, as many a task as fill a vector, unless there would be too few tasks for the threads. */
+/* How many rows of some width, `most` at most, should alternate in the vectors: more only if that saves a fifth of them. */
+static int64_t choose_pack(int64_t width, int64_t most) {
+    int64_t best = 1;
+    for (int64_t pack = 2; pack <= min64(most, MAX_PACK); pack *= 2)
+        if (5 * best * ceil_div(pack * width, VL) <= 4 * pack * ceil_div(best * width, VL)) best = pack;
+    return best;
+}
+
+/* Lay out tiles of at most `height` x `width`, as many a task as fill the vectors and leave each thread a task. */
 static int64_t lay_out_packed(Tiling *t, int64_t height, int64_t width, int64_t threads) {
     const Pass *p = t->pass;
     int64_t depth = p->in_size[0] > 1 ? 8 : 1;
     t->pack = 1;
-    if (2 * p->count[2] <= VL) {
-        while (depth > 2 && t->groups * p->batch * ceil_div(p->count[0], depth) < 2 * threads) depth /= 2;
-        while (t->pack < MAX_PACK && 2 * t->pack * p->count[2] <= VL &&
-               t->groups * p->batch * ceil_div(p->count[0], depth) >= 2 * t->pack * threads)
-            t->pack *= 2;
+    if (p->count[2] <= width) {
+        const int64_t wanted = choose_pack(p->count[2], MAX_PACK), tasks = t->groups * p->batch;
+        while (wanted > 1 && depth > 2 && tasks * ceil_div(p->count[0], depth) < wanted * threads) depth /= 2;
+        t->pack = choose_pack(p->count[2], tasks * ceil_div(p->count[0], depth) / threads);
+        while (t->pack > 1 && lay_out(t, depth, height, width) > 2 * SCRATCH_FLOATS) {
+            t->pack = depth > 2 ? t->pack : 1;
+            depth = max64(depth / 2, 1);
+        }
     }
     return lay_out(t, depth, height, width);
 }

@@ -131,8 +131,7 @@ static void lay_out_gradient(GradientPass *p, int64_t levels, const LayerLevel *
     const Shape *s = p->shape;
     p->width = min64(GRADIENT_WIDTH, s->out_size[2]);
     p->height = min64(GRADIENT_HEIGHT, s->out_size[1]);
-    p->pack = 1;
-    while (p->pack < MAX_PACK && 2 * p->pack * p->width <= VL && 2 * p->pack <= s->batch * s->out_size[0]) p->pack *= 2;
+    p->pack = choose_pack(p->width, p->width == s->out_size[2] ? s->batch * s->out_size[0] : 1);
     const int64_t row = ceil_div(p->width * p->pack, VL) * VL;
     for (int64_t i = 0, first_out = 0; i < levels; first_out += level[i++].out_channels) {
         const int64_t out = level[i].out_channels / level[i].groups;
