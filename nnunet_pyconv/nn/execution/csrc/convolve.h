@@ -53,9 +53,10 @@ typedef struct {
 
 /* The tiles of a task: the same part of the plane, of several images or depths. */
 typedef struct {
-    int64_t count;                                                   /* `pack`, or less at the end */
-    int64_t image[MAX_PACK], start[MAX_PACK], extent[MAX_PACK];      /* start and extent along the depth, of outputs */
-    int64_t y[MAX_PACK];                                             /* the first output, from the first tile's, in floats */
+    int64_t count;                               /* `pack`, or less at the end */
+    int64_t image[MAX_PACK];
+    int64_t start[MAX_PACK], extent[MAX_PACK];   /* of the outputs along the depth */
+    int64_t y[MAX_PACK];                         /* from the first tile's first output to this one's, in floats */
 } Places;
 
 /* Lay out tiles of at most `depth` x `height` x `width` outputs; returns the size of the scratch in floats. */
@@ -116,13 +117,11 @@ static void write_rows(const Pass *p, float *y, int64_t y_row, const float *from
     const int64_t step = p->step[2];
     for (int64_t r = 0; r < height; r++, y += y_row, from += from_row) {
         int64_t i = 0;
-        if (pack > 1)
-            ; /* narrow */
-        else if (step == 1)
+        if (pack == 1 && step == 1)
             for (; i + VL <= width; i += VL) store(y + i, add ? load(y + i) + load(from + i) : load(from + i));
-        else if (step == 2 && p->first[2])
+        else if (pack == 1 && step == 2 && p->first[2])
             for (; i + VL <= width; i += VL) store_every_second(y + 2 * i - 1, load(from + i), 1, add);
-        else if (step == 2)
+        else if (pack == 1 && step == 2)
             for (; i + VL <= width && 2 * (i + VL) <= columns; i += VL)
                 store_every_second(y + 2 * i, load(from + i), 0, add);
         for (; i < width; i++) y[i * step] = (add ? y[i * step] : 0) + from[i * pack];
