@@ -46,6 +46,10 @@ MORE_CASES = (
     Case(2, 128, 64, stride=2),
     Case(4, 256, 32, stride=2),
     Case(1, 32, 64, dim=3, kernel_sizes=(3, 5, 7)),
+    Case(12, 128, 20),
+    Case(12, 128, 10),
+    Case(2, 128, 8, dim=3, kernel_sizes=(3, 5, 7)),
+    Case(2, 320, 8, dim=3, kernel_sizes=(3, 5, 7)),
 )
 
 System = tuple[str, nn.Module, torch.Tensor]
@@ -179,7 +183,7 @@ def main(argv: Sequence[str], prog: str) -> None:
         choices=DTYPES,
         help="half precision is measured under autocast (default: float32; on a GPU float16 and bfloat16)",
     )
-    parser.add_argument("--more", action="store_true", help="stride 2 and three dimensions instead of the usual cases")
+    parser.add_argument("--more", action="store_true", help="stride 2, three dimensions and narrow maps instead of the usual cases")
     parser.add_argument(
         "--cases", nargs="+", type=_case, metavar="NxCxEDGE", help="2D cases of your own, for example 2x32x256"
     )
