@@ -130,10 +130,14 @@ def test_empty_batch(setting):
 
 
 @pytest.mark.parametrize("setting", EXECUTIONS)
-@pytest.mark.parametrize("size", [(50, 50), (9, 7), (6, 10, 10)], ids=str)
-def test_any_number_of_threads_gives_the_same_bits(setting, size):
-    layer = PyConv2d(64, 64) if len(size) == 2 else PyConv3d(64, 64, (3, 5))
-    x = torch.randn(2, 64, *size, requires_grad=True)
+@pytest.mark.parametrize(
+    ("channels", "size", "kernels"),
+    [(64, (50, 50), (3, 5, 7, 9)), (64, (9, 7), (3, 5, 7, 9)), (256, (12, 12), (3, 5, 7)), (64, (6, 10, 10), (3, 5))],
+    ids=str,
+)
+def test_any_number_of_threads_gives_the_same_bits(setting, channels, size, kernels):
+    layer = (PyConv2d if len(size) == 2 else PyConv3d)(channels, channels, kernels)
+    x = torch.randn(2, channels, *size, requires_grad=True)
     threads, results = torch.get_num_threads(), []
     try:
         for count in (1, 2, 7):

@@ -1,6 +1,6 @@
 /* All levels of a pyramid in one pass over the image; the output and the input gradient are both such passes.
  *
- * A task copies one tile of the image, with the halo of the largest kernel, to scratch memory, so that borders, strides
+ * A task copies a tile of the image, with the halo of the largest kernel, to scratch memory, so that borders, strides
  * and odd widths are settled there once; then the levels convolve that tile. The vectors run along the width, hence a
  * group with one channel is as fast as any other. Where its rows fill their vectors badly, a task takes tiles of several
  * images or depths at once, whose elements alternate in its scratch memory. */
@@ -14,7 +14,7 @@
 #define MAX_LEVELS 16
 #define L1_FLOATS 6000        /* of input that a register block may walk over again and again */
 #define MAX_PACK 4           /* tiles of a task */
-#define SCRATCH_FLOATS 320000 /* of one task at most: half of a second-level cache of 2 MiB */
+#define SCRATCH_FLOATS 320000 /* of a task for all levels at most: about a second-level cache of 1 to 2 MiB */
 
 typedef struct {
     int64_t kernel[3], pad[3]; /* depth, height, width; pad is that before the first element */
@@ -37,8 +37,8 @@ typedef struct {
     Level level[MAX_LEVELS];
 } Pass;
 
-/* How levels [begin, end) of a pass are cut into tasks. A task takes a tile and all groups, or, where all channels of
- * a tile would not fit in the cache, a tile and one group of one level. */
+/* How levels [begin, end) of a pass are cut into tasks. A task takes tiles and all groups, or, where all channels of the
+ * tiles would not fit in the cache or the tasks would be too few, tiles and one group of one level. */
 typedef struct {
     const Pass *pass;
     int64_t begin, end;
@@ -110,8 +110,7 @@ static void copy_windows(const Tiling *t, const Places *places, int64_t first_ch
             }
 }
 
-/* Write rows of outputs, of which every step[2]-th place in y's rows is one, and every pack-th of `from`'s. `columns` are
- * left in y's row. */
+/* Write rows of outputs to y: element i, at from[i * pack], goes to y[i * step[2]]. `columns` are left in y's row. */
 static void write_rows(const Pass *p, float *y, int64_t y_row, const float *from, int64_t from_row, int64_t pack,
                        int64_t height, int64_t width, int64_t columns, int add) {
     const int64_t step = p->step[2];
@@ -128,10 +127,18 @@ static void write_rows(const Pass *p, float *y, int64_t y_row, const float *from
     }
 }
 
+/* Read rows that write_rows has written back to their places in the sums. */
+static void read_rows(const Pass *p, float *sums, int64_t sum_row, int64_t pack, const float *y, int64_t y_row,
+                      int64_t height, int64_t width) {
+    for (int64_t r = 0; r < height; r++, sums += sum_row, y += y_row)
+        for (int64_t i = 0; i < width; i++) sums[i * pack] = y[i * p->step[2]];
+}
+
 /* Convolve one group of one level to its output channels [begin, end), in register blocks of `block` channels. input: the
- * places' windows of that group; tile: the first place's tile in the first output channel of the group, `plane` floats a
- * plane; or, where there is `room` around it, the sums of all places. All these channels of a place in the image are
- * computed before the next one, and with no more input channels at a time than the first-level cache holds there. */
+ * places' windows of that group; tile: for the first output channel of the group, with `room` the sums of all places, whose
+ * spare lanes and rows blocks may run over, otherwise the first place's tile in y; `plane` floats a plane. All these
+ * channels are computed before the next block of the image, and with no more input channels at a time than the first-level
+ * cache holds there. */
 static void convolve_channels(const Tiling *t, const Level *l, int64_t group, int64_t block, int64_t begin, int64_t end,
                               const Places *places, const float *input, const Target *tile, int64_t plane, int room,
                               const int64_t extent[3]) {
@@ -234,14 +241,22 @@ static void convolve_task(void *context, void *scratch, int64_t index) {
     copy_windows(t, &places, first, scratch, start[1] * p->stride[1] - t->pad[1],
                  start[2] * p->stride[2] - t->pad[2]);
     float *sums = (float *)scratch + t->channels * t->channel + 2 * VL;
-    const int64_t first_group = one_group ? task_group : 0;
+    const int64_t first_group = one_group ? task_group : 0, out = one_group ? level->out : p->out_channels;
+    const int64_t columns = p->out_size[2] - p->first[2] - p->step[2] * start[2], y_row = p->step[1] * p->out_size[2];
+    if (p->add_levels) y += first_group * level->out * channel;
+    /* where earlier levels had tasks of their own, their sums are taken up again: the order of a sum is always the same */
+    for (int64_t o = 0; p->add_levels && t->begin > 0 && o < out; o++)
+        for (int64_t i = 0; i < places.count; i++)
+            for (int64_t z = 0; z < places.extent[i]; z++)
+                read_rows(p, sums + o * t->sum_channel + z * t->sum_plane + i, t->sum_row, t->pack,
+                          y + places.y[i] + o * channel + z * p->step[0] * plane, y_row, extent[1], extent[2]);
     for (int64_t l = t->begin; l < t->end; l++, level++)
         for (int64_t g = first_group; g < (one_group ? task_group + 1 : level->groups); g++) {
             const float *input = (float *)scratch + (level->first_in + g * level->in - first) * t->channel;
             if (p->add_levels)
                 convolve_group(t, level, g, &places, input,
                                &(Target){.y = sums + (g - first_group) * level->out * t->sum_channel,
-                                         .channel = t->sum_channel, .row = t->sum_row, .add = l > t->begin},
+                                         .channel = t->sum_channel, .row = t->sum_row, .add = l > 0},
                                t->sum_plane, 1, extent);
             else
                 convolve_group(t, level, g, &places, input,
@@ -249,16 +264,12 @@ static void convolve_task(void *context, void *scratch, int64_t index) {
                                          .row = p->out_size[2]},
                                plane, 0, extent);
         }
-    if (!p->add_levels) return;
-    level = p->level + t->begin;
-    const int64_t out = one_group ? level->out : p->out_channels;
-    y += first_group * level->out * channel;
-    for (int64_t o = 0; o < out; o++)
+    for (int64_t o = 0; p->add_levels && o < out; o++)
         for (int64_t i = 0; i < places.count; i++)
             for (int64_t z = 0; z < places.extent[i]; z++)
-                write_rows(p, y + places.y[i] + o * channel + z * p->step[0] * plane, p->step[1] * p->out_size[2],
+                write_rows(p, y + places.y[i] + o * channel + z * p->step[0] * plane, y_row,
                            sums + o * t->sum_channel + z * t->sum_plane + i, t->sum_row, t->pack, extent[1], extent[2],
-                           p->out_size[2] - p->first[2] - p->step[2] * start[2], t->begin > 0);
+                           columns, 0);
 }
 
 static int64_t count_tasks(const Tiling *t) {
@@ -273,7 +284,8 @@ static int64_t choose_pack(int64_t width, int64_t most) {
     return best;
 }
 
-/* Lay out tiles of at most `height` x `width`, as many a task as fill the vectors and leave each thread a task. */
+/* Lay out tiles of at most `height` x `width`; pack as many into a task as fill the vectors, while each thread has a task
+ * and the scratch is not too large. That there may be too few tasks for all levels at once then costs less than it gains. */
 static int64_t lay_out_packed(Tiling *t, int64_t height, int64_t width, int64_t threads) {
     const Pass *p = t->pass;
     int64_t depth = p->in_size[0] > 1 ? 8 : 1;
@@ -283,8 +295,8 @@ static int64_t lay_out_packed(Tiling *t, int64_t height, int64_t width, int64_t 
         while (wanted > 1 && depth > 2 && tasks * ceil_div(p->count[0], depth) < wanted * threads) depth /= 2;
         t->pack = choose_pack(p->count[2], tasks * ceil_div(p->count[0], depth) / threads);
         while (t->pack > 1 && lay_out(t, depth, height, width) > 2 * SCRATCH_FLOATS) {
-            t->pack = depth > 2 ? t->pack : 1;
-            depth = max64(depth / 2, 1);
+            t->pack = depth > 2 ? t->pack : choose_pack(p->count[2], t->pack / 2);
+            depth = depth > 2 ? depth / 2 : depth;
         }
     }
     return lay_out(t, depth, height, width);

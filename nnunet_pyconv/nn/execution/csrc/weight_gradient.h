@@ -1,10 +1,10 @@
 /* The weight gradient of all levels: for each weight, the sum over the image of input times output gradient.
  *
  * A task owns the weights of some input channels, of all levels, at one distance of the input's plane from the output's.
- * It walks over the image in tiles, copies the windows of its channels to scratch memory (zeros outside, so that borders,
- * strides and odd widths cost no branch) and to these, one after the other, the output gradients that belong to them;
- * it keeps a vector of partial sums for each weight. The vectors run along the width; where that is narrow, several
- * planes alternate in them. A weight is summed in the same order whatever the threads do. */
+ * For each tile of the image it copies the windows of its channels to scratch memory (zeros outside, so that borders,
+ * strides and odd widths cost no branch), then in turn the output gradients of each register block, and adds their products
+ * to one vector of partial sums a weight. The vectors run along the width; where that is narrow, several planes alternate
+ * in them. A weight is summed in the same order whatever the threads do. */
 #ifndef PYCONV_WEIGHT_GRADIENT_H
 #define PYCONV_WEIGHT_GRADIENT_H
 
@@ -12,11 +12,11 @@
 
 #define GRADIENT_WIDTH 128   /* of a tile */
 #define GRADIENT_HEIGHT 32
-#define GRADIENT_FLOATS 4096 /* of the output gradient that register blocks run over at a time: a third of the L1 cache */
+#define GRADIENT_FLOATS 4096 /* of the output gradient at a time: a third to a half of the L1 cache */
 
 /* What a block reads, in scratch memory; the distances are in floats. */
 typedef struct {
-    int64_t rows, vectors;                   /* of the tile, rows with those that `rows` of a block add */
+    int64_t rows, vectors;                   /* of the gradient's tile; a block runs over taps_y - 1 rows more */
     int64_t gradient_channel, gradient_row;
     int64_t input_row;
     int64_t column[MAX_KERNEL];              /* where the window starts for each tap along the width */
@@ -63,8 +63,7 @@ typedef struct {
     RunGradientBlock run;
 } GradientBlock;
 
-/* In order of preference; the first is taken that divides the width of a level's kernel and has no more output channels
- * than a group has left. */
+/* In order of preference; the first that suits is taken, see choose_gradient_block. */
 #if REGISTERS == 32
 #define GRADIENT_BLOCKS(_)                                                                        \
     _(1, 3, 9) _(1, 1, 9)                                       /* kernels a multiple of 9 wide */ \
