@@ -148,6 +148,7 @@ def used_parameters(net: nn.Module) -> list[nn.Parameter]:
     return [p for name, p in net.named_parameters() if not name.startswith(tuple(others))]
 
 
+@pytest.mark.slow
 @every_network
 def test_exports_to_onnx(network: type[nn.Module], tmp_path: Path) -> None:
     runtime = pytest.importorskip("onnxruntime")

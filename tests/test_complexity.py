@@ -77,6 +77,7 @@ def test_memory_holds_the_weights_and_what_training_keeps() -> None:
     assert 240 < training < 500
 
 
+@pytest.mark.slow
 def test_measured_in_the_order_given() -> None:
     subjects = [Subject(str(width), partial(nn.Conv2d, 1, width, 1), (1, 4, 4)) for width in (3, 2)]
     measured = measure(subjects, CPU, rounds=2)

@@ -122,6 +122,7 @@ def test_a_cache_that_cannot_be_written(fresh, monkeypatch, kind):
     assert not fresh.is_dir()
 
 
+@pytest.mark.slow
 @needs_kernel
 def test_two_processes_at_once(fresh):
     code = (

@@ -65,6 +65,7 @@ def test_target_is_used_and_kept(volumes: Path) -> None:
     assert plans["configurations"]["3d_cascade_fullres"]["inherits_from"] == "3d_fullres"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("planner", ["nnUNetPlannerPyConv", "nnUNetPlannerPyConvResEncM"])
 def test_stock_nnunet_builds_the_network_of_the_plans(planner: str, volumes: Path) -> None:
     file, _, planned = plan_dataset(DATASET, planner, gpu_memory_gb=1)
@@ -108,6 +109,7 @@ def test_more_memory_gives_no_less(volumes: Path) -> None:
     assert (small.patch_size, small.batch_size) != (large.patch_size, large.batch_size)
 
 
+@pytest.mark.slow
 def test_plans_of_nnunet_are_compared_and_their_data_shared(volumes: Path) -> None:
     from nnunetv2.experiment_planning.experiment_planners.default_experiment_planner import ExperimentPlanner
 
@@ -142,6 +144,7 @@ def test_spacing_and_preprocessor_pass_through(volumes: Path, monkeypatch: pytes
     assert plan["data_identifier"] == "Coarse_3d_fullres"  # other data than those of nnUNetPlans
 
 
+@pytest.mark.slow
 def test_data_of_another_spacing_are_preprocessed_again(volumes: Path) -> None:
     def is_preprocessed(spacing: tuple[float, ...]) -> dict[str, bool]:
         _, _, planned = plan_dataset(
@@ -157,6 +160,7 @@ def test_data_of_another_spacing_are_preprocessed_again(volumes: Path) -> None:
     assert not is_preprocessed((2, 2, 2))["3d_fullres"]
 
 
+@pytest.mark.slow
 def test_plans_of_somebody_elses_network_are_not_replaced(volumes: Path) -> None:
     file, _, _ = plan_dataset(11, "nnUNetPlannerPyConv", "Mine")
     theirs = file.read_text().replace("nnunet_pyconv.architectures", "their_package")
@@ -218,6 +222,7 @@ def test_bad_input(arguments: dict[str, Any], message: str, volumes: Path) -> No
     assert {file: file.read_text() for file in volumes.glob("*Plans.json")} == before
 
 
+@pytest.mark.slow
 def test_output_that_exists(volumes: Path) -> None:
     file, _, _ = plan_dataset(11, "nnUNetPlannerPyConv")
     plans = json.loads(file.read_text())

@@ -98,6 +98,7 @@ def is_alive(pid: int) -> bool:
     return True
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(os.name != "posix", reason="signals")
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT], ids=["terminated", "interrupted"])
 def test_interrupt_ends_all_that_runs(number: int, tmp_path: Path) -> None:
@@ -123,6 +124,7 @@ run_command(lambda: run_steps("job", [Step("train", {python(code)!r})], Path("lo
     assert run_steps("job", [], tmp_path / "log").failure is None
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(os.name != "posix", reason="locks")
 def test_command_that_survived_its_job_keeps_the_lock(tmp_path: Path) -> None:
     job = f"""
