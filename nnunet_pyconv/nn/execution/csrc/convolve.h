@@ -13,7 +13,7 @@
 
 #define MAX_LEVELS 16
 #define L1_FLOATS 6000        /* of input that a register block may walk over again and again */
-#define MAX_PACK 4           /* tiles of a task */
+#define MAX_PACK 4            /* tiles of a task at most */
 #define SCRATCH_FLOATS 320000 /* of a task for all levels at most: about a second-level cache of 1 to 2 MiB */
 
 typedef struct {
