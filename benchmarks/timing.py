@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 from tqdm import tqdm
 
@@ -101,6 +102,12 @@ def ratios(times: Mapping[str, list[float]], references: Sequence[str]) -> dict[
     result = {}
     for name, of_rounds in times.items():
         quotients = [t / reference for t, reference in zip(of_rounds, times[best], strict=True)]
-        low, middle, high = statistics.quantiles(quotients, n=4) if len(quotients) > 1 else quotients * 3
+        low, middle, high = quartiles(quotients)
         result[name] = Ratio(statistics.median(of_rounds), middle, low, high)
     return result
+
+
+def quartiles(values: Sequence[float]) -> tuple[float, float, float]:
+    """Lower quartile, median and upper quartile, all within the range of the values (at least one)."""
+    low, median, high = np.percentile(values, (25, 50, 75)).tolist()
+    return low, median, high

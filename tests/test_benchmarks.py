@@ -15,7 +15,7 @@ from nnunet_pyconv.benchmarks.memory import in_fresh_process, peak_growth_mb
 from nnunet_pyconv.benchmarks.plans import CONFIGURATION, plan
 from nnunet_pyconv.benchmarks.report import Table, to_json, to_markdown
 from nnunet_pyconv.benchmarks.systems import STOCK, Prepared, System
-from nnunet_pyconv.benchmarks.timing import Ratio, ratios, time_in_turn
+from nnunet_pyconv.benchmarks.timing import Ratio, quartiles, ratios, time_in_turn
 from nnunet_pyconv.cli import main
 from nnunet_pyconv.cli.benchmark import SUBJECTS
 
@@ -65,11 +65,15 @@ def check_files(folder: Path, subject: str, printed: str) -> list[dict[str, Any]
 
 def test_ratios_are_taken_within_rounds_and_to_the_faster_reference() -> None:
     times = {"slow reference": [4.0, 4.0, 4.0], "reference": [1.0, 2.0, 3.0], "ours": [2.0, 2.0, 9.0]}
-    assert ratios(times, ["slow reference", "reference"])["ours"] == Ratio(2.0, ratio=2.0, low=1.0, high=3.0)
+    assert ratios(times, ["slow reference", "reference"])["ours"] == Ratio(2.0, ratio=2.0, low=1.5, high=2.5)
 
 
 def test_one_round_has_no_spread() -> None:
     assert ratios({"a": [2.0], "b": [3.0]}, ["a"])["b"] == Ratio(3.0, 1.5, 1.5, 1.5)
+
+
+def test_quartiles_of_two_rounds_lie_between_them() -> None:
+    assert quartiles([1.0, 9.0]) == (3.0, 5.0, 7.0)
 
 
 def test_functions_are_called_in_turn() -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import multiprocessing
 import platform
-import statistics
 from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
@@ -14,7 +13,7 @@ import torch
 from torch import nn
 from tqdm import tqdm
 
-from nnunet_pyconv.benchmarks.timing import time_in_turn
+from nnunet_pyconv.benchmarks.timing import quartiles, time_in_turn
 
 
 @dataclass(frozen=True)
@@ -67,7 +66,7 @@ def measure(subjects: Sequence[Subject], device: torch.device, rounds: int = 10)
     Args:
         subjects: The networks.
         device: Where to time them and to measure their memory.
-        rounds: How often to time each, at least 2.
+        rounds: How often to time each, at least 1.
 
     Returns:
         One entry a network, in their order.
@@ -82,7 +81,7 @@ def measure(subjects: Sequence[Subject], device: torch.device, rounds: int = 10)
     times = time_in_turn(_forward_passes(subjects, device), rounds, device, "latency")
     complexities = []
     for subject, (parameters, gmac), (inference, training) in zip(subjects, counts, memory, strict=True):
-        low, median, high = statistics.quantiles(times[subject.name], n=4)
+        low, median, high = quartiles(times[subject.name])
         complexities.append(Complexity(subject, parameters, gmac, median, low, high, inference, training))
     return complexities
 
