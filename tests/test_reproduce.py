@@ -41,7 +41,8 @@ SIZE_PX = 32
 
 
 @pytest.fixture
-def environment(nnunet_folders: NnunetFolders, tmp_path: Path) -> dict[str, str]:
+def environment(monkeypatch: pytest.MonkeyPatch, nnunet_folders: NnunetFolders, tmp_path: Path) -> dict[str, str]:
+    monkeypatch.chdir(tmp_path)  # for the reports
     (tmp_path / "trainers").mkdir()
     (tmp_path / "trainers" / "short.py").write_text(SHORT_TRAINER)
     workers = {"nnUNet_def_n_proc": "1", "nnUNet_n_proc_DA": "1", "nnUNet_npp": "0", "nnUNet_nps": "0"}
@@ -153,6 +154,11 @@ def test_whole_matrix(environment: dict[str, str], nnunet_folders: NnunetFolders
                 assert len(read_overlaps(fold / part / "summary.json", ending)) == 2
     output = run(environment)
     assert "18 of 18 cells were done before" in output
-    configurations = " ".join(f"2d_{network}" for network in PAPER_NETWORKS)
-    for dataset_id in (312, 313, 314):
-        assert f"report -d {dataset_id} -tr {TRAINER} -p PyConvUNetPaperPlans -c {configurations} -f 0 --pre" in output
+    for folder, dataset_id in zip(folders, (312, 313, 314), strict=True):
+        report = tmp_path / f"report_{dataset_id}_{TRAINER}_fold_0"
+        assert (report / "report.html").is_file()
+        for kind in ("validation", "test"):
+            table = (report / "tables" / f"{folder.name}_{kind}_table_2.md").read_text()
+            assert table in output
+            assert len(re.findall(r"^\| (PyConvU-Net|2d\\_pyconv\\_unet) \|.*\| 2 \|$", table, re.MULTILINE)) == 1
+            assert "paper's MIoU" in table

@@ -19,7 +19,7 @@ from nnunet_pyconv.cli import main
 from nnunet_pyconv.errors import InputError
 from nnunet_pyconv.reproduction import Cell, Preparation, Request, cells_of, datasets_of
 from nnunet_pyconv.reproduction.executor import Executor
-from nnunet_pyconv.reproduction.reproduce import report_commands
+from nnunet_pyconv.reproduction.reproduce import report_commands, reproduce
 from nnunet_pyconv.reproduction.step import Step, run_steps
 
 DATASET = "Dataset312_ISBICell"
@@ -31,7 +31,7 @@ def python(code: str) -> list[str]:
 
 def a_cell(**arguments: object) -> Cell:
     given = {"network": "unet", "fold": "0", "trainer": "T", "checkpoint": "checkpoint_best.pth", "device": "cpu"}
-    return Cell(preparation=Preparation(DATASET, 1), **{**given, **arguments})  # type: ignore[arg-type]
+    return Cell(preparation=Preparation(DATASET, "isbi_cell", 1), **{**given, **arguments})  # type: ignore[arg-type]
 
 
 def a_request(**arguments: object) -> Request:
@@ -213,7 +213,7 @@ def test_what_is_left_of_a_preparation(missing: str | None, steps: list[str], nn
     preprocessed = prepared(nnunet_folders)
     if missing is not None:
         (preprocessed / missing).unlink()
-    preparation = Preparation(DATASET, 1)
+    preparation = Preparation(DATASET, "isbi_cell", 1)
     assert [str(step) for step in preparation.steps()] == steps
     assert preparation.is_done == (missing is None)
 
@@ -233,9 +233,27 @@ def test_dry_run(nnunet_folders: NnunetFolders, capsys: pytest.CaptureFixture[st
     lines = capsys.readouterr().out.splitlines()
     assert lines[0] == 'export nnUNet_extTrainer="$(nnunet_pyconv trainer_dir)"'
     assert lines[1:4] == [f"# {DATASET}: done", f"# {DATASET} unet fold 0: done", f"# {DATASET} fcn8s fold 0"]
-    assert [line.split()[0] for line in lines[4:]] == ["nnUNetv2_train", "nnUNetv2_predict", "nnUNetv2_evaluate_folder"]
+    steps = ["nnUNetv2_train", "nnUNetv2_predict", "nnUNetv2_evaluate_folder"]
+    assert [line.split()[0] for line in lines[4:7]] == steps
     assert "-tr nnUNetTrainerPyConvPaper" in lines[4]
+    assert lines[7] == "# reports"
+    assert lines[8].startswith("nnunet_pyconv report -d 312 -tr nnUNetTrainerPyConvPaper -p PyConvUNetPaperPlans -c 2d")
+    assert len(lines) == 9
     assert sorted(nnunet_folders.raw.parent.rglob("*")) == before
+
+
+def test_dry_run_before_anything_is_there(nnunet_folders: NnunetFolders, capsys: pytest.CaptureFixture[str]) -> None:
+    main(["reproduce", "--datasets", "liver", "--networks", "unet", "-device", "cpu", "--dry_run"])
+    commands = [line for line in capsys.readouterr().out.splitlines() if not line.startswith("#")]
+    assert commands[1] == "nnunet_pyconv convert liver -i SRC --protocol paper"
+    assert [" ".join(command.split()[:2]) for command in commands[2:]] == [
+        "nnUNetv2_plan_and_preprocess -d",
+        "nnunet_pyconv plan",
+        "nnUNetv2_train 314",
+        "nnUNetv2_predict -d",
+        "nnUNetv2_evaluate_folder " + str(nnunet_folders.raw / "Dataset314_Liver" / "labelsTs"),
+        "nnunet_pyconv report",
+    ]
 
 
 def test_the_seventh_network_is_trained_on_request_only(
@@ -262,6 +280,62 @@ def test_recipe_of_nnunet(nnunet_folders: NnunetFolders) -> None:
     assert [cell.fold for cell in cells_of(request, datasets_of(request))] == ["0", "3"]
 
 
+@pytest.mark.parametrize(
+    ("trainer", "checkpoint"),
+    [
+        ("nnUNetTrainerPyConvPaper_5epochs", "checkpoint_best.pth"),
+        ("nnUNetTrainerPyConv", "checkpoint_final.pth"),
+        ("nnUNetTrainer", "checkpoint_final.pth"),
+    ],
+)
+def test_checkpoint_is_that_of_the_trainer(trainer: str, checkpoint: str, nnunet_folders: NnunetFolders) -> None:
+    prepared(nnunet_folders)
+    (cell,) = cells_of(a_request(trainer=trainer), datasets_of(a_request()))
+    assert cell.checkpoint == checkpoint
+
+
+def test_trainers_that_are_not_there_or_take_no_seed(nnunet_folders: NnunetFolders) -> None:
+    with pytest.raises(InputError, match="-tr NoSuch: nnU-Net finds no such trainer"):
+        cells_of(a_request(trainer="NoSuch"), [])
+    with pytest.raises(InputError, match="--seed 1: nnUNetTrainer takes no seed"):
+        cells_of(a_request(trainer="nnUNetTrainer", seed=1), [])
+
+
+@pytest.mark.parametrize("folds", [["1"], ["0", "all"]])
+def test_folds_that_would_train_on_test_images(folds: list[str], nnunet_folders: NnunetFolders) -> None:
+    """The paper's split is fold 0; nnU-Net makes others at random of all images, those that test among them."""
+    prepared(nnunet_folders)
+    splits = nnunet_folders.raw / DATASET / "splits_final.json"
+    splits.write_text('[{"train": ["case_0"], "val": ["case_1"]}]')
+    datasets = datasets_of(a_request())
+    assert len(cells_of(a_request(), datasets)) == 1
+    with pytest.raises(InputError, match=f"--folds {folds[-1]}: .*--protocol paper.*Give --folds 0"):
+        cells_of(a_request(folds=folds), datasets)
+    splits.write_text("[")
+    with pytest.raises(InputError, match=r"splits_final.json is no list of folds"):
+        cells_of(a_request(), datasets)
+
+
+def test_dataset_that_was_converted_again(nnunet_folders: NnunetFolders) -> None:
+    """Neither its preprocessed data nor what was trained on them are those of the dataset."""
+    preprocessed = prepared(nnunet_folders)
+    original = nnunet_folders.raw / DATASET / "dataset.json"
+    model = a_cell(trainer="nnUNetTrainerPyConvPaper").folder.parent
+    write(model, "dataset.json")
+    for copy in (preprocessed / "dataset.json", model / "dataset.json"):
+        copy.write_text(original.read_text())
+    assert len(cells_of(a_request(), datasets_of(a_request()))) == 1
+    original.write_text(json.dumps({"file_ending": ".png", "labels": {"background": 0, "membrane": 1}}))
+    with pytest.raises(InputError, match=f"{preprocessed} was made from an earlier conversion"):
+        datasets_of(a_request())
+    (preprocessed / "dataset.json").write_text(original.read_text())
+    with pytest.raises(InputError, match=f"{model} was made from an earlier conversion"):
+        cells_of(a_request(), datasets_of(a_request()))
+    (model / "dataset.json").write_text("{")
+    with pytest.raises(InputError, match="is damaged"):
+        cells_of(a_request(), datasets_of(a_request()))
+
+
 def test_one_failed_cell_leaves_the_others(
     nnunet_folders: NnunetFolders, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -282,11 +356,8 @@ def test_one_failed_cell_leaves_the_others(
     log = a_cell(trainer="nnUNetTrainerPyConvPaper").folder / "reproduce.log"
     assert f"  {DATASET} unet fold 0: train, validate failed with status 1\n    log: {log}" in printed.err
     assert "out of memory" in log.read_text()
-    assert "Done: 1 of 2 cells." in printed.out
-    assert (
-        "nnunet_pyconv report -d 312 -tr nnUNetTrainerPyConvPaper -p PyConvUNetPaperPlans -c 2d_fcn8s -f 0"
-        in printed.out
-    )
+    assert "Done: 1 of 2 cells" in printed.out
+    assert "  report: " in printed.err  # of the empty files of the other cell
 
 
 def test_dataset_that_nnunet_refuses(nnunet_folders: NnunetFolders, capsys: pytest.CaptureFixture[str]) -> None:
@@ -308,7 +379,11 @@ def test_another_seed_than_before(nnunet_folders: NnunetFolders) -> None:
     (cell.folder / "debug.json").write_text('{"seed": "3"}')
     for seed in (3, None):
         assert len(cells_of(a_request(seed=seed), [cell.preparation])) == 1
-    with pytest.raises(InputError, match="unet fold 0 was trained with --seed 3, and now it is 4"):
+    (cell.folder / "debug.json").write_text('{"seed": "None"}')
+    with pytest.raises(InputError, match="unet fold 0 was trained without a seed, and now it is --seed 3"):
+        cells_of(a_request(seed=3), [cell.preparation])
+    (cell.folder / "debug.json").write_text('{"seed": "3"}')
+    with pytest.raises(InputError, match="unet fold 0 was trained with --seed 3, and now it is --seed 4"):
         cells_of(a_request(seed=4), [cell.preparation])
     (cell.folder / "debug.json").write_text('{"seed": ')
     with pytest.raises(InputError, match=r"debug.json.* is damaged .*give no --seed"):
@@ -329,30 +404,33 @@ def test_damaged_plans_are_made_again_and_a_damaged_dataset_is_an_error(nnunet_f
 def test_reports_on_what_is_done(nnunet_folders: NnunetFolders) -> None:
     """Their `--predictions` are named like configurations, so that the paper's figures stand beside them."""
     both = [a_cell(), a_cell(network="fcn8s")]
-    assert report_commands(both) == [
-        "nnunet_pyconv report -d 312 -tr T -p PyConvUNetPaperPlans -c 2d_unet 2d_fcn8s -f 0 "
-        f"--predictions 2d_unet={both[0].predictions} 2d_fcn8s={both[1].predictions} -o report_312_fold_0"
-    ]
+    (words,) = report_commands(both, Path("reports"))
+    assert " ".join(words) == (
+        "report -d 312 -tr T -p PyConvUNetPaperPlans -c 2d_unet 2d_fcn8s -f 0 "
+        f"--predictions 2d_unet={both[0].predictions} 2d_fcn8s={both[1].predictions} -np 1 "
+        "-o reports/report_312_T_fold_0 --overwrite"
+    )
 
 
 def test_reports_leave_out_what_is_not_done(nnunet_folders: NnunetFolders) -> None:
-    other = Preparation("Dataset313_KaggleLung", 1)
+    other = Preparation("Dataset313_KaggleLung", "kaggle_lung", 1)
     folds = ("0", "1", "2", "all")
     cells = [*(a_cell(fold=fold) for fold in folds), a_cell(network="fcn8s", fold="1")]
     lung = Cell(other, "fcn8s", "0", "T", "checkpoint_best.pth", "cpu")
-    chosen = [re.search(r"-d (.*?) -tr .* -c (.*) -f (.*) --predictions", c) for c in report_commands([*cells, lung])]
+    commands = [" ".join(words) for words in report_commands([*cells, lung], Path())]
+    chosen = [re.search(r"-d (.*?) -tr .* -c (.*) -f (.*) --predictions", command) for command in commands]
     assert [match.groups() for match in chosen if match] == [
         ("312", "2d_unet", "0 2"),
         ("312", "2d_unet 2d_fcn8s", "1"),
         ("312", "2d_unet", "all"),
         ("313", "2d_fcn8s", "0"),
     ]
-    assert " 2d_unet_fold_2=" in report_commands(cells)[0]
+    assert " 2d_unet_fold_2=" in commands[0]
 
 
 def test_dataset_that_is_not_converted(nnunet_folders: NnunetFolders) -> None:
-    with pytest.raises(InputError, match="no Dataset314_Liver; convert it first: nnunet_pyconv convert liver -i SRC"):
-        datasets_of(a_request(datasets=["liver"]))
+    with pytest.raises(InputError, match="Liver does not exist; convert the dataset first: nnunet_pyconv convert liver "):
+        reproduce(a_request(datasets=["liver"]), "local", {})
     for name in ("Dataset314_Liver", "Dataset007_Liver"):
         (nnunet_folders.raw / name).mkdir()
     with pytest.raises(InputError, match="has Dataset007_Liver and Dataset314_Liver; expected one"):
@@ -374,6 +452,7 @@ def test_folders_of_nnunet_unset(nnunet_folders: NnunetFolders, monkeypatch: pyt
         (["--seed", "-1"], "--seed -1: expected a whole number"),
         (["-num_gpus", "0"], "-num_gpus 0: expected at least 1"),
         (["-np", "0"], "-np 0: expected at least 1"),
+        (["-num_gpus", "2"], "-num_gpus 2 is for -device cuda, and this is cpu"),
         (["--slurm", "partition"], "--slurm partition: expected KEY=VALUE"),
         (["--slurm", "partition=gpu"], "--slurm partition=gpu is for --executor slurm"),
     ],
@@ -406,7 +485,7 @@ def test_submission_to_slurm(slurm: Path, nnunet_folders: NnunetFolders) -> None
     import submitit
 
     executor = Executor("slurm", slurm, {"partition": "gpu", "time": 60})
-    first = executor.submit(Preparation(DATASET, 1), 0, None)
+    first = executor.submit(Preparation(DATASET, "isbi_cell", 1), 0, None)
     script = next(slurm.glob("*.sh")).read_text()
     assert "#SBATCH --dependency=singleton\n" in script
     assert "gpus-per-node" not in script

@@ -16,13 +16,23 @@ _EXTRA = ("jinja2", "monai", "PIL")
 
 def main(argv: Sequence[str], prog: str) -> None:
     """Write the report and say where it is."""
-    args = build_parser(prog).parse_args(argv)
+    write(argv, prog)
+
+
+def require_extra() -> None:
+    """Raise an InputError where the extra of the report is not installed."""
     missing = [name for name in _EXTRA if importlib.util.find_spec(name) is None]
     if missing:
         raise InputError(
             f"the report needs {', '.join(missing)}, which is not installed; install the extra of this package: "
             'pip install "nnunet-pyconv[report]"'
         )
+
+
+def write(argv: Sequence[str], prog: str) -> Path:
+    """Write the report and return its page."""
+    args = build_parser(prog).parse_args(argv)
+    require_extra()
     # imported here: they need the extra
     from nnunet_pyconv.evaluation.dataset import find_dataset
     from nnunet_pyconv.evaluation.report import Request, write_report
@@ -58,6 +68,7 @@ def main(argv: Sequence[str], prog: str) -> None:
     )
     page = write_report(request, args.folder, overwrite=args.overwrite)
     print(f"Wrote {page}; the same tables and figures lie in {page.parent / 'tables'} and {page.parent / 'figures'}")
+    return page
 
 
 def build_parser(prog: str) -> argparse.ArgumentParser:

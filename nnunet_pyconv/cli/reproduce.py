@@ -5,9 +5,11 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 
 from nnunetv2.configuration import default_num_processes
 
+from nnunet_pyconv.cli import report
 from nnunet_pyconv.device import DEVICES, pick_device
 from nnunet_pyconv.errors import InputError
 from nnunet_pyconv.reproduction import (
@@ -27,7 +29,7 @@ from nnunet_pyconv.trainers.seed import SEED_VARIABLE
 
 
 def main(argv: Sequence[str], prog: str) -> None:
-    """Run the matrix, list what failed, and say how to report on the rest; the exit status is 1 if a cell failed."""
+    """Run the matrix, report on what is done and list what failed; the exit status is 1 if something did."""
     args = build_parser(prog).parse_args(argv)
     for flag, value in (("-num_gpus", args.num_gpus), ("-np", args.num_processes)):
         if value < 1:
@@ -35,10 +37,10 @@ def main(argv: Sequence[str], prog: str) -> None:
     if args.seed is not None and not 0 <= args.seed < 2**32:
         raise InputError(f"--seed {args.seed}: expected a whole number from 0 to 2^32 - 1")
     request = Request(
-        datasets=args.datasets,
-        networks=args.networks,
+        datasets=list(dict.fromkeys(args.datasets)),
+        networks=list(dict.fromkeys(args.networks)),
         recipe=args.recipe,
-        folds=args.folds,
+        folds=list(dict.fromkeys(args.folds)),
         trainer=args.trainer,
         # a cluster's login node need not have what its other nodes have
         device=args.device or ("cuda" if args.executor == "slurm" else pick_device(None).type),
@@ -46,23 +48,36 @@ def main(argv: Sequence[str], prog: str) -> None:
         num_processes=args.num_processes,
         seed=args.seed,
     )
+    if request.num_gpus > 1 and request.device != "cuda":
+        raise InputError(f"-num_gpus {request.num_gpus} is for -device cuda, and this is {request.device}; leave it out")
     parameters = _parameters(args.slurm)
     if args.executor == "local":
         if parameters:
             raise InputError(f"--slurm {' '.join(args.slurm)} is for --executor slurm, and this is local; give one")
         pick_device(request.device)
     if args.dry_run:
-        print("\n".join(commands(request)))
+        print("\n".join(commands(request, args.folder)))
         return
-    failed = [outcome for outcome in reproduce(request, args.executor, parameters) if outcome.failure]
+    report.require_extra()
+    failures = [
+        f"{outcome.job}: {outcome.failure}\n    log: {outcome.log}"
+        for outcome in reproduce(request, args.executor, parameters)
+        if outcome.failure
+    ]
     cells = cells_of(request, datasets_of(request))
-    if done := [cell for cell in cells if cell.is_done]:
-        print(f"\nDone: {len(done)} of {len(cells)} cells. Report on them with:")
-        print("\n".join(f"  {command}" for command in report_commands(done)))
-    if failed:
+    done = [cell for cell in cells if cell.is_done]
+    print(f"\nDone: {len(done)} of {len(cells)} cells")
+    for command, *arguments in report_commands(done, args.folder):
+        try:
+            page = report.write(arguments, f"nnunet_pyconv {command}")
+        except InputError as error:  # the other datasets have reports nevertheless
+            failures.append(f"report: {error}")
+        else:
+            for table in sorted(page.parent.glob("tables/*_table_2.md")):
+                print(f"\n{table.read_text('utf-8')}")
+    if failures:
         print("\nNot done; the same command tries these again:", file=sys.stderr)
-        for outcome in failed:
-            print(f"  {outcome.job}: {outcome.failure}\n    log: {outcome.log}", file=sys.stderr)
+        print("\n".join(f"  {failure}" for failure in failures), file=sys.stderr)
         sys.exit(1)
 
 
@@ -72,10 +87,11 @@ def build_parser(prog: str) -> argparse.ArgumentParser:
         prog=prog,
         description=(
             "Run the paper's experiment: its networks on its datasets, trained, validated, and tested on imagesTs, "
-            "through nnU-Net's own commands. What is done is not done again, so the same command continues a run that "
-            "was ended, from nnU-Net's checkpoints. A cell that fails leaves the others alone and is listed at the "
-            "end, with its log. The datasets have to be converted before (nnunet_pyconv convert DATASET, with "
-            "--protocol paper for the paper's split)."
+            "through nnU-Net's own commands; then print its Table 2, ours beside the paper's figures, and write the "
+            "report on each dataset. What is done is not done again, so the same command continues a run that was "
+            "ended, from nnU-Net's checkpoints. A cell that fails leaves the others alone and is listed at the end, "
+            "with its log. The datasets have to be converted before (nnunet_pyconv convert DATASET, with --protocol "
+            "paper for the paper's split)."
         ),
         epilog=f"example: {prog} --datasets isbi_cell --networks pyconv_unet unet --dry_run",
     )
@@ -134,6 +150,14 @@ def build_parser(prog: str) -> argparse.ArgumentParser:
         help="parameters of submitit's SlurmExecutor, e.g. partition=gpu time=2880 (in minutes)",
     )
     add("--dry_run", action="store_true", help="print the commands that are left, and run nothing")
+    add(
+        "-o",
+        dest="folder",
+        type=Path,
+        default=Path(),
+        metavar="DIR",
+        help="where the reports go, each into a folder of its own that replaces an earlier one (default: here)",
+    )
     return parser
 
 

@@ -77,15 +77,18 @@ class Cell:
         return self.is_trained and self._has_after(FINAL, self.predictions / "summary.json")
 
     @property
+    def is_started(self) -> bool:
+        """Whether nnU-Net has begun to train it."""
+        return (self.folder / "debug.json").is_file()
+
+    @property
     def seed_used(self) -> int | None:
-        """The seed of an earlier training, out of nnU-Net's `debug.json`; None if there was none.
+        """The seed of the training that was started, out of nnU-Net's `debug.json`; None if it had none.
 
         Raises:
             InputError: A damaged file.
         """
         file = self.folder / "debug.json"
-        if not file.is_file():
-            return None
         try:
             seed = json.loads(file.read_text()).get("seed", "None")
             return None if seed == "None" else int(seed)

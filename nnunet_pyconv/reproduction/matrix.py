@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,14 +13,16 @@ from nnunetv2.paths import nnUNet_preprocessed, nnUNet_raw, nnUNet_results
 from nnunet_pyconv.errors import InputError
 from nnunet_pyconv.reproduction.cell import BEST, FINAL, Cell
 from nnunet_pyconv.reproduction.preparation import Preparation
+from nnunet_pyconv.reproduction.trainer import find_trainer
+from nnunet_pyconv.trainers import nnUNetTrainerPyConvPaper
+from nnunet_pyconv.trainers.seed import SeededTrainer
 
 DATASETS = ("isbi_cell", "kaggle_lung", "liver")  # converters of dataset_conversion
 PAPER_NETWORKS = ("pyconv_unet", "unet", "unet_plus_plus", "resnet34_unet", "attention_unet", "fcn8s")  # of its Table 2
 NETWORKS = (*PAPER_NETWORKS, "multires_unet")
 FOLDS = ("0", "1", "2", "3", "4", "all")
 
-# the trainer, and the checkpoint that predicts
-RECIPES = {"paper": ("nnUNetTrainerPyConvPaper", BEST), "nnunet": ("nnUNetTrainerPyConv", FINAL)}
+RECIPES = {"paper": "nnUNetTrainerPyConvPaper", "nnunet": "nnUNetTrainerPyConv"}  # their trainers
 
 
 @dataclass(frozen=True)
@@ -50,10 +53,11 @@ class Request:
 
 
 def datasets_of(request: Request) -> list[Preparation]:
-    """The datasets of a request, each to be prepared once.
+    """The datasets of a request, each to be prepared once; some may not be converted yet.
 
     Raises:
-        InputError: A folder of nnU-Net that isn't set, or a dataset that isn't converted.
+        InputError: A folder of nnU-Net that isn't set, a dataset that is converted twice, or was converted again after
+            it was preprocessed.
     """
     for name, folder in (
         ("nnUNet_raw", nnUNet_raw),
@@ -62,23 +66,34 @@ def datasets_of(request: Request) -> list[Preparation]:
     ):
         if not folder.get():
             raise InputError(f"{name} is not set; set it to a folder, for example: export {name}=$HOME/{name}")
-    return [Preparation(_converted(name), request.num_processes) for name in request.datasets]
+    datasets = [Preparation(_folder_name(name), name, request.num_processes) for name in request.datasets]
+    for dataset in datasets:
+        _require_of_this_dataset(dataset, dataset.preprocessed / "dataset.json")
+    return datasets
 
 
 def cells_of(request: Request, datasets: Sequence[Preparation]) -> list[Cell]:
     """The cells of a request, dataset by dataset.
 
+    The paper's recipe keeps its best epoch, which validates and predicts; nnU-Net's does both with the last.
+
     Raises:
-        InputError: A cell that was trained with another seed.
+        InputError: A trainer that isn't there or takes no seed, a fold that a dataset doesn't have, or a cell that was
+            trained with another seed or on an earlier conversion of its dataset.
     """
-    trainer, checkpoint = RECIPES[request.recipe]
+    trainer = request.trainer or RECIPES[request.recipe]
+    trainer_class = find_trainer(trainer)
+    if request.seed is not None and not issubclass(trainer_class, SeededTrainer):
+        raise InputError(f"--seed {request.seed}: {trainer} takes no seed; give none, or a trainer of nnunet-pyconv")
+    for dataset in datasets:
+        _require_folds(dataset, request.folds)
     cells = [
         Cell(
             preparation=dataset,
             network=network,
             fold=fold,
-            trainer=request.trainer or trainer,
-            checkpoint=checkpoint,
+            trainer=trainer,
+            checkpoint=BEST if issubclass(trainer_class, nnUNetTrainerPyConvPaper) else FINAL,
             device=request.device,
             num_gpus=request.num_gpus,
             seed=request.seed,
@@ -87,26 +102,56 @@ def cells_of(request: Request, datasets: Sequence[Preparation]) -> list[Cell]:
         for network in request.networks
         for fold in request.folds
     ]
-    if request.seed is not None:
-        for cell in cells:
-            if cell.seed_used not in (None, request.seed):
-                raise InputError(
-                    f"{cell} was trained with --seed {cell.seed_used}, and now it is {request.seed}; give the same "
-                    f"seed, remove {cell.folder}, or set nnUNet_results to another folder"
-                )
+    for cell in cells:
+        _require_of_this_dataset(cell.preparation, cell.folder.parent / "dataset.json")
+        if request.seed is not None and cell.is_started and cell.seed_used != request.seed:
+            before = "without a seed" if cell.seed_used is None else f"with --seed {cell.seed_used}"
+            raise InputError(
+                f"{cell} was trained {before}, and now it is --seed {request.seed}; give the same, remove "
+                f"{cell.folder}, or set nnUNet_results to another folder"
+            )
     return cells
 
 
-def _converted(name: str) -> str:
+def _require_folds(dataset: Preparation, folds: Sequence[str]) -> None:
+    """Raise an InputError for folds other than those that a dataset brings along, as one of the paper's split does.
+
+    nnU-Net would train them on a random split, and `all` on everything: test images among it.
+    """
+    given = dataset.num_folds_given
+    if given is None:
+        return
+    if others := [fold for fold in folds if fold == "all" or int(fold) >= given]:
+        raise InputError(
+            f"--folds {' '.join(others)}: {dataset} was converted with --protocol paper, whose test images are in "
+            f"imagesTr, and has fold {', '.join(map(str, range(given)))} alone; others would train on them. Give "
+            "--folds 0, or convert it with --protocol clean"
+        )
+
+
+def _require_of_this_dataset(dataset: Preparation, copy: Path) -> None:
+    """Raise an InputError where nnU-Net's copy of `dataset.json` tells of an earlier conversion."""
+    original = dataset.raw / "dataset.json"
+    if not (copy.is_file() and original.is_file()):
+        return
+    try:
+        same = json.loads(copy.read_text()) == json.loads(original.read_text())
+    except ValueError as error:
+        raise InputError(
+            f"{copy} or {original} is damaged ({error}); convert the dataset again and remove {copy.parent}"
+        ) from error
+    if not same:
+        raise InputError(
+            f"{copy.parent} was made from an earlier conversion of {dataset}: its dataset.json is another; remove that "
+            "folder, or set nnUNet_preprocessed and nnUNet_results to other folders"
+        )
+
+
+def _folder_name(name: str) -> str:
     """The name of the dataset folder, whatever ID it was given."""
     dataset = importlib.import_module(f"nnunet_pyconv.dataset_conversion.{name}").DATASET
     base = Path(nnUNet_raw.require())
     found = sorted(folder.name for folder in base.glob(f"Dataset[0-9][0-9][0-9]_{dataset.name}"))
-    if not found:
-        raise InputError(
-            f"{base} has no Dataset{dataset.dataset_id}_{dataset.name}; convert it first: "
-            f"nnunet_pyconv convert {name} -i SRC --protocol paper"
-        )
     if len(found) > 1:
         raise InputError(f"{base} has {' and '.join(found)}; expected one, remove the other")
-    return found[0]
+    return found[0] if found else f"Dataset{dataset.dataset_id}_{dataset.name}"

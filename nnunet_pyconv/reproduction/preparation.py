@@ -20,10 +20,12 @@ class Preparation:
 
     Attributes:
         dataset: `DatasetXXX_Name`.
+        converter: What `nnunet_pyconv convert` calls it.
         num_processes: nnU-Net's `-np`.
     """
 
     dataset: str
+    converter: str
     num_processes: int
 
     def __str__(self) -> str:
@@ -45,9 +47,31 @@ class Preparation:
         return Path(nnUNet_preprocessed.require()) / self.dataset
 
     @property
+    def conversion(self) -> str:
+        """The command that converts it, as in the paper; the folder of the downloaded data is for the user to name."""
+        return f"nnunet_pyconv convert {self.converter} -i SRC --protocol paper"
+
+    @property
     def log(self) -> Path:
         """What its commands print."""
         return self.preprocessed / LOG
+
+    @property
+    def num_folds_given(self) -> int | None:
+        """How many folds the dataset brings along in `splits_final.json`; None where nnU-Net makes its five.
+
+        Raises:
+            InputError: A damaged file.
+        """
+        file = self.raw / "splits_final.json"
+        if not file.is_file():
+            return None
+        try:
+            return len(load_json(str(file)))
+        except (ValueError, TypeError) as error:
+            raise InputError(
+                f"{file} is no list of folds ({error}); convert the dataset again with nnunet_pyconv convert"
+            ) from error
 
     @property
     def is_preprocessed(self) -> bool:

@@ -10,6 +10,7 @@ from typing import Any
 from nnunetv2.paths import nnUNet_results
 from tqdm import tqdm
 
+from nnunet_pyconv.errors import InputError
 from nnunet_pyconv.planning import PAPER_PLANS
 from nnunet_pyconv.reproduction.cell import Cell
 from nnunet_pyconv.reproduction.executor import Executor, Job
@@ -32,6 +33,9 @@ def reproduce(request: Request, executor: str, slurm_parameters: Mapping[str, An
         InputError: A request that can't be met; nothing has run then.
     """
     datasets = datasets_of(request)
+    for dataset in datasets:
+        if not dataset.raw.exists():
+            raise InputError(f"{dataset.raw} does not exist; convert the dataset first: {dataset.conversion}")
     cells = cells_of(request, datasets)
     runner = Executor(executor, Path(nnUNet_results.require()) / "submitit", slurm_parameters)
     gpus = request.num_gpus if request.device == "cuda" else 0
@@ -50,25 +54,37 @@ def reproduce(request: Request, executor: str, slurm_parameters: Mapping[str, An
     return outcomes
 
 
-def commands(request: Request) -> list[str]:
+def commands(request: Request, reports: Path) -> list[str]:
     """The lines of a dry run: all commands that are left, and as comments what is done.
+
+    Args:
+        request: What to reproduce.
+        reports: See `report_commands`.
 
     Raises:
         InputError: A request that can't be met.
     """
     lines = ['export nnUNet_extTrainer="$(nnunet_pyconv trainer_dir)"']
     datasets = datasets_of(request)
-    jobs: list[Job] = [*datasets, *cells_of(request, datasets)]
+    cells = cells_of(request, datasets)
+    jobs: list[Job] = [*datasets, *cells]
+    for dataset in datasets:
+        if not dataset.raw.exists():
+            lines += [f"# {dataset} is not converted; SRC is the folder of the downloaded data", dataset.conversion]
     for job in jobs:
         steps = list(job.steps())
         lines += [f"# {job}{'' if steps else ': done'}", *map(str, steps)]
-    return lines
+    return [*lines, "# reports", *(shlex.join(["nnunet_pyconv", *words]) for words in report_commands(cells, reports))]
 
 
-def report_commands(cells: Sequence[Cell]) -> list[str]:
-    """The commands that report on finished cells: for each dataset, its validation cases and its test images.
+def report_commands(cells: Sequence[Cell], folder: Path) -> list[list[str]]:
+    """The words of the commands that report on cells: for each dataset, its validation cases and its test images.
 
     Folds go together where the same networks are done in them; `all`, which has their cases too, stands alone.
+
+    Args:
+        cells: Finished cells.
+        folder: Each report gets a folder in it; an earlier one of the same name is replaced.
     """
     networks: dict[tuple[str, str], list[Cell]] = {}
     for cell in cells:
@@ -77,10 +93,10 @@ def report_commands(cells: Sequence[Cell]) -> list[str]:
     for (dataset_id, fold), done in networks.items():
         key = (dataset_id, fold == "all", *(cell.network for cell in done))
         together.setdefault(key, []).extend(done)
-    return [_report_command(done) for done in together.values()]
+    return [_report_command(done, folder) for done in together.values()]
 
 
-def _report_command(cells: Sequence[Cell]) -> str:
+def _report_command(cells: Sequence[Cell], folder: Path) -> list[str]:
     dataset_id = cells[0].preparation.dataset_id
     folds = list(dict.fromkeys(cell.fold for cell in cells))
     # named like its configuration where that is enough, so that the paper's figures and its baseline are found
@@ -89,5 +105,6 @@ def _report_command(cells: Sequence[Cell]) -> str:
     ]
     arguments = ["-d", dataset_id, "-tr", cells[0].trainer, "-p", PAPER_PLANS]
     arguments += ["-c", *dict.fromkeys(cell.configuration for cell in cells), "-f", *folds]
-    arguments += ["--predictions", *predictions, "-o", f"report_{dataset_id}_fold_{'_'.join(folds)}"]
-    return shlex.join(["nnunet_pyconv", "report", *arguments])
+    arguments += ["--predictions", *predictions, "-np", str(cells[0].preparation.num_processes)]
+    name = f"report_{dataset_id}_{cells[0].trainer}_fold_{'_'.join(folds)}"
+    return ["report", *arguments, "-o", str(folder / name), "--overwrite"]

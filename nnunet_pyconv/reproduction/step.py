@@ -94,7 +94,7 @@ def _run(job: str, step: Step, log: IO[str]) -> int:
     # in a session of its own, so that it can be ended with all processes that nnU-Net starts
     process = subprocess.Popen(
         step.command,
-        env={**os.environ, **_found(), **step.environment},
+        env={**os.environ, **variables_for_commands(), **step.environment},
         stdin=subprocess.DEVNULL,
         stdout=log,
         stderr=subprocess.STDOUT,
@@ -131,7 +131,7 @@ def _end(process: subprocess.Popen[bytes]) -> None:
             process.wait(SECONDS_TO_END)
 
 
-def _found() -> dict[str, str]:
+def variables_for_commands() -> dict[str, str]:
     """Variables with which the commands of this installation and our trainers are found."""
     others = os.environ.get("nnUNet_extTrainer", "").split(os.pathsep)  # noqa: SIM112  # nnU-Net's name
     return {
