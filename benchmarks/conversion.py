@@ -1,18 +1,11 @@
-"""Time the converters on made slices of 512 x 512, and reading and writing the same files alone.
-
-python -m nnunet_pyconv.benchmarks.conversion [--images 1000] [-np 8] [--folder DIR]
-"""
+"""Converting a dataset against reading and writing the same files with nothing in between."""
 
 from __future__ import annotations
 
-import argparse
-import os
 import shutil
 import tempfile
-import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -22,90 +15,100 @@ import torch
 from nnunetv2.configuration import default_num_processes
 from scipy.ndimage import gaussian_filter
 
-from nnunet_pyconv.benchmarks.report import machine
-from nnunet_pyconv.dataset_conversion import kaggle_lung, liver
+from nnunet_pyconv.benchmarks import report
+from nnunet_pyconv.benchmarks.report import Cell, Table
+from nnunet_pyconv.benchmarks.timing import ratios, time_in_turn
+from nnunet_pyconv.dataset_conversion import isbi_cell, kaggle_lung, liver
 from nnunet_pyconv.dataset_conversion.images import read_image
+from nnunet_pyconv.demo.workspace import Workspace
 
 SIZE_PX = 512
+CONVERTED, COPIED = "converted", "read and written"
 
 
-@dataclass(frozen=True)
-class Result:
-    """How fast a converter is.
-
-    Attributes:
-        dataset: Which one.
-        converted_per_s: Images with their labels that are converted in a second.
-        read_and_written_per_s: The same files read and written in a second, with nothing in between.
-        memory_mb: Peak memory of the process after a tenth of the images, and after all.
-    """
-
-    dataset: str
-    converted_per_s: float
-    read_and_written_per_s: float
-    memory_mb: tuple[float, float]
-
-
-def benchmark(images: int, num_processes: int, folder: Path) -> list[Result]:
-    """Convert made files of both layouts.
+def benchmark_conversion(images: int, rounds: int, num_processes: int, folder: Path) -> list[Table]:
+    """Convert made files of the three layouts.
 
     Args:
         images: How many images with labels, at least 50.
+        rounds: How often to convert and to copy each.
         num_processes: Images at a time.
-        folder: An empty folder for the files; it decides which disk is measured.
+        folder: An empty folder for the files, below which nnU-Net's are set; it decides which disk is measured.
 
     Returns:
-        A result for each converter.
+        A table with a row for each converter. Peak memory is that of this process, which only grows: after a tenth of
+        the first dataset's images, and after all of them.
     """
-    os.environ.update(nnUNet_raw=str(folder / "nnUNet_raw"))
-    return [
-        _benchmark("kaggle_lung", _write_lung, kaggle_lung.convert, images, num_processes, folder),
-        _benchmark("liver", _write_liver, liver.convert, images, num_processes, folder),
-    ]
+    workspace = Workspace(folder)
+    workspace.prepare(overwrite=False)
+    with workspace.environment():
+        rows = [
+            _row("isbi_cell", _write_isbi, isbi_cell.convert, images, rounds, num_processes, folder),
+            _row("kaggle_lung", _write_lung, kaggle_lung.convert, images, rounds, num_processes, folder),
+            _row("liver", _write_liver, liver.convert, images, rounds, num_processes, folder),
+        ]
+    title = f"{images} made slices of {SIZE_PX} x {SIZE_PX} with labels, {num_processes} at a time; median (quartiles)"
+    return [Table(title, rows)]
 
 
-def _benchmark(
+def _row(
     dataset: str,
     write: Callable[[Path, int], None],
     convert: Callable[..., Path],
     images: int,
+    rounds: int,
     num_processes: int,
     folder: Path,
-) -> Result:
-    memory = []
-    for count in (images // 10, images):
-        source = folder / f"{dataset}_{count}"
-        write(source, count)
-        start = time.perf_counter()
-        target = convert(source, num_processes=num_processes)
-        converting = time.perf_counter() - start
-        memory.append(_peak_memory_mb())
-        shutil.rmtree(target)
-
-    files = [path for path in source.rglob("*") if path.is_file()]
+) -> dict[str, Cell]:
+    few, all_ = folder / f"{dataset}_few", folder / dataset
+    write(few, images // 10)
+    convert(few, num_processes=num_processes, overwrite=True)
+    memory_after_few = _peak_memory_mb()
+    write(all_, images)
+    files = [path for path in all_.rglob("*") if path.is_file()]
     copies = folder / "copies"
-    copies.mkdir()
 
-    def read_and_write(path: Path) -> None:
+    def copy(path: Path) -> None:
         image = read_image(path)
         grey = image if image.ndim == 2 else image[..., 0]  # as converted: one channel
         io.imsave(copies / f"{path.parent.name}_{path.name}", grey, check_contrast=False)
 
-    start = time.perf_counter()
-    with ThreadPoolExecutor(num_processes) as pool:
-        for _ in pool.map(read_and_write, files):
-            pass
-    copying = time.perf_counter() - start
+    def copy_all() -> None:
+        shutil.rmtree(copies, ignore_errors=True)
+        copies.mkdir()
+        with ThreadPoolExecutor(num_processes) as pool:
+            for _ in pool.map(copy, files):
+                pass
+
+    calls = {CONVERTED: lambda: convert(all_, num_processes=num_processes, overwrite=True), COPIED: copy_all}
+    measured = ratios(time_in_turn(calls, rounds, torch.device("cpu"), dataset), [COPIED])
     shutil.rmtree(copies)
-    return Result(dataset, images / converting, images / copying, (memory[0], memory[1]))
+    return {
+        "dataset": dataset,
+        "converted, images/s": images / measured[CONVERTED].time_ms * 1e3,
+        "read and written alone, images/s": images / measured[COPIED].time_ms * 1e3,
+        "time / time of reading and writing": measured[CONVERTED],
+        "peak memory after a tenth, MB": memory_after_few,
+        "after all, MB": _peak_memory_mb(),
+    }
+
+
+def _write_isbi(source: Path, images: int) -> None:
+    """Slices and labels as numbered PNGs."""
+    image, mask = _slice()
+    grey = np.clip(image / 8 + 128, 0, 255).astype(np.uint8)
+    for folder, pixels in (("train/image", grey), ("train/label", mask), ("test/image", grey)):
+        (source / folder).mkdir(parents=True)
+        for number in range(images if folder != "test/image" else 1):
+            io.imsave(source / folder / f"{number}.png", np.roll(pixels, number, axis=0), check_contrast=False)
 
 
 def _write_lung(source: Path, images: int) -> None:
     """`2d_images` in int16 and `2d_masks` in uint8, as Kaggle has them."""
     image, mask = _slice()
-    for number in range(images):
-        for folder, pixels in (("2d_images", image), ("2d_masks", mask)):
-            (source / folder).mkdir(parents=True, exist_ok=True)
+    for folder, pixels in (("2d_images", image), ("2d_masks", mask)):
+        (source / folder).mkdir(parents=True)
+        for number in range(images):
             tifffile.imwrite(source / folder / f"ID_{number:04d}_Z_0000.tif", np.roll(pixels, number, axis=0))
 
 
@@ -129,44 +132,35 @@ def _slice() -> tuple[np.ndarray, np.ndarray]:
     return image.astype(np.int16), np.where(smooth > 0, 255, 0).astype(np.uint8)
 
 
-def _peak_memory_mb() -> float:
-    import resource  # not on Windows
-
+def _peak_memory_mb() -> float | None:
+    try:
+        import resource
+    except ImportError:  # Windows
+        return None
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
 
 
-def to_markdown(results: Sequence[Result]) -> str:
-    """A table of the results."""
-    lines = [
-        "| dataset | converted, images/s | read and written alone, images/s | peak memory after a tenth and all, MB |",
-        "|---|---|---|---|",
-    ]
-    for result in results:
-        few, all_ = result.memory_mb
-        lines.append(
-            f"| {result.dataset} | {result.converted_per_s:.0f} | {result.read_and_written_per_s:.0f} "
-            f"| {few:.0f}, {all_:.0f} |"
-        )
-    return "\n".join(lines)
-
-
-def main(argv: Sequence[str] | None = None) -> None:
-    """Measure and print."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--images", type=int, default=1000, help="how many, with labels (default: %(default)s)")
+def main(argv: Sequence[str], prog: str) -> None:
+    """Measure, print and write."""
+    parser = report.parser(
+        prog, "Time the converters on made slices, and reading and writing the same files alone.", rounds=3
+    )
+    parser.add_argument("--images", type=int, default=1000, metavar="N", help="with labels (default: %(default)s)")
     parser.add_argument(
-        "-np", dest="num_processes", type=int, default=default_num_processes, help="at a time (default: %(default)s)"
+        "-np",
+        dest="num_processes",
+        type=report.positive,
+        default=default_num_processes,
+        metavar="N",
+        help="images at a time (default: %(default)s)",
     )
-    parser.add_argument("--folder", type=Path, help="where the files go: which disk (default: the temporary folder)")
-    args = parser.parse_args(argv)
-    print(
-        f"processor: {machine(torch.device('cpu'))['processor']}; cores: {os.cpu_count()}; images: {args.images}",
-        end="\n\n",
-    )
-    with tempfile.TemporaryDirectory(dir=args.folder) as folder:
-        results = benchmark(args.images, args.num_processes, Path(folder))
-    print(to_markdown(results))
+    parser.add_argument("--disk", type=Path, metavar="DIR", help="where the files go (default: the temporary folder)")
+    arguments = parser.parse_args(argv)
+    if arguments.images < 50:
+        parser.error(f"--images {arguments.images}: expected at least 50, a tenth of which is converted first")
 
+    def measure(_: torch.device) -> list[Table]:
+        with tempfile.TemporaryDirectory(dir=arguments.disk) as folder:
+            return benchmark_conversion(arguments.images, arguments.rounds, arguments.num_processes, Path(folder))
 
-if __name__ == "__main__":
-    main()
+    report.run(prog, argv, arguments, measure)

@@ -42,6 +42,9 @@ DATASET = Dataset(
 )
 IMAGES, MASKS = "2d_images", "2d_masks"
 
+LEAST_HU = -4096  # air has -1000; scanners write down to -3024 outside their field of view
+TISSUE_HU = 20  # a slice has at least air or tissue beyond
+
 # a public notebook leaves these out
 KNOWN_ODD = frozenset({"ID_0052_Z_0108", "ID_0079_Z_0072", "ID_0134_Z_0137", "ID_0254_Z_0075"})
 
@@ -136,7 +139,14 @@ def _oddities(name: str, image: Array, label: Label) -> Iterator[str]:
             "serve to try the pipeline, but scores on them mean nothing. Take the original TIFFs"
         )
     elif image.min() >= 0:
-        yield "no negative value, though air has -1000 Hounsfield units: perhaps shifted or windowed"
+        yield "no negative value, though air has -1000 Hounsfield units: perhaps shifted, windowed or reduced to 8 bits"
+    elif image.min() < LEAST_HU:
+        yield (
+            f"values below {LEAST_HU}, which are no Hounsfield units: perhaps the upper half of unsigned pixels on a "
+            "scale of their own, taken for negatives that were stored wrapped"
+        )
+    elif max(-image.min(), image.max()) < TISSUE_HU:
+        yield f"all values within -{TISSUE_HU} and {TISSUE_HU}, though tissue and air differ by 1000: perhaps rescaled"
     if not label.any():
         yield "an empty mask"
 

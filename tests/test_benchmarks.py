@@ -179,6 +179,7 @@ def test_layer_leaves_out_what_can_not_run() -> None:
         "predict",
         "scaling",
         pytest.param("levels", marks=pytest.mark.slow),
+        "conversion",
         pytest.param("volumes", marks=pytest.mark.slow),
     ],
 )
@@ -188,6 +189,7 @@ def test_subject(subject: str, tmp_path: Path, capsys: pytest.CaptureFixture[str
         "predict": ["--sizes", "16", "--image", "24"],
         "scaling": ["--largest", "64"],
         "levels": ["--sizes", "8", "--fold"],
+        "conversion": ["--images", "60", "-np", "2"],
         "volumes": ["-c", "3d_fullres", "--epochs", "1", "--iterations", "1"],
     }[subject]
     main(["benchmark", subject, *arguments, "--rounds", "1", "-device", "cpu", "-o", str(tmp_path)])
@@ -195,6 +197,11 @@ def test_subject(subject: str, tmp_path: Path, capsys: pytest.CaptureFixture[str
     if subject == "network":
         assert [row["network"] for row in rows if "network" in row] == [*network.SYSTEMS, *network.LEVELS]
         assert rows[0]["step / stock"]["ratio"] == 1 or rows[1]["step / stock"]["ratio"] == 1
+    if subject == "conversion":
+        assert [row["dataset"] for row in rows] == ["isbi_cell", "kaggle_lung", "liver"]
+        for row in rows:
+            assert row["converted, images/s"] > 0
+            assert row["after all, MB"] < 1.1 * row["peak memory after a tenth, MB"]
     if subject == "volumes":
         trained = [(row["configuration"], row["encoder"], row["trainer"]) for row in rows]
         assert trained == [("3d_fullres", *each) for each in product(("plain", "residual"), volumes.COMPARED)]

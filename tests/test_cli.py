@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import errno
 import os
 import re
 import subprocess
@@ -12,6 +13,7 @@ from conftest import NnunetFolders
 from nnunet_pyconv import __version__
 from nnunet_pyconv.cli import COMMANDS, main
 from nnunet_pyconv.cli.convert import DATASETS
+from nnunet_pyconv.errors import run_command
 from nnunet_pyconv.trainer_dir import TRAINER_DIR
 
 ROOT = Path(__file__).parents[1]
@@ -61,6 +63,22 @@ def test_bad_input_is_one_line_and_status_2(nnunet_folders: NnunetFolders, tmp_p
     assert done.returncode == 2
     (line,) = [line for line in done.stderr.splitlines() if "Warning" not in line and "warnings.warn" not in line]
     assert re.fullmatch(r"error: source .*nowhere does not exist; give the folder .* with -i", line)
+
+
+@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EACCES])
+def test_disk_that_cannot_be_written_is_one_line_and_status_2(number: int, capsys: pytest.CaptureFixture[str]) -> None:
+    def command() -> None:
+        raise OSError(number, os.strerror(number), "somewhere")
+
+    with pytest.raises(SystemExit) as exit_:
+        run_command(command)
+    assert exit_.value.code == 2
+    assert re.fullmatch(r"error: .*somewhere'; make room there .*\n", capsys.readouterr().err)
+
+
+def test_other_errors_keep_their_traceback() -> None:
+    with pytest.raises(FileNotFoundError):
+        run_command(lambda: print(Path("nowhere").read_text()))
 
 
 def test_unknown_command_names_the_known_ones(capsys: pytest.CaptureFixture[str]) -> None:

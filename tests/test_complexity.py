@@ -102,6 +102,48 @@ def test_plans_whose_network_is_not_installed(source: object, preprocessed: Path
         plans_subjects(312, "nnUNetPlans")[0].build()
 
 
+@pytest.mark.parametrize(
+    ("damage", "message"),
+    [
+        ({"patch_size": [0, 40]}, "patch_size"),
+        ({"patch_size": None}, "configuration 2d of nnUNetPlans, or the dataset.json"),
+        ({"architecture": {}}, "configuration 2d of nnUNetPlans, or the dataset.json"),
+    ],
+    ids=["patch-0", "no-patch", "no-network"],
+)
+def test_damaged_configuration(
+    damage: dict[str, object],
+    message: str,
+    source: object,  # noqa: F811
+    preprocessed: Path,  # noqa: F811
+) -> None:
+    plans_file = preprocessed / "nnUNetPlans.json"
+    plans = json.loads(plans_file.read_text())
+    plans["configurations"]["2d"] |= damage
+    plans_file.write_text(json.dumps(plans))
+    with pytest.raises(InputError, match=message):
+        plans_subjects(312, "nnUNetPlans")
+    plans["configurations"] = {}
+    plans_file.write_text(json.dumps(plans))
+    with pytest.raises(InputError, match="nnUNetPlans of dataset 312 have no configuration"):
+        plans_subjects(312, "nnUNetPlans")
+
+
+def test_network_that_cannot_be_built(source: object, preprocessed: Path) -> None:  # noqa: F811
+    plans_file = preprocessed / "nnUNetPlans.json"
+    plans = json.loads(plans_file.read_text())
+    plans["configurations"]["2d"]["architecture"]["arch_kwargs"]["colour"] = "red"
+    plans_file.write_text(json.dumps(plans))
+    with pytest.raises(InputError, match="PlainConvUNet can't be built with its arch_kwargs .*colour"):
+        plans_subjects(312, "nnUNetPlans")[0].build()
+
+
+def test_damaged_dataset_json(source: object, preprocessed: Path) -> None:  # noqa: F811
+    (preprocessed / "dataset.json").write_text("{")
+    with pytest.raises(InputError, match=r"dataset.json is damaged .*copy it there from nnUNet_raw"):
+        plans_subjects(312, "nnUNetPlans")
+
+
 def made(name: str, paper_gmac: float | None = None) -> Complexity:
     subject = Subject(name, nn.Identity, (3, 8, 8), None if paper_gmac is None else 7.77, paper_gmac)
     return Complexity(subject, 7_765_985, 48.5724, 12.34, 11.0, 13.0, 300.4, None)

@@ -62,6 +62,12 @@ def test_off_by_default(network: type, classifier: type, weights: object, hub: P
     assert not (first == 1).any()
 
 
+def test_damaged_file(hub: Path) -> None:
+    (hub / Path(VGG16_Weights.IMAGENET1K_V1.url).name).write_bytes(b"<html>")
+    with pytest.raises(RuntimeError, match=r"are damaged .*; remove the file vgg16.*\.pth from "):
+        FCN8s(3, 1, pretrained=True)
+
+
 @every_pretrained_network
 def test_without_network(
     network: type, classifier: type, weights: object, hub: Path, monkeypatch: pytest.MonkeyPatch

@@ -168,11 +168,16 @@ def test_what_is_odd_is_reported(
         write_lung(tmp_path, number, HU.astype(np.int16))
     shifted = write_lung(tmp_path, 8, (HU + 1024).astype(np.int16))
     empty = write_lung(tmp_path, 9, HU.astype(np.int16), np.zeros_like(MASK))
+    unsigned = write_lung(tmp_path, 10, np.linspace(0, 2**16 - 1, HU.size).astype(np.uint16).reshape(HU.shape))
+    rescaled = write_lung(tmp_path, 11, (HU / 1000).astype(np.float32))
     train, test = split_names(convert(tmp_path))
-    assert {shifted, empty} <= train | test
+    assert {shifted, empty, unsigned, rescaled} <= train | test
     err = capsys.readouterr().err
     assert f"warning: {shifted}: no negative value, though air has -1000 Hounsfield units" in err
     assert f"warning: {empty}: an empty mask" in err
+    assert f"warning: {unsigned}: values below -4096, which are no Hounsfield units" in err
+    assert f"warning: {rescaled}: all values within -20 and 20" in err
+    assert err.count("warning: ") == 4
 
 
 def usable(images: Path, masks: Path) -> None:

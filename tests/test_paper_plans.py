@@ -89,6 +89,14 @@ def test_plans_without_a_2d_configuration(missing: str, preprocessed: Path) -> N
     assert not (preprocessed / "PyConvUNetPaperPlans.json").exists()
 
 
+@pytest.mark.parametrize("size", [None, ["a", "b"], [float("nan"), 4], [0, 4], [4]])
+def test_plans_whose_median_size_is_damaged(size: object, source: dict[str, Any], preprocessed: Path) -> None:  # noqa: F811
+    source["configurations"]["2d"]["median_image_size_in_voxels"] = size
+    (preprocessed / "nnUNetPlans.json").write_text(json.dumps(source))
+    with pytest.raises(InputError, match="nnUNetPlans have no configuration 2d with a median image size"):
+        plan_paper(312)
+
+
 def test_its_own_plans_are_no_source(source: dict[str, Any]) -> None:
     plan_paper(312)
     with pytest.raises(InputError, match="give the plans to start from"):

@@ -208,8 +208,21 @@ def test_predictions_of_test_cases(made: MadeDataset, tmp_path: Path) -> None:
     folder = report(tmp_path, "-d", "313", "--predictions", f"good={tmp_path / 'good'}", f"bad={tmp_path / 'bad'}")
     good, bad = rows(folder / "tables/Dataset313_KaggleLung_test_table_2.csv")
     assert (good["system"], float(good["iou"]), float(bad["iou"])) == ("good", 1, 0.5)
+    page = (folder / "report.html").read_text()
+    assert "Split: clean" in page
+    assert "Split: the paper" not in page
     assert not (folder / "figures/Dataset313_KaggleLung_test_figure_2.svg").exists()
     assert (folder / "figures/Dataset313_KaggleLung_test_figure_4.png").exists()
+
+
+def test_split_of_the_paper_and_names_with_dollars(made: MadeDataset, tmp_path: Path) -> None:
+    for folder in (tmp_path / "predicted", made.raw / "labelsTs"):
+        made.write(folder / "case_0.png", square(16, 2, 14, 2, 14))
+    folder = report(tmp_path, "-d", "313", "--predictions", rf"$\foo$={tmp_path / 'predicted'}")
+    page = (folder / "report.html").read_text()
+    assert "Split: the paper" in page
+    assert "Split: clean" not in page
+    assert r"$\foo$" in (folder / "figures/Dataset313_KaggleLung_test_figure_4.svg").read_text()
 
 
 def test_volumes(nnunet_folders: NnunetFolders, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

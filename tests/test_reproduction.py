@@ -429,7 +429,9 @@ def test_reports_leave_out_what_is_not_done(nnunet_folders: NnunetFolders) -> No
 
 
 def test_dataset_that_is_not_converted(nnunet_folders: NnunetFolders) -> None:
-    with pytest.raises(InputError, match="Liver does not exist; convert the dataset first: nnunet_pyconv convert liver "):
+    with pytest.raises(
+        InputError, match="Liver does not exist; convert the dataset first: nnunet_pyconv convert liver "
+    ):
         reproduce(a_request(datasets=["liver"]), "local", {})
     for name in ("Dataset314_Liver", "Dataset007_Liver"):
         (nnunet_folders.raw / name).mkdir()

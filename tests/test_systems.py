@@ -119,6 +119,10 @@ def break_split_without_validation(made: MadeDataset) -> None:
     (made.folders.preprocessed / NAME / "splits_final.json").write_text('[{"train": []}]')
 
 
+def break_split_of_numbers(made: MadeDataset) -> None:
+    (made.folders.preprocessed / NAME / "splits_final.json").write_text('[{"train": [], "val": [1, 2]}]')
+
+
 def break_no_cases(made: MadeDataset) -> None:
     made.split([[]])
     made.summarise(made.results / OURS / "fold_0/validation", {})
@@ -149,6 +153,7 @@ def break_garbage(made: MadeDataset) -> None:
         (break_training_again, r"half-finished: it has no checkpoint_final.pth"),
         (break_split, r"splits_final.json is not a splits_final.json of nnU-Net .*write it again"),
         (break_split_without_validation, r"splits_final.json is not a splits_final.json of nnU-Net \(KeyError"),
+        (break_split_of_numbers, r"splits_final.json is not a splits_final.json of nnU-Net \(TypeError"),
         (break_no_cases, r"summary.json has no case"),
         (break_plans, r"plans.json are no plans of nnU-Net \(JSONDecodeError"),
         (break_plans_of_another, r"plans.json are no plans of nnU-Net \(KeyError"),
@@ -254,12 +259,20 @@ def test_probabilities(made: MadeDataset) -> None:
     file = made.results / OURS / "fold_0/validation/case_0.npz"
     np.savez_compressed(file, probabilities=np.full((2, 1, 8, 8), 0.5, np.float32))
     files = find_trained(find_dataset("7"), Choice())[0].cases[0]
-    assert read_probabilities(files, (8, 8)).shape == (2, 8, 8)
-    with pytest.raises(InputError, match=r"shape \(2, 1, 8, 8\); expected \(labels, 1, 9, 8\)"):
-        read_probabilities(files, (9, 8))
+    dataset = find_dataset("7")
+    assert read_probabilities(dataset, files, (8, 8)).shape == (2, 8, 8)
+    with pytest.raises(InputError, match=r"shape \(2, 1, 8, 8\); expected \(2, 1, 9, 8\)"):
+        read_probabilities(dataset, files, (9, 8))
+    np.savez_compressed(file, probabilities=np.zeros((3, 1, 8, 8), np.float32))
+    with pytest.raises(InputError, match=r"shape \(3, 1, 8, 8\); expected \(2, 1, 8, 8\)"):
+        read_probabilities(dataset, files, (8, 8))
+    for value in (7, np.nan):
+        np.savez_compressed(file, probabilities=np.full((2, 1, 8, 8), value, np.float32))
+        with pytest.raises(InputError, match="values that are no probabilities"):
+            read_probabilities(dataset, files, (8, 8))
     file.write_bytes(b"PK")
     with pytest.raises(InputError, match=r"can't read .*case_0.npz"):
-        read_probabilities(files, (8, 8))
+        read_probabilities(dataset, files, (8, 8))
 
 
 def test_training_log(tmp_path: Path) -> None:
@@ -294,8 +307,12 @@ def test_training_log(tmp_path: Path) -> None:
             {"logging": {"train_losses": [1.0], "val_losses": [1.0], "dice_per_class_or_region": [0.5]}},
             r"not iterable; expected that of nnU-Net",
         ),
+        (
+            {"logging": {"train_losses": [1.0], "val_losses": [1.0], "dice_per_class_or_region": [[2.0]]}},
+            r"a Dice of 2; expected that of nnU-Net",
+        ),
     ],
-    ids=["fewer keys", "nnU-Net v1", "no dict", "lengths", "list", "no epoch", "text", "no classes"],
+    ids=["fewer keys", "nnU-Net v1", "no dict", "lengths", "list", "no epoch", "text", "no classes", "Dice"],
 )
 def test_log_of_another_version(tmp_path: Path, content: object, message: str) -> None:
     torch.save(content, tmp_path / "checkpoint_final.pth")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pickle
 from typing import Any
 
 import torch
@@ -20,14 +21,20 @@ def load_imagenet_weights(encoder: nn.Module, weights: Any) -> None:
         weights: A member of torchvision's `WeightsEnum`, for example `ResNet34_Weights.IMAGENET1K_V1`.
 
     Raises:
-        RuntimeError: The weights can't be downloaded, or don't suit the encoder.
+        RuntimeError: The weights can't be downloaded or read, or don't suit the encoder.
     """
+    folder = f"{torch.hub.get_dir()}/checkpoints"
     try:
         downloaded = weights.get_state_dict(check_hash=True)
     except OSError as error:  # urllib's errors are its children
         raise RuntimeError(
             f"the ImageNet weights {weights} could not be downloaded ({error}); "
-            f"put {weights.url} into {torch.hub.get_dir()}/checkpoints, or use pretrained=False"
+            f"put {weights.url} into {folder}, or use pretrained=False"
+        ) from error
+    except (RuntimeError, EOFError, pickle.UnpicklingError) as error:
+        raise RuntimeError(
+            f"the ImageNet weights {weights} are damaged ({type(error).__name__}); remove the file "
+            f"{weights.url.rpartition('/')[2]} from {folder}, and it is downloaded again"
         ) from error
     expected = encoder.state_dict()
     state = {name: downloaded[name] for name in expected if name in downloaded}

@@ -12,6 +12,7 @@ SUBJECTS = {
     "predict": "nnU-Net's predictor on an image: sliding window, mirroring",
     "scaling": "a layer's time against pixels, channels, batch and threads, with a plot",
     "levels": "single levels in each execution: what the cost rules are fitted to (CPU)",
+    "conversion": "the converters of datasets against reading and writing the same files",
     "volumes": "stock and PyConv trainings of nnU-Net on small volumes: speed, memory and Dice",
 }
 

@@ -49,7 +49,9 @@ def main(argv: Sequence[str], prog: str) -> None:
         seed=args.seed,
     )
     if request.num_gpus > 1 and request.device != "cuda":
-        raise InputError(f"-num_gpus {request.num_gpus} is for -device cuda, and this is {request.device}; leave it out")
+        raise InputError(
+            f"-num_gpus {request.num_gpus} is for -device cuda, and this is {request.device}; leave it out"
+        )
     parameters = _parameters(args.slurm)
     if args.executor == "local":
         if parameters:

@@ -9,6 +9,7 @@ from typing import Any
 
 from nnunetv2.utilities.get_network_from_plans import get_network_from_plans
 from nnunetv2.utilities.label_handling.label_handling import determine_num_input_channels
+from nnunetv2.utilities.plans_handling.plans_handler import PlansManager
 from torch import nn
 
 from nnunet_pyconv.architectures import (
@@ -64,25 +65,40 @@ def plans_subjects(dataset_name_or_id: str | int, plans_name: str) -> list[Subje
         One entry a configuration.
 
     Raises:
-        InputError: A dataset or plans that are not there; when built, a network that is not installed.
+        InputError: A dataset or plans that are not there or damaged; when built, a network that can't be.
     """
     manager, dataset_json = open_plans(dataset_name_or_id, plans_name)
     subjects = []
     for name in manager.available_configurations:
-        configuration = manager.get_configuration(name)
-        channels = determine_num_input_channels(manager, configuration, dataset_json)
-        build = partial(
-            _build,
-            f"configuration {name} of {plans_name}",
-            configuration.network_arch_class_name,
-            configuration.network_arch_init_kwargs,
-            configuration.network_arch_init_kwargs_req_import,
-            channels,
-            manager.get_label_manager(dataset_json).num_segmentation_heads,
-            deep_supervision=False,
-        )
-        subjects.append(Subject(name, build, (channels, *configuration.patch_size)))
+        try:
+            subjects.append(_subject(name, manager, dataset_json))
+        except Exception as error:  # plans that are not nnU-Net's fail in many ways
+            raise InputError(
+                f"configuration {name} of {plans_name}, or the dataset.json beside it, is not as nnU-Net writes it "
+                f"({error!r}); plan again"
+            ) from error
+    if not subjects:
+        raise InputError(f"{plans_name} of dataset {dataset_name_or_id} have no configuration; plan again")
     return subjects
+
+
+def _subject(name: str, manager: PlansManager, dataset_json: dict[str, Any]) -> Subject:
+    configuration = manager.get_configuration(name)
+    channels = determine_num_input_channels(manager, configuration, dataset_json)
+    patch_size = tuple(configuration.patch_size)
+    if not all(isinstance(edge, int) and edge > 0 for edge in patch_size):
+        raise ValueError(f"patch_size {configuration.patch_size}")
+    build = partial(
+        _build,
+        f"configuration {name} of {manager.plans_name}",
+        configuration.network_arch_class_name,
+        configuration.network_arch_init_kwargs,
+        configuration.network_arch_init_kwargs_req_import,
+        channels,
+        manager.get_label_manager(dataset_json).num_segmentation_heads,
+        deep_supervision=False,
+    )
+    return Subject(name, build, (channels, *patch_size))
 
 
 def _build(whose: str, network_class: str, *args: Any, **kwargs: Any) -> nn.Module:
@@ -92,4 +108,9 @@ def _build(whose: str, network_class: str, *args: Any, **kwargs: Any) -> nn.Modu
         raise InputError(
             f"{whose} names the network {network_class}, which can't be imported ({error}); install its package, or "
             "plan again"
+        ) from error
+    except Exception as error:  # whatever a network says to arguments that it can't use
+        raise InputError(
+            f"{whose}: the network {network_class} can't be built with its arch_kwargs ({error!r}); mend them, or plan "
+            "again"
         ) from error

@@ -87,6 +87,15 @@ class Dataset:
         """Unit of distances: `mm`, or `px` where the files carry no spacing."""
         return "px" if isinstance(self.reader(example), NaturalImage2DIO) else "mm"
 
+    @property
+    def test_cases_train(self) -> bool | None:
+        """Whether a test case is a training case too, as in the paper's split; None without labelled test cases."""
+        test, training = (
+            {path.name for path in (self.folder / name).glob(f"[!.]*{self.file_ending}")}
+            for name in ("labelsTs", "labelsTr")
+        )
+        return not test.isdisjoint(training) if test else None
+
     def training_truth(self, case: str) -> Path:
         """Label file of a training case, in `labelsTr` or where `dataset.json` says."""
         listed = self.dataset_json.get("dataset", {}).get(case)

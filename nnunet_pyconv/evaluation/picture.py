@@ -62,7 +62,7 @@ def save_panels(
     figure = Figure(figsize=(3 * len(columns), 3.2 * len(rows)), layout="constrained")
     axes = figure.subplots(len(rows), len(columns), squeeze=False)
     for axis, column in zip(axes[0], columns, strict=True):
-        axis.set_title(column, fontsize=9)
+        axis.set_title(column, fontsize=9, parse_math=False)  # a name may hold dollars
     panels = [panel for row in rows for panel in row]
     for axis, (picture, text) in zip(axes.flat, panels, strict=True):
         axis.imshow(picture, cmap="gray", interpolation="nearest")

@@ -51,10 +51,11 @@ def read_truth_and_prediction(
     return truth, prediction, spacing
 
 
-def read_probabilities(files: CaseFiles, shape: tuple[int, ...]) -> NDArray[np.float64]:
+def read_probabilities(dataset: Dataset, files: CaseFiles, shape: tuple[int, ...]) -> NDArray[np.float64]:
     """Read what nnU-Net's `--npz` wrote for a 2D case.
 
     Args:
+        dataset: The dataset.
         files: Where it is.
         shape: `(Y, X)` of the truth.
 
@@ -62,7 +63,8 @@ def read_probabilities(files: CaseFiles, shape: tuple[int, ...]) -> NDArray[np.f
         `(labels, Y, X)`, 0 to 1.
 
     Raises:
-        InputError: A file that can't be read, or of another size.
+        InputError: A file that can't be read, of another size or number of labels, or with values that are no
+            probabilities.
     """
     if files.probabilities is None:
         raise InputError(f"{files.prediction} has no probabilities; validate or predict with nnU-Net's --npz")
@@ -71,10 +73,16 @@ def read_probabilities(files: CaseFiles, shape: tuple[int, ...]) -> NDArray[np.f
             probabilities: NDArray[np.float64] = archive["probabilities"].astype(float)
     except Exception as error:  # zip and numpy raise several kinds
         raise InputError(f"can't read {files.probabilities} ({error!r}); predict again with --npz") from error
-    if probabilities.ndim != 4 or probabilities.shape[1:] != (1, *shape):
+    expected = (len(dataset.labels), 1, *shape)
+    if probabilities.shape != expected:
         raise InputError(
-            f"{files.probabilities} has shape {probabilities.shape}; expected (labels, 1, {shape[0]}, {shape[1]}) as "
-            "nnU-Net writes it for an image of the truth's size; predict again with --npz"
+            f"{files.probabilities} has shape {probabilities.shape}; expected {expected} as nnU-Net writes it for the "
+            f"labels of {dataset.name} and an image of the truth's size; predict again with --npz"
+        )
+    if not ((probabilities > -1e-3) & (probabilities < 1 + 1e-3)).all():
+        raise InputError(
+            f"{files.probabilities} has values that are no probabilities (from {probabilities.min():g} to "
+            f"{probabilities.max():g}); expected 0 to 1; predict again with --npz"
         )
     return probabilities[:, 0]
 

@@ -125,12 +125,12 @@ def _score_case(files: CaseFiles, *, dataset: Dataset, tolerance: float, neurite
     return _CaseScores(
         of_class,
         _mean(np.array(ious)),
-        [] if neurites is None else _score_neurites(files, truth, prediction, neurites),
+        [] if neurites is None else _score_neurites(dataset, files, truth, prediction, neurites),
     )
 
 
 def _score_neurites(
-    files: CaseFiles, truth: NDArray[Any], prediction: NDArray[Any], neurites: Neurites
+    dataset: Dataset, files: CaseFiles, truth: NDArray[Any], prediction: NDArray[Any], neurites: Neurites
 ) -> list[tuple[float, float]]:
     if truth.ndim != 2:
         raise InputError(f"{files.truth} is a volume; V_rand and V_info are scores of the slices (Y, X) of ISBI 2012")
@@ -139,7 +139,7 @@ def _score_neurites(
         return [
             rand_and_information(segments, thinned_segments((prediction == neurites.label) != neurites.is_membrane))
         ]
-    of_label = read_probabilities(files, truth.shape)[neurites.label]
+    of_label = read_probabilities(dataset, files, truth.shape)[neurites.label]
     cell = 1 - of_label if neurites.is_membrane else of_label
     return [rand_and_information(segments, thinned_segments(cell > threshold)) for threshold in THRESHOLDS]
 

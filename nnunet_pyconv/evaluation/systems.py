@@ -147,9 +147,9 @@ def _models(dataset: str) -> list[Path]:
 
 
 def _trained(dataset: Dataset, model: Path, folds: Sequence[str] | None) -> System:
-    wanted = list(dict.fromkeys(folds or ())) or sorted(
-        path.name.removeprefix("fold_") for path in model.glob("fold_*")
-    )
+    there = (path.name.removeprefix("fold_") for path in model.glob("fold_*"))
+    # others are the user's, for example fold_0_old
+    wanted = list(dict.fromkeys(folds or ())) or sorted(fold for fold in there if fold.isdigit() or fold == "all")
     if not wanted:
         raise InputError(f"{model} has no fold_X; choose others with -tr, -p and -c")
     cases: dict[str, CaseFiles] = {}
@@ -192,6 +192,8 @@ def _validated_cases(dataset: Dataset, model: Path, fold: str) -> list[str]:
         try:
             splits = load_json(str(splits_file))
             names: list[str] = list(splits[int(fold)]["val"]) if int(fold) < len(splits) else []
+            if not all(isinstance(name, str) for name in names):
+                raise TypeError(f"val of fold {fold} holds other things than names")
         except (ValueError, LookupError, TypeError) as error:
             raise InputError(
                 f"{splits_file} is not a splits_final.json of nnU-Net ({error!r}); expected a list with train and val "

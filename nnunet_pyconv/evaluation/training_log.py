@@ -66,6 +66,8 @@ def _training_log(log: dict[str, Any]) -> TrainingLog:
     if len(set(lengths.values())) != 1:
         raise ValueError(f"lists of several lengths ({lengths})")
     per_class = [[float(dice) for dice in epoch] for epoch in log["dice_per_class_or_region"]]
+    if impossible := [dice for epoch in per_class for dice in epoch if dice < 0 or dice > 1]:
+        raise ValueError(f"a Dice of {impossible[0]:g}")
     return TrainingLog(
         train_loss=tuple(float(loss) for loss in log["train_losses"]),
         dice=tuple(_mean(epoch) for epoch in per_class),

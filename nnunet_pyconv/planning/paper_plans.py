@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import math
 from copy import deepcopy
 from importlib import resources
 from pathlib import Path
+from typing import Any
 
 from nnunet_pyconv.errors import InputError
 from nnunet_pyconv.planning.plans_files import load_plans, output_plans_file, preprocessed_folder, write_whole
@@ -37,7 +39,8 @@ def plan_paper(
     folder = preprocessed_folder(dataset_name_or_id)
     source = load_plans(folder, source_plans)
     base = source["configurations"].get("2d")
-    if base is None or len(base.get("median_image_size_in_voxels", ())) != 2:
+    median_size = _median_size(base)
+    if median_size is None:
         raise InputError(
             f"the plans {source_plans} have no configuration 2d with a median image size, on which the paper's "
             "networks build; make plans with nnUNetv2_plan_experiment and give their name with -p"
@@ -48,10 +51,19 @@ def plan_paper(
 
     template = json.loads(resources.files("nnunet_pyconv.plans").joinpath(f"{PAPER_PLANS}.json").read_text())
     configurations = template["configurations"]
-    median_size = [round(edge) for edge in base["median_image_size_in_voxels"]]
     for configuration in configurations.values():
         if "patch_size" in configuration:
             configuration["patch_size"] = median_size
     plans = {**source, "plans_name": PAPER_PLANS, "configurations": {"2d": deepcopy(base), **configurations}}
     write_whole(plans, output_file)
     return output_file, list(configurations)
+
+
+def _median_size(configuration: Any) -> list[int] | None:
+    """The median image size `(Y, X)` of a configuration; None if it has none that serves."""
+    size = configuration.get("median_image_size_in_voxels") if isinstance(configuration, dict) else None
+    if not isinstance(size, list) or len(size) != 2:
+        return None
+    if not all(isinstance(edge, (int, float)) and 1 <= edge < math.inf for edge in size):
+        return None
+    return [round(edge) for edge in size]

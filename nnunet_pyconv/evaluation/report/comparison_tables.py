@@ -147,7 +147,10 @@ def paper_table(comparison: Comparison) -> Table:
             footnotes["a"] = why
         cells = [Cell(scores[key], 4, best=scores[key] == best[key], footnote="a" if why else "") for key in _IN_PAPER]
         rows.append([Cell(network), *cells])
-    notes = ["Its test images also chose its best epoch."]
+    notes = [
+        "Its test images also chose its best epoch.",
+        "Its text does not determine its PyConvU-Net; ours is one reading, see nnunet_pyconv complexity.",
+    ]
     if not comparable(comparison.dataset):
         notes.append("Its foreground is the cells; here it is another class, so these figures are not comparable.")
     return Table(

@@ -102,7 +102,9 @@ def _draw(
             axis.patch.set_alpha(0)
             axis.spines[["top", "right"]].set_visible(False)
             axis.grid(axis="y", color="#808080", alpha=0.25, linewidth=0.6)
-        figure.legend(loc="outside upper left", ncols=3, frameon=False, fontsize=9)
+        legend = figure.legend(loc="outside upper left", ncols=3, frameon=False, fontsize=9)
+        for text in legend.get_texts():
+            text.set_parse_math(False)  # a name may hold dollars
         svg, png = io.StringIO(), io.BytesIO()
         figure.savefig(svg, format="svg", metadata={"Date": None})
         figure.savefig(png, format="png", dpi=150, facecolor="white")

@@ -64,7 +64,23 @@ def section_notes(comparison: Comparison) -> list[str]:
         )
     if isinstance(next(iter(comparison.dataset.classes.values())), tuple):
         notes.append("The classes are regions, which may overlap; mean IoU is over the regions and label 0.")
+    notes += _protocol(comparison)
     paper = paper_dataset(comparison.dataset)
     if paper is not None and paper.note:
         notes.append(paper.note)
     return notes
+
+
+def _protocol(comparison: Comparison) -> list[str]:
+    """Which images the paper's figures, which stand beside these, may be compared with."""
+    if paper_dataset(comparison.dataset) is None or comparison.dataset.test_cases_train is None:
+        return []
+    if comparison.dataset.test_cases_train:
+        return [
+            "Split: the paper's (--protocol paper), where the test images validate fold 0 and so choose the best "
+            "epoch: scores on them are somewhat too good."
+        ]
+    return [
+        "Split: clean (--protocol clean). The test images, which are the paper's, had no part in the training; the "
+        "validation cases are others, so the paper's figures are not of the same images."
+    ]
