@@ -67,18 +67,23 @@ def folders(module_folders: NnunetFolders, tmp_path_factory: pytest.TempPathFact
         yield module_folders
 
 
-def train(folders: NnunetFolders, configuration: str, trainer: str, *flags: str, **environment: str) -> Path:
-    """Train on fold 0; return its folder."""
-    arguments = ("312", configuration, "0", "-tr", trainer, "-p", PLANS, "-device", "cpu", *flags)
+def train(
+    folders: NnunetFolders, configuration: str, trainer: str, *flags: str, fold: str = "0", **environment: str
+) -> Path:
+    """Train; return the folder of the fold."""
+    arguments = ("312", configuration, fold, "-tr", trainer, "-p", PLANS, "-device", "cpu", *flags)
     run("nnUNetv2_train", *arguments, **environment)  # type: ignore[arg-type]
-    return folders.results / DATASET / f"{trainer}__{PLANS}__{configuration}" / "fold_0"
+    return folders.results / DATASET / f"{trainer}__{PLANS}__{configuration}" / f"fold_{fold}"
 
 
-# without and with deep supervision, and the one that test_reproduce.py leaves out
-@pytest.mark.parametrize("configuration", ["2d_unet", "2d_unet_plus_plus", "2d_multires_unet"])
-def test_the_papers_recipe(configuration: str, folders: NnunetFolders) -> None:
-    fold = train(folders, configuration, "PaperShort", nnUNet_n_proc_DA="2")
-    assert len(read_overlaps(fold / "validation" / "summary.json", ".png")) == 2
+# without and with deep supervision, the one that test_reproduce.py leaves out, and on all training cases
+@pytest.mark.parametrize(
+    ("configuration", "number", "validated"),
+    [("2d_unet", "0", 2), ("2d_unet_plus_plus", "0", 2), ("2d_multires_unet", "0", 2), ("2d_attention_unet", "all", 8)],
+)
+def test_the_papers_recipe(configuration: str, number: str, validated: int, folders: NnunetFolders) -> None:
+    fold = train(folders, configuration, "PaperShort", fold=number, nnUNet_n_proc_DA="2")
+    assert len(read_overlaps(fold / "validation" / "summary.json", ".png")) == validated
     checkpoint = torch.load(fold / "checkpoint_final.pth", weights_only=False)
     assert checkpoint["inference_allowed_mirroring_axes"] is None
     assert checkpoint["logging"]["lrs"] == [1e-3, 1e-3]
@@ -87,15 +92,10 @@ def test_the_papers_recipe(configuration: str, folders: NnunetFolders) -> None:
     assert "Validating the best epoch" in log
 
 
+@pytest.mark.parametrize("trainer", ["StockShort", "PyConvShort"])
 @pytest.mark.parametrize("configuration", NETWORKS)
-def test_nnunets_recipe(configuration: str, folders: NnunetFolders) -> None:
-    fold = train(folders, configuration, "StockShort")
-    assert len(read_overlaps(fold / "validation" / "summary.json", ".png")) == 2
-
-
-@pytest.mark.parametrize("configuration", ["2d_pyconv_unet", "2d_unet_plus_plus"])
-def test_nnunets_recipe_with_our_trainer(configuration: str, folders: NnunetFolders) -> None:
-    fold = train(folders, configuration, "PyConvShort")
+def test_nnunets_recipe(configuration: str, trainer: str, folders: NnunetFolders) -> None:
+    fold = train(folders, configuration, trainer)
     assert len(read_overlaps(fold / "validation" / "summary.json", ".png")) == 2
 
 
