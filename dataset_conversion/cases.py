@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -47,15 +48,21 @@ class Report:
         remarks: Each remark with the names of the cases it is about.
         left_out: The names of the cases that were not written.
         dtypes: Each type of pixels with the names of the cases whose images have it.
+        digests: Each digest of an image's pixels with the names of the cases that have these.
     """
 
     remarks: dict[str, set[str]] = field(default_factory=dict)
     left_out: set[str] = field(default_factory=set)
     dtypes: dict[str, set[str]] = field(default_factory=dict)
+    digests: dict[bytes, set[str]] = field(default_factory=dict)
 
     def add(self, case: Case, remark: str) -> None:
         """Note a remark about a case."""
         self.remarks.setdefault(remark, set()).add(case.name)
+
+    def same_images(self) -> list[set[str]]:
+        """The names of cases with the same image, for each image that several have."""
+        return [names for names in self.digests.values() if len(names) > 1]
 
     def names_written(self, cases: Sequence[Case]) -> list[str]:
         """The names of those of the cases that were not left out."""
@@ -87,7 +94,7 @@ def write_cases(
         InputError: A case that can't be read, whose image and label differ in size, or whose type PNG can't hold.
     """
 
-    def write(case: Case) -> tuple[str, list[str]]:
+    def write(case: Case) -> tuple[str, bytes, list[str]]:
         image = case.image()
         if file_ending == ".png" and image.dtype not in (np.uint8, np.uint16):
             raise InputError(f"{case.source} has pixels of type {image.dtype}; expected 8 or 16 bits, unsigned")
@@ -101,9 +108,9 @@ def write_cases(
                 remarks += case.inspect(image, label)
         for path, pixels in files.items():
             io.imsave(path, pixels, check_contrast=False)
-        return str(image.dtype), remarks
+        return str(image.dtype), hashlib.blake2b(np.ascontiguousarray(image)).digest(), remarks
 
-    def try_to_write(case: Case) -> tuple[str, list[str]] | InputError:
+    def try_to_write(case: Case) -> tuple[str, bytes, list[str]] | InputError:
         try:
             return write(case)
         except InputError as error:
@@ -122,8 +129,9 @@ def write_cases(
                 report.add(case, f"left out: {result}")
                 report.left_out.add(case.name)
                 continue
-            dtype, remarks = result
+            dtype, digest, remarks = result
             report.dtypes.setdefault(dtype, set()).add(case.name)
+            report.digests.setdefault(digest, set()).add(case.name)
             for remark in remarks:
                 report.add(case, remark)
     finally:

@@ -153,6 +153,7 @@ def test_8_bits_are_converted_with_a_warning(
 ) -> None:
     for number in range(7):
         byte = HU.astype(np.uint8)
+        byte[0, 0] = number
         write_lung(tmp_path, number, np.repeat(byte[..., None], 3, axis=-1) if number < 6 else byte)
     folder = convert(tmp_path)
     assert {image.shape for image in read_all(folder / "imagesTr").values()} == {HU.shape}
@@ -165,9 +166,10 @@ def test_what_is_odd_is_reported(
     tmp_path: Path, nnunet_folders: NnunetFolders, capsys: pytest.CaptureFixture[str]
 ) -> None:
     for number in range(7):
-        write_lung(tmp_path, number, HU.astype(np.int16))
+        write_lung(tmp_path, number, (HU + number).astype(np.int16))
+    twice = write_lung(tmp_path, 7, HU.astype(np.int16))
     shifted = write_lung(tmp_path, 8, (HU + 1024).astype(np.int16))
-    empty = write_lung(tmp_path, 9, HU.astype(np.int16), np.zeros_like(MASK))
+    empty = write_lung(tmp_path, 9, (HU + 9).astype(np.int16), np.zeros_like(MASK))
     unsigned = write_lung(tmp_path, 10, np.linspace(0, 2**16 - 1, HU.size).astype(np.uint16).reshape(HU.shape))
     rescaled = write_lung(tmp_path, 11, (HU / 1000).astype(np.float32))
     train, test = split_names(convert(tmp_path))
@@ -177,7 +179,8 @@ def test_what_is_odd_is_reported(
     assert f"warning: {empty}: an empty mask" in err
     assert f"warning: {unsigned}: values below -4096, which are no Hounsfield units" in err
     assert f"warning: {rescaled}: all values within -20 and 20" in err
-    assert err.count("warning: ") == 4
+    assert f"warning: ID_0000_Z_0100, {twice}: the same image; where one trains and another tests" in err
+    assert err.count("warning: ") == 5
 
 
 def usable(images: Path, masks: Path) -> None:
