@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import os
+import signal
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,6 +23,9 @@ os.environ |= {
     "nnUNet_def_n_proc": "1",
     "nnUNet_n_proc_DA": "1",
 }
+
+# A shell has what runs in the background ignore interrupts, and the commands that the tests start would inherit that.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
