@@ -30,7 +30,7 @@ def benchmark_conversion(images: int, rounds: int, num_processes: int, folder: P
     """Convert made files of the three layouts.
 
     Args:
-        images: How many images with labels, at least 50.
+        images: How many images with labels, at least 100.
         rounds: How often to convert and to copy each.
         num_processes: Images at a time.
         folder: An empty folder for the files, below which nnU-Net's are set; it decides which disk is measured.
@@ -100,7 +100,7 @@ def _write_isbi(source: Path, images: int) -> None:
     for folder, pixels in (("train/image", grey), ("train/label", mask), ("test/image", grey)):
         (source / folder).mkdir(parents=True)
         for number in range(images if folder != "test/image" else 1):
-            io.imsave(source / folder / f"{number}.png", np.roll(pixels, number, axis=0), check_contrast=False)
+            io.imsave(source / folder / f"{number}.png", _another(pixels, number), check_contrast=False)
 
 
 def _write_lung(source: Path, images: int) -> None:
@@ -109,19 +109,20 @@ def _write_lung(source: Path, images: int) -> None:
     for folder, pixels in (("2d_images", image), ("2d_masks", mask)):
         (source / folder).mkdir(parents=True)
         for number in range(images):
-            tifffile.imwrite(source / folder / f"ID_{number:04d}_Z_0000.tif", np.roll(pixels, number, axis=0))
+            tifffile.imwrite(source / folder / f"ID_{number:04d}_Z_0000.tif", _another(pixels, number))
 
 
 def _write_liver(source: Path, images: int) -> None:
     """`train` and `val` (a twentieth) with RGB images of equal channels and grey masks."""
     image, mask = _slice()
     rgb = np.repeat(np.clip(image / 8 + 128, 0, 255).astype(np.uint8)[..., None], 3, axis=-1)
-    for folder, count in (("train", images - images // 20), ("val", images // 20)):
+    val = max(1, images // 20)
+    for folder, count in (("train", images - val), ("val", val)):
         (source / folder).mkdir(parents=True)
         for number in range(count):
             for ending, pixels in (("", rgb), ("_mask", mask)):
                 path = source / folder / f"{number:03d}{ending}.png"
-                io.imsave(path, np.roll(pixels, number, axis=0), check_contrast=False)
+                io.imsave(path, _another(pixels, number), check_contrast=False)
 
 
 def _slice() -> tuple[np.ndarray, np.ndarray]:
@@ -130,6 +131,11 @@ def _slice() -> tuple[np.ndarray, np.ndarray]:
     smooth = gaussian_filter(rng.normal(size=(SIZE_PX, SIZE_PX)), 12)
     image = smooth / smooth.std() * 300 - 400 + rng.normal(0, 20, smooth.shape)
     return image.astype(np.int16), np.where(smooth > 0, 255, 0).astype(np.uint8)
+
+
+def _another(pixels: np.ndarray, number: int) -> np.ndarray:
+    """Every number gives another picture."""
+    return np.roll(pixels, divmod(number, SIZE_PX), axis=(1, 0))
 
 
 def _peak_memory_mb() -> float | None:
@@ -156,8 +162,8 @@ def main(argv: Sequence[str], prog: str) -> None:
     )
     parser.add_argument("--disk", type=Path, metavar="DIR", help="where the files go (default: the temporary folder)")
     arguments = parser.parse_args(argv)
-    if arguments.images < 50:
-        parser.error(f"--images {arguments.images}: expected at least 50, a tenth of which is converted first")
+    if arguments.images < 100:
+        parser.error(f"--images {arguments.images}: expected at least 100, a tenth of which is converted first")
 
     def measure(_: torch.device) -> list[Table]:
         with tempfile.TemporaryDirectory(dir=arguments.disk) as folder:

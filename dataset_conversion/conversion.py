@@ -120,9 +120,9 @@ def convert_cases(
         )
     for remark, names in report.remarks.items():
         print(f"warning: {listing(sorted(names))}: {remark}", file=sys.stderr)
-    for names in report.same_images():
+    if same := [" = ".join(sorted(names)) for names in report.same_images()]:
         print(
-            f"warning: {listing(sorted(names))}: the same image; where one trains and another tests, its score is too "
+            f"warning: {listing(sorted(same))}: the same image; where one trains and another tests, its score is too "
             "good. Take all but one out, unless they are meant to be there",
             file=sys.stderr,
         )

@@ -179,7 +179,7 @@ def test_layer_leaves_out_what_can_not_run() -> None:
         "predict",
         "scaling",
         pytest.param("levels", marks=pytest.mark.slow),
-        "conversion",
+        pytest.param("conversion", marks=pytest.mark.slow),
         pytest.param("volumes", marks=pytest.mark.slow),
     ],
 )
@@ -189,7 +189,7 @@ def test_subject(subject: str, tmp_path: Path, capsys: pytest.CaptureFixture[str
         "predict": ["--sizes", "16", "--image", "24"],
         "scaling": ["--largest", "64"],
         "levels": ["--sizes", "8", "--fold"],
-        "conversion": ["--images", "60", "-np", "2"],
+        "conversion": ["--images", "100", "-np", "2"],
         "volumes": ["-c", "3d_fullres", "--epochs", "1", "--iterations", "1"],
     }[subject]
     main(["benchmark", subject, *arguments, "--rounds", "1", "-device", "cpu", "-o", str(tmp_path)])

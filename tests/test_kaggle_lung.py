@@ -179,7 +179,7 @@ def test_what_is_odd_is_reported(
     assert f"warning: {empty}: an empty mask" in err
     assert f"warning: {unsigned}: values below -4096, which are no Hounsfield units" in err
     assert f"warning: {rescaled}: all values within -20 and 20" in err
-    assert f"warning: ID_0000_Z_0100, {twice}: the same image; where one trains and another tests" in err
+    assert f"warning: ID_0000_Z_0100 = {twice}: the same image; where one trains and another tests" in err
     assert err.count("warning: ") == 5
 
 
