@@ -21,6 +21,7 @@ from nnunet_pyconv.benchmarks.timing import ratios, time_in_turn
 from nnunet_pyconv.dataset_conversion import isbi_cell, kaggle_lung, liver
 from nnunet_pyconv.dataset_conversion.images import read_image
 from nnunet_pyconv.demo.workspace import Workspace
+from nnunet_pyconv.errors import InputError
 
 SIZE_PX = 512
 CONVERTED, COPIED = "converted", "read and written"
@@ -71,7 +72,7 @@ def _row(
     def copy(path: Path) -> None:
         image = read_image(path)
         grey = image if image.ndim == 2 else image[..., 0]  # as converted: one channel
-        io.imsave(copies / f"{path.parent.name}_{path.name}", grey, check_contrast=False)
+        io.imsave(copies / "_".join(path.relative_to(all_).parts), grey, check_contrast=False)
 
     def copy_all() -> None:
         shutil.rmtree(copies, ignore_errors=True)
@@ -99,7 +100,7 @@ def _write_isbi(source: Path, images: int) -> None:
     grey = np.clip(image / 8 + 128, 0, 255).astype(np.uint8)
     for folder, pixels in (("train/image", grey), ("train/label", mask), ("test/image", grey)):
         (source / folder).mkdir(parents=True)
-        for number in range(images if folder != "test/image" else 1):
+        for number in range(images) if folder != "test/image" else [images]:
             io.imsave(source / folder / f"{number}.png", _another(pixels, number), check_contrast=False)
 
 
@@ -117,9 +118,9 @@ def _write_liver(source: Path, images: int) -> None:
     image, mask = _slice()
     rgb = np.repeat(np.clip(image / 8 + 128, 0, 255).astype(np.uint8)[..., None], 3, axis=-1)
     val = max(1, images // 20)
-    for folder, count in (("train", images - val), ("val", val)):
+    for folder, numbers in (("train", range(val, images)), ("val", range(val))):
         (source / folder).mkdir(parents=True)
-        for number in range(count):
+        for number in numbers:
             for ending, pixels in (("", rgb), ("_mask", mask)):
                 path = source / folder / f"{number:03d}{ending}.png"
                 io.imsave(path, _another(pixels, number), check_contrast=False)
@@ -165,7 +166,12 @@ def main(argv: Sequence[str], prog: str) -> None:
     if arguments.images < 100:
         parser.error(f"--images {arguments.images}: expected at least 100, a tenth of which is converted first")
 
-    def measure(_: torch.device) -> list[Table]:
+    if arguments.disk is not None and not arguments.disk.is_dir():
+        raise InputError(f"--disk {arguments.disk}: no such folder; make it, or give another")
+
+    def measure(device: torch.device) -> list[Table]:
+        if device.type != "cpu":
+            raise InputError(f"conversion is measured on a CPU, not on {device}; give -device cpu")
         with tempfile.TemporaryDirectory(dir=arguments.disk) as folder:
             return benchmark_conversion(arguments.images, arguments.rounds, arguments.num_processes, Path(folder))
 

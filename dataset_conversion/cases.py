@@ -94,7 +94,7 @@ def write_cases(
         InputError: A case that can't be read, whose image and label differ in size, or whose type PNG can't hold.
     """
 
-    def write(case: Case) -> tuple[str, bytes, list[str]]:
+    def write(case: Case) -> tuple[str, bytes | None, list[str]]:
         image = case.image()
         if file_ending == ".png" and image.dtype not in (np.uint8, np.uint16):
             raise InputError(f"{case.source} has pixels of type {image.dtype}; expected 8 or 16 bits, unsigned")
@@ -108,9 +108,11 @@ def write_cases(
                 remarks += case.inspect(image, label)
         for path, pixels in files.items():
             io.imsave(path, pixels, check_contrast=False)
-        return str(image.dtype), hashlib.blake2b(image.tobytes()).digest(), remarks
+        # images of one value, for example of air alone, are no copies of each other
+        digest = hashlib.blake2b(image.tobytes()).digest() if image.min() < image.max() else None
+        return str(image.dtype), digest, remarks
 
-    def try_to_write(case: Case) -> tuple[str, bytes, list[str]] | InputError:
+    def try_to_write(case: Case) -> tuple[str, bytes | None, list[str]] | InputError:
         try:
             return write(case)
         except InputError as error:
@@ -131,7 +133,8 @@ def write_cases(
                 continue
             dtype, digest, remarks = result
             report.dtypes.setdefault(dtype, set()).add(case.name)
-            report.digests.setdefault(digest, set()).add(case.name)
+            if digest is not None:
+                report.digests.setdefault(digest, set()).add(case.name)
             for remark in remarks:
                 report.add(case, remark)
     finally:

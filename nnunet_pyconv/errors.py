@@ -29,7 +29,7 @@ def run_command(command: Callable[[], None]) -> None:
     except OSError as error:
         if error.errno not in _FULL_OR_CLOSED:
             raise
-        print(f"error: {error}; make room there or make it writable, or choose another place", file=sys.stderr)
+        print(f"error: {error}; make room there or allow the access, or choose another place", file=sys.stderr)
         sys.exit(2)
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)

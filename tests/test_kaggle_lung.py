@@ -162,6 +162,17 @@ def test_8_bits_are_converted_with_a_warning(
     assert "(7 in all): pixels of 8 bits. The Hounsfield units were lost" in warning
 
 
+def test_slices_of_air_and_the_padding_of_scanners_are_not_odd(
+    tmp_path: Path, nnunet_folders: NnunetFolders, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for number in range(7):
+        image = np.full(HU.shape, -1000) if number < 2 else HU + number
+        image[:, :2] = -1000 if number < 2 else -3024
+        write_lung(tmp_path, number, image.astype(np.int16))
+    convert(tmp_path)
+    assert "warning" not in capsys.readouterr().err
+
+
 def test_what_is_odd_is_reported(
     tmp_path: Path, nnunet_folders: NnunetFolders, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -256,6 +256,13 @@ def test_dry_run_before_anything_is_there(nnunet_folders: NnunetFolders, capsys:
     ]
 
 
+def test_only_the_papers_fold_is_for_the_papers_split(
+    nnunet_folders: NnunetFolders, capsys: pytest.CaptureFixture[str]
+) -> None:
+    main(["reproduce", "--datasets", "liver", "--folds", "0", "all", "-device", "cpu", "--dry_run"])
+    assert "nnunet_pyconv convert liver -i SRC --protocol clean\n" in capsys.readouterr().out
+
+
 def test_the_seventh_network_is_trained_on_request_only(
     nnunet_folders: NnunetFolders, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -311,9 +318,10 @@ def test_folds_that_would_train_on_test_images(folds: list[str], nnunet_folders:
     assert len(cells_of(a_request(), datasets)) == 1
     with pytest.raises(InputError, match=f"--folds {folds[-1]}: .*--protocol paper.*Give --folds 0"):
         cells_of(a_request(folds=folds), datasets)
-    splits.write_text("[")
-    with pytest.raises(InputError, match=r"splits_final.json is no list of folds"):
-        cells_of(a_request(), datasets)
+    for damaged in ("[", "[]", "{}"):
+        splits.write_text(damaged)
+        with pytest.raises(InputError, match=r"splits_final.json is no list of folds"):
+            cells_of(a_request(), datasets)
 
 
 def test_dataset_that_was_converted_again(nnunet_folders: NnunetFolders) -> None:
@@ -332,7 +340,7 @@ def test_dataset_that_was_converted_again(nnunet_folders: NnunetFolders) -> None
     with pytest.raises(InputError, match=f"{model} was made from an earlier conversion"):
         cells_of(a_request(), datasets_of(a_request()))
     (model / "dataset.json").write_text("{")
-    with pytest.raises(InputError, match="is damaged"):
+    with pytest.raises(InputError, match=f"{model / 'dataset.json'} is damaged"):
         cells_of(a_request(), datasets_of(a_request()))
 
 
@@ -375,7 +383,7 @@ def test_dataset_that_nnunet_refuses(nnunet_folders: NnunetFolders, capsys: pyte
 def test_another_seed_than_before(nnunet_folders: NnunetFolders) -> None:
     prepared(nnunet_folders)
     cell = a_cell(trainer="nnUNetTrainerPyConvPaper")
-    write(cell.folder, "debug.json")
+    write(cell.folder, "debug.json", "checkpoint_latest.pth")
     (cell.folder / "debug.json").write_text('{"seed": "3"}')
     for seed in (3, None):
         assert len(cells_of(a_request(seed=seed), [cell.preparation])) == 1
@@ -386,8 +394,20 @@ def test_another_seed_than_before(nnunet_folders: NnunetFolders) -> None:
     with pytest.raises(InputError, match="unet fold 0 was trained with --seed 3, and now it is --seed 4"):
         cells_of(a_request(seed=4), [cell.preparation])
     (cell.folder / "debug.json").write_text('{"seed": ')
-    with pytest.raises(InputError, match=r"debug.json.* is damaged .*give no --seed"):
+    with pytest.raises(InputError, match=r"debug.json.* is damaged .*remove this file"):
         cells_of(a_request(seed=3), [cell.preparation])
+
+
+def test_seed_of_a_training_that_goes_on(nnunet_folders: NnunetFolders) -> None:
+    """nnU-Net writes debug.json anew; and what died before its first checkpoint begins anew, with any seed."""
+    prepared(nnunet_folders)
+    cell = a_cell(trainer="nnUNetTrainerPyConvPaper")
+    write(cell.folder, "debug.json")
+    (cell.folder / "debug.json").write_text('{"seed": "3"}')
+    assert len(cells_of(a_request(seed=4), [cell.preparation])) == 1
+    assert str(next(cell.steps())).startswith("nnUNetv2_train")
+    write(cell.folder, "checkpoint_latest.pth")
+    assert str(next(cell.steps())).startswith("NNUNET_PYCONV_SEED=3 nnUNetv2_train")
 
 
 def test_damaged_plans_are_made_again_and_a_damaged_dataset_is_an_error(nnunet_folders: NnunetFolders) -> None:

@@ -18,8 +18,6 @@ from nnunet_pyconv.reproduction import (
     PAPER_NETWORKS,
     RECIPES,
     Request,
-    cells_of,
-    datasets_of,
     reproduce,
 )
 from nnunet_pyconv.reproduction.executor import EXECUTORS
@@ -61,22 +59,20 @@ def main(argv: Sequence[str], prog: str) -> None:
         print("\n".join(commands(request, args.folder)))
         return
     report.require_extra()
-    failures = [
-        f"{outcome.job}: {outcome.failure}\n    log: {outcome.log}"
-        for outcome in reproduce(request, args.executor, parameters)
-        if outcome.failure
-    ]
-    cells = cells_of(request, datasets_of(request))
+    if args.folder.exists() and not args.folder.is_dir():
+        raise InputError(f"-o {args.folder} is a file; give a folder for the reports")
+    cells, outcomes = reproduce(request, args.executor, parameters)
+    failures = [f"{outcome.job}: {outcome.failure}\n    log: {outcome.log}" for outcome in outcomes if outcome.failure]
     done = [cell for cell in cells if cell.is_done]
     print(f"\nDone: {len(done)} of {len(cells)} cells")
     for command, *arguments in report_commands(done, args.folder):
         try:
             page = report.write(arguments, f"nnunet_pyconv {command}")
-        except InputError as error:  # the other datasets have reports nevertheless
+        except (InputError, OSError) as error:  # the other datasets have reports nevertheless
             failures.append(f"report: {error}")
         else:
             for table in sorted(page.parent.glob("tables/*_table_2.md")):
-                print(f"\n{table.read_text('utf-8')}")
+                print(f"\n# {table.stem}\n\n{table.read_text('utf-8')}")
     if failures:
         print("\nNot done; the same command tries these again:", file=sys.stderr)
         print("\n".join(f"  {failure}" for failure in failures), file=sys.stderr)
@@ -158,7 +154,8 @@ def build_parser(prog: str) -> argparse.ArgumentParser:
         type=Path,
         default=Path(),
         metavar="DIR",
-        help="where the reports go, each into a folder of its own that replaces an earlier one (default: here)",
+        help="where the reports go, each into a folder of its own; one of an earlier run with the same trainer and "
+        "folds is replaced (default: here)",
     )
     return parser
 

@@ -78,24 +78,26 @@ class Cell:
 
     @property
     def is_started(self) -> bool:
-        """Whether nnU-Net has begun to train it."""
-        return (self.folder / "debug.json").is_file()
+        """Whether there is a training to go on with, or an ended one."""
+        return any((self.folder / name).is_file() for name in (FINAL, LATEST, BEST))
 
     @property
     def seed_used(self) -> int | None:
-        """The seed of the training that was started, out of nnU-Net's `debug.json`; None if it had none.
+        """The seed of a training that is started, out of nnU-Net's `debug.json`; None if it had none.
 
         Raises:
             InputError: A damaged file.
         """
         file = self.folder / "debug.json"
+        if not file.is_file():
+            return None
         try:
             seed = json.loads(file.read_text()).get("seed", "None")
             return None if seed == "None" else int(seed)
         except (ValueError, AttributeError, TypeError) as error:
             raise InputError(
-                f"{file}, from which the seed of the earlier training is known, is damaged ({error!r}); give no --seed "
-                "to go on with it, or remove the folder to train again"
+                f"{file}, from which the seed of the earlier training is known, is damaged ({error!r}); remove this "
+                "file to go on without a seed, or the folder to train again"
             ) from error
 
     def steps(self) -> Iterator[Step]:
@@ -117,7 +119,9 @@ class Cell:
         command += ["-tr", self.trainer, "-p", PAPER_PLANS, "-device", self.device]
         if self.num_gpus > 1:
             command += ["-num_gpus", str(self.num_gpus)]
-        environment = {} if self.seed is None else {SEED_VARIABLE: str(self.seed)}
+        # without a seed, nnU-Net would note in debug.json that the training that goes on had none
+        seed = self.seed_used if self.seed is None and self.is_started else self.seed
+        environment = {} if seed is None else {SEED_VARIABLE: str(seed)}
         if (self.folder / FINAL).is_file():
             return Step("validate", [*command, "--val"], environment)
         if (self.folder / LATEST).is_file() or (self.folder / BEST).is_file():

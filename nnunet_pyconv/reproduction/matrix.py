@@ -7,6 +7,7 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from nnunetv2.paths import nnUNet_preprocessed, nnUNet_raw, nnUNet_results
 
@@ -134,17 +135,24 @@ def _require_of_this_dataset(dataset: Preparation, copy: Path) -> None:
     original = dataset.raw / "dataset.json"
     if not (copy.is_file() and original.is_file()):
         return
-    try:
-        same = json.loads(copy.read_text()) == json.loads(original.read_text())
-    except ValueError as error:
-        raise InputError(
-            f"{copy} or {original} is damaged ({error}); convert the dataset again and remove {copy.parent}"
-        ) from error
-    if not same:
+    converted, used = (_read_dataset_json(file) for file in (original, copy))
+    if used != converted:
         raise InputError(
             f"{copy.parent} was made from an earlier conversion of {dataset}: its dataset.json is another; remove that "
             "folder, or set nnUNet_preprocessed and nnUNet_results to other folders"
         )
+
+
+def _read_dataset_json(file: Path) -> dict[str, Any]:
+    """What a dataset says about its images; its description names the protocol."""
+    try:
+        content: dict[str, Any] = json.loads(file.read_text())
+        return {key: content[key] for key in content.keys() - {"licence", "reference"}}
+    except (ValueError, AttributeError) as error:
+        raise InputError(
+            f"{file} is damaged ({error}); put the dataset.json there that the dataset has in the other of nnU-Net's "
+            "folders"
+        ) from error
 
 
 def _folder_name(name: str) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -46,10 +46,10 @@ class Preparation:
         """Its folder of preprocessed data and plans."""
         return Path(nnUNet_preprocessed.require()) / self.dataset
 
-    @property
-    def conversion(self) -> str:
-        """The command that converts it, as in the paper; the folder of the downloaded data is for the user to name."""
-        return f"nnunet_pyconv convert {self.converter} -i SRC --protocol paper"
+    def conversion(self, folds: Sequence[str]) -> str:
+        """The command that converts it, for the user to name SRC; the paper's split has fold 0 alone."""
+        protocol = "paper" if list(folds) == ["0"] else "clean"
+        return f"nnunet_pyconv convert {self.converter} -i SRC --protocol {protocol}"
 
     @property
     def log(self) -> Path:
@@ -67,11 +67,12 @@ class Preparation:
         if not file.is_file():
             return None
         try:
-            return len(load_json(str(file)))
-        except (ValueError, TypeError) as error:
-            raise InputError(
-                f"{file} is no list of folds ({error}); convert the dataset again with nnunet_pyconv convert"
-            ) from error
+            splits = load_json(str(file))
+        except ValueError:
+            splits = None
+        if not (isinstance(splits, list) and splits):
+            raise InputError(f"{file} is no list of folds; convert the dataset again with nnunet_pyconv convert")
+        return len(splits)
 
     @property
     def is_preprocessed(self) -> bool:

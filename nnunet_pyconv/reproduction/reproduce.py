@@ -18,7 +18,7 @@ from nnunet_pyconv.reproduction.matrix import Request, cells_of, datasets_of
 from nnunet_pyconv.reproduction.step import Outcome
 
 
-def reproduce(request: Request, executor: str, slurm_parameters: Mapping[str, Any]) -> list[Outcome]:
+def reproduce(request: Request, executor: str, slurm_parameters: Mapping[str, Any]) -> tuple[list[Cell], list[Outcome]]:
     """Run what is left of a request: first the datasets' preparation, then the cells.
 
     Args:
@@ -27,7 +27,7 @@ def reproduce(request: Request, executor: str, slurm_parameters: Mapping[str, An
         slurm_parameters: Of `submitit.SlurmExecutor`.
 
     Returns:
-        How each job that had something to do ended.
+        The cells, and how each job that had something to do ended.
 
     Raises:
         InputError: A request that can't be met; nothing has run then.
@@ -35,7 +35,8 @@ def reproduce(request: Request, executor: str, slurm_parameters: Mapping[str, An
     datasets = datasets_of(request)
     for dataset in datasets:
         if not dataset.raw.exists():
-            raise InputError(f"{dataset.raw} does not exist; convert the dataset first: {dataset.conversion}")
+            conversion = dataset.conversion(request.folds)
+            raise InputError(f"{dataset.raw} does not exist; convert the dataset first: {conversion}")
     cells = cells_of(request, datasets)
     runner = Executor(executor, Path(nnUNet_results.require()) / "submitit", slurm_parameters)
     gpus = request.num_gpus if request.device == "cuda" else 0
@@ -51,7 +52,7 @@ def reproduce(request: Request, executor: str, slurm_parameters: Mapping[str, An
             outcomes.append(submitted.result())
         except Exception as error:  # of submitit, for a job that didn't end by itself
             outcomes.append(Outcome(str(job), Path(submitted.paths.stderr), f"was lost: {error!r}"))
-    return outcomes
+    return cells, outcomes
 
 
 def commands(request: Request, reports: Path) -> list[str]:
@@ -70,7 +71,8 @@ def commands(request: Request, reports: Path) -> list[str]:
     jobs: list[Job] = [*datasets, *cells]
     for dataset in datasets:
         if not dataset.raw.exists():
-            lines += [f"# {dataset} is not converted; SRC is the folder of the downloaded data", dataset.conversion]
+            lines.append(f"# {dataset} is not converted; SRC is the folder of the downloaded data")
+            lines.append(dataset.conversion(request.folds))
     for job in jobs:
         steps = list(job.steps())
         lines += [f"# {job}{'' if steps else ': done'}", *map(str, steps)]

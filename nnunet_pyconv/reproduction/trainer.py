@@ -27,9 +27,9 @@ def find_trainer(name: str) -> type[nnUNetTrainer]:
             trainer: type[nnUNetTrainer] = recursive_find_trainer_class_by_name(name)
     except Exception as error:  # the finder imports whatever lies in the folders
         raise InputError(
-            f"-tr {name}: nnU-Net finds no such trainer, neither among its own nor in {nnUNet_extTrainer.get()} "
-            f"({type(error).__name__}); expected one such as nnUNetTrainerPyConvPaper_5epochs, or put the folder of "
-            "yours into nnUNet_extTrainer"
+            f"-tr {name}: nnU-Net finds no such trainer, neither among its own nor in {nnUNet_extTrainer.get()}, or "
+            f"can't import what lies there ({type(error).__name__}: {str(error).partition('. ')[0]}); expected one "
+            "such as nnUNetTrainerPyConvPaper_5epochs, or put the folder of yours into nnUNet_extTrainer"
         ) from error
     finally:
         os.environ.clear()

@@ -81,6 +81,6 @@ def _protocol(comparison: Comparison) -> list[str]:
             "epoch: scores on them are somewhat too good."
         ]
     return [
-        "Split: clean (--protocol clean). The test images, which are the paper's, had no part in the training; the "
-        "validation cases are others, so the paper's figures are not of the same images."
+        "Split: clean (--protocol clean). The test images, which are the paper's, had no part in the training. "
+        "Validation cases are others, and the paper's figures are not of them."
     ]
