@@ -37,8 +37,8 @@ def benchmark_conversion(images: int, rounds: int, num_processes: int, folder: P
         folder: An empty folder for the files, below which nnU-Net's are set; it decides which disk is measured.
 
     Returns:
-        A table with a row for each converter. Peak memory is that of this process, which only grows: after a tenth of
-        the first dataset's images, and after all of them.
+        A table with a row for each converter. Peak memory, after a tenth of the images and after all, is that of this
+        process: it only grows, from row to row.
     """
     workspace = Workspace(folder)
     workspace.prepare(overwrite=False)
@@ -165,7 +165,6 @@ def main(argv: Sequence[str], prog: str) -> None:
     arguments = parser.parse_args(argv)
     if arguments.images < 100:
         parser.error(f"--images {arguments.images}: expected at least 100, a tenth of which is converted first")
-
     if arguments.disk is not None and not arguments.disk.is_dir():
         raise InputError(f"--disk {arguments.disk}: no such folder; make it, or give another")
 
