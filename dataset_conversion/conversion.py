@@ -20,7 +20,7 @@ from nnunet_pyconv.dataset_conversion.raw_dataset import (
 )
 from nnunet_pyconv.dataset_conversion.source_files import listing
 from nnunet_pyconv.errors import InputError
-from nnunet_pyconv.whole_folder import whole_folder
+from nnunet_pyconv.writing import whole_folder
 
 PROTOCOLS = ("clean", "paper")
 NUM_FOLDS = 5  # that nnU-Net makes of imagesTr

@@ -22,7 +22,7 @@ from packaging.requirements import Requirement
 from nnunet_pyconv.architectures.pyconv_unet import check_patch_size
 from nnunet_pyconv.device import available_devices
 from nnunet_pyconv.errors import InputError
-from nnunet_pyconv.nn.execution import available_executions
+from nnunet_pyconv.nn.backends import available_backends
 from nnunet_pyconv.planning import network_on_meta
 from nnunet_pyconv.trainer_dir import TRAINER_DIR
 
@@ -111,8 +111,8 @@ def _device() -> Iterator[Finding]:
 
 
 def _executions() -> Iterator[Finding]:
-    for name, reason in available_executions().items():
-        yield Finding(f"execution {name}", "ready" if reason is None else f"not here, others take its place: {reason}")
+    for name, reason in available_backends().items():
+        yield Finding(f"backend {name}", "ready" if reason is None else f"not here, others take its place: {reason}")
 
 
 def _folders() -> Iterator[Finding]:

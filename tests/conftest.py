@@ -12,7 +12,7 @@ import skimage.io as io
 import tifffile
 import torch
 
-from nnunet_pyconv.demo.synthetic import write_synthetic_isbi
+from nnunet_pyconv.synthetic.isbi import write_synthetic_isbi
 
 # Two tests run at a time, so each computes in one thread, and so do the commands that it starts; nnU-Net's, which take
 # all cores, don't spin where they wait. They have as few workers as it allows: each worker imports torch anew.

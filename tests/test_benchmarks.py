@@ -141,8 +141,8 @@ def test_a_step_trains_and_an_inference_has_one_output() -> None:
 
 def test_chosen_executions_are_counted() -> None:
     # three stages (16, 8 and 4 pixels) with two convolutions each, and two with two each in the decoder
-    assert Prepared(System(setting="levels"), plan((16, 16)), CPU).executions() == "levels 10"
-    assert Prepared(STOCK["stock"], plan((16, 16)), CPU).executions() is None
+    assert Prepared(System(setting="reference"), plan((16, 16)), CPU).backends() == "levels 10"
+    assert Prepared(STOCK["stock"], plan((16, 16)), CPU).backends() is None
 
 
 def test_multiplications_are_counted_by_hand() -> None:
@@ -160,16 +160,16 @@ def test_layer(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     main(["benchmark", "layer", *arguments, "-device", "cpu", "-o", str(tmp_path / "new")])
     rows = check_files(tmp_path / "new", "layer", capsys.readouterr().out)
     assert [row["N x C x size"] for row in rows] == ["1 x 8 x 16x16", "2 x 256 x 4x4"] * 4
-    assert all({"auto", "fold", "levels"} <= row.keys() for row in rows)
-    assert rows[1]["auto is"] == "levels"  # many channels on a narrow map
+    assert all({"auto", "fold", "reference"} <= row.keys() for row in rows)
+    assert rows[1]["auto is"] == "reference"  # many channels on a narrow map
 
 
 def test_layer_leaves_out_what_can_not_run() -> None:
     case = layer.Case(1, 8, 16, dim=3, kernel_sizes=(3, 5), stride=2)
-    (inference, training) = layer.benchmark_layer([case], ["auto", "levels"], 1, CPU, ["float32"])
+    (inference, training) = layer.benchmark_layer([case], ["auto", "reference"], 1, CPU, ["float32"])
     assert inference.rows[0]["N x C x size"] == "1 x 8 x 16x16x16, stride 2"
-    assert isinstance(training.rows[0]["levels"], Ratio)
-    assert "direct" not in training.rows[0]
+    assert isinstance(training.rows[0]["reference"], Ratio)
+    assert "native" not in training.rows[0]
 
 
 @pytest.mark.parametrize(
@@ -222,7 +222,7 @@ def test_bad_input_is_told_before_anything_is_measured(
         (["-o", str(tmp_path / "layer.json")], "can't write into"),
         (["--rounds", "0"], "not a positive number"),
         (["--cases", "2x32"], "not NxCxEDGE"),
-        (["--executions", "gpu"], "invalid choice"),
+        (["--backends", "gpu"], "invalid choice"),
     ):
         with pytest.raises(SystemExit) as end:
             main(["benchmark", "layer", "-device", "cpu", *arguments])
@@ -251,4 +251,4 @@ def test_machine_names_no_host() -> None:
     described = report.machine(CPU)
     assert described["device"] == "cpu"
     assert described["threads"] == torch.get_num_threads()
-    assert set(described["executions"]) >= {"fold", "levels"}
+    assert set(described["backends"]) >= {"fold", "reference"}

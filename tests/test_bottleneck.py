@@ -12,7 +12,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from nnunet_pyconv.architectures import PyConvUNet
 from nnunet_pyconv.nn import PyConv2d, PyConvBottleneck, Pyramid, convert_to_pyconv
-from nnunet_pyconv.nn.execution import execution
+from nnunet_pyconv.nn.backends import use_backend
 from nnunet_pyconv.planning import network_on_meta, swap_plans
 from nnunet_pyconv.trainers import nnUNetTrainerPyConvBottleneck
 
@@ -89,7 +89,7 @@ def test_multiplications_of_a_block():
     block = PyConvBottleneck(64, PyConv2d(16, 16), 64, norm=None, nonlin=None, bias=False)
     flops = []
     for layer in (dense, block):
-        with FlopCounterMode(display=False) as counter, execution("levels"):
+        with FlopCounterMode(display=False) as counter, use_backend("reference"):
             layer(torch.empty(1, 64, 16, 16))
         flops.append(counter.get_total_flops())
     # 64 x 16 + 16 x 64 and, with groups 1, 4, 4, 4 of 4 outputs, 4 x (16 x 9 + 4 x 25 + 4 x 49 + 4 x 81)

@@ -15,12 +15,12 @@ from test_planning import preprocessed  # noqa: F401  # a fixture
 from torch import nn
 
 from nnunet_pyconv.architectures import PyConvUNet
+from nnunet_pyconv.benchmarks import complexity_subjects
+from nnunet_pyconv.benchmarks.complexity import Complexity, Subject, count_gmac, measure, peak_memory_mib
+from nnunet_pyconv.benchmarks.complexity_subjects import paper_subjects, plans_subjects
+from nnunet_pyconv.benchmarks.complexity_table import to_markdown, write_tables
 from nnunet_pyconv.cli import complexity as command
 from nnunet_pyconv.errors import InputError
-from nnunet_pyconv.evaluation import complexity_subjects
-from nnunet_pyconv.evaluation.complexity import Complexity, Subject, count_gmac, measure, peak_memory_mib
-from nnunet_pyconv.evaluation.complexity_subjects import paper_subjects, plans_subjects
-from nnunet_pyconv.evaluation.complexity_table import to_markdown, write_tables
 from nnunet_pyconv.planning import plan_paper
 
 CPU = torch.device("cpu")

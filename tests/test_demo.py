@@ -11,9 +11,9 @@ import skimage.io as io
 import tifffile
 
 from nnunet_pyconv.cli import main
-from nnunet_pyconv.demo.synthetic import write_synthetic_isbi
-from nnunet_pyconv.demo.workspace import Workspace
-from nnunet_pyconv.evaluation import mean_overlap, read_overlaps
+from nnunet_pyconv.demo.overlap import mean_overlap, read_overlaps
+from nnunet_pyconv.synthetic.isbi import write_synthetic_isbi
+from nnunet_pyconv.synthetic.workspace import Workspace
 
 
 def test_synthetic_data_have_the_files_of_isbi(tmp_path: Path) -> None:

@@ -9,7 +9,8 @@ import skimage.io as io
 from nnunetv2.evaluation.evaluate_predictions import compute_metrics_on_folder
 from nnunetv2.imageio.natural_image_reader_writer import NaturalImage2DIO
 
-from nnunet_pyconv.evaluation import CaseOverlap, format_table, mean_overlap, read_overlaps, save_picture
+from nnunet_pyconv.demo.overlap import CaseOverlap, format_table, mean_overlap, read_overlaps
+from nnunet_pyconv.demo.picture import save_picture
 
 
 @pytest.fixture

@@ -10,7 +10,7 @@ from torch.profiler import ProfilerActivity, profile
 
 from nnunet_pyconv.benchmarks.training_memory import CASES, FLAT_KERNELS, FLAT_STRIDES, Case, measure_on_gpu
 from nnunet_pyconv.nn import PyConv2d
-from nnunet_pyconv.nn.execution import execution
+from nnunet_pyconv.nn.backends import use_backend
 from nnunet_pyconv.planning.memory import TrainingMemory, training_loss, training_memory
 from nnunet_pyconv.planning.planners import memory_of_plan
 
@@ -93,7 +93,7 @@ def test_estimate_is_what_a_training_step_saves_and_allocates(case: Case) -> Non
 
 @pytest.mark.parametrize("case", SMALL[2:4], ids=str)
 def test_execution_level_by_level_saves_the_same(case: Case) -> None:
-    with execution("levels"):
+    with use_backend("reference"):
         saved = saved_bytes(build(case), torch.randn(case.batch_size, 1, *case.patch_size))
     assert estimate(case).kept_bytes == pytest.approx(saved, rel=0.05)
 

@@ -16,9 +16,9 @@ import torch
 from conftest import NnunetFolders, read_all
 
 from nnunet_pyconv.dataset_conversion import isbi_cell
-from nnunet_pyconv.demo.synthetic import write_synthetic_isbi
-from nnunet_pyconv.evaluation import read_overlaps
+from nnunet_pyconv.demo.overlap import read_overlaps
 from nnunet_pyconv.planning import plan_pyconv
+from nnunet_pyconv.synthetic.isbi import write_synthetic_isbi
 from nnunet_pyconv.trainer_dir import TRAINER_DIR
 
 pytestmark = pytest.mark.slow

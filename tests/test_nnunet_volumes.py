@@ -18,7 +18,7 @@ import torch
 from conftest import NnunetFolders
 from test_nnunet_chain import run
 
-from nnunet_pyconv.demo.synthetic_volumes import write_synthetic_volumes
+from nnunet_pyconv.synthetic.volumes import write_synthetic_volumes
 from nnunet_pyconv.trainer_dir import TRAINER_DIR
 
 pytestmark = pytest.mark.slow

@@ -17,8 +17,8 @@ from test_nnunet_chain import DATASET, read_pngs, run
 from test_paper_plans import NETWORKS
 
 from nnunet_pyconv.dataset_conversion import isbi_cell
-from nnunet_pyconv.demo.synthetic import write_synthetic_isbi
-from nnunet_pyconv.evaluation import read_overlaps
+from nnunet_pyconv.demo.overlap import read_overlaps
+from nnunet_pyconv.synthetic.isbi import write_synthetic_isbi
 from nnunet_pyconv.trainer_dir import TRAINER_DIR
 
 pytestmark = pytest.mark.slow

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from torch.utils.flop_counter import FlopCounterMode
 
 from nnunet_pyconv.nn import PyConv2d, PyConv3d
-from nnunet_pyconv.nn.execution import available_executions, execution
+from nnunet_pyconv.nn.backends import available_backends, use_backend
 
 # kernels, groups and split of PyConv2, PyConv3 and PyConv4 for 64 channels, as published
 PUBLISHED = [
@@ -135,7 +135,7 @@ def test_parameters_and_multiplications_of_eq_5_to_8(layer: Any, size: tuple[int
     parameters = first[0] ** dim * in_channels * out_channels  # Eq. 5 with one level
     assert sum(p.numel() for p in layer.parameters()) == parameters
     # level by level, so that torch's own count of ordinary convolutions is the oracle
-    with execution("levels"), FlopCounterMode(display=False) as counter, torch.no_grad():
+    with use_backend("reference"), FlopCounterMode(display=False) as counter, torch.no_grad():
         layer(torch.zeros(1, in_channels, *size))
     pixels = torch.Size(size).numel()
     assert counter.get_total_flops() == 2 * parameters * pixels  # Eq. 6; a MAC is two FLOPs
@@ -171,11 +171,11 @@ def test_bad_arguments(arguments: dict[str, Any], message: str) -> None:
 
 @pytest.mark.skipif(torch.__version__.startswith("2.4."), reason="torch 2.4 counts its own operators only")
 def test_flop_counter_sees_forward_and_backward_of_the_compiled_kernel() -> None:
-    if (reason := available_executions()["direct"]) is not None:
+    if (reason := available_backends()["native"]) is not None:
         pytest.skip(f"no compiled kernel: {reason}")
     layer = PyConv2d(16, 16)
     x = torch.randn(2, 16, 24, 24, requires_grad=True)
-    with execution("direct"), FlopCounterMode(display=False) as counter:
+    with use_backend("native"), FlopCounterMode(display=False) as counter:
         layer(x).sum().backward()
     weights = sum(level.weight.numel() for level in layer.levels)
     assert counter.get_total_flops() == 3 * 2 * weights * 2 * 24 * 24  # output, gradient of input, of weights

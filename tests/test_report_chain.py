@@ -13,7 +13,7 @@ from nnunetv2.evaluation.evaluate_predictions import load_summary_json
 from test_nnunet_chain import run
 
 from nnunet_pyconv.dataset_conversion import isbi_cell
-from nnunet_pyconv.demo.synthetic import write_synthetic_isbi
+from nnunet_pyconv.synthetic.isbi import write_synthetic_isbi
 from nnunet_pyconv.trainer_dir import TRAINER_DIR
 
 pytestmark = pytest.mark.slow

@@ -34,10 +34,10 @@ def main(argv: Sequence[str], prog: str) -> None:
         parser.error(f"-p {args.plans} needs the dataset that has these plans: give it with -d")
 
     # torch takes seconds to import, so not for -h
+    from nnunet_pyconv.benchmarks.complexity import measure
+    from nnunet_pyconv.benchmarks.complexity_subjects import paper_subjects, plans_subjects
+    from nnunet_pyconv.benchmarks.complexity_table import prepare_output, to_markdown, write_tables
     from nnunet_pyconv.benchmarks.report import machine
-    from nnunet_pyconv.evaluation.complexity import measure
-    from nnunet_pyconv.evaluation.complexity_subjects import paper_subjects, plans_subjects
-    from nnunet_pyconv.evaluation.complexity_table import prepare_output, to_markdown, write_tables
     from nnunet_pyconv.planning import PAPER_PLANS
 
     device = pick_device(args.device)

@@ -7,9 +7,9 @@ import shlex
 from collections.abc import Sequence
 from pathlib import Path
 
-from nnunet_pyconv.demo.workspace import Workspace
 from nnunet_pyconv.device import DEVICES, pick_device
 from nnunet_pyconv.errors import InputError
+from nnunet_pyconv.synthetic.workspace import Workspace
 
 
 def main(argv: Sequence[str], prog: str) -> None:

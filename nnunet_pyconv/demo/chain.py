@@ -25,10 +25,11 @@ from tqdm import tqdm
 
 from nnunet_pyconv.dataset_conversion import isbi_cell
 from nnunet_pyconv.demo.network import CONFIGURATION, REAL, SYNTHETIC, DemoTraining, small_configuration
-from nnunet_pyconv.demo.synthetic import write_synthetic_isbi
-from nnunet_pyconv.demo.workspace import Workspace
+from nnunet_pyconv.demo.overlap import CaseOverlap, format_table, mean_overlap, read_overlaps
+from nnunet_pyconv.demo.picture import save_picture
 from nnunet_pyconv.errors import InputError
-from nnunet_pyconv.evaluation import CaseOverlap, format_table, mean_overlap, read_overlaps, save_picture
+from nnunet_pyconv.synthetic.isbi import write_synthetic_isbi
+from nnunet_pyconv.synthetic.workspace import Workspace
 
 TRAINER = "nnUNetTrainerPyConv"
 PLANS = "nnUNetPlans"

@@ -1,4 +1,4 @@
-"""Pictures of images, truths and predictions, case by case."""
+"""Panels of images and the errors of predictions."""
 
 from __future__ import annotations
 
@@ -7,45 +7,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import skimage.io as io
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
-
-from nnunet_pyconv.evaluation.overlap import CaseOverlap, mean_overlap
 
 # colour-blind safe (Okabe and Ito)
 FALSE_POSITIVE = (213, 94, 0)
 FALSE_NEGATIVE = (0, 114, 178)
 OTHER_CLASS = (204, 121, 167)
-
-
-def save_picture(
-    file: Path, overlaps: Sequence[CaseOverlap], images: Path, truths: Path, predictions: Path, file_ending: str
-) -> None:
-    """Draw a row of image, truth and prediction for each case, with its scores and their mean.
-
-    Args:
-        file: Where to, for example a PNG.
-        overlaps: The cases and their scores.
-        images: Folder of `CASE_0000.ext`, images `(Y, X)`.
-        truths: Folder of `CASE.ext`, masks `(Y, X)` of 0 and 1.
-        predictions: Folder of `CASE.ext`, masks `(Y, X)` of 0 and 1.
-        file_ending: `.png` or `.tif`.
-    """
-    rows = []
-    for overlap in overlaps:
-        image = grey(io.imread(images / f"{overlap.case}_0000{file_ending}"))
-        truth, prediction = (io.imread(folder / f"{overlap.case}{file_ending}") > 0 for folder in (truths, predictions))
-        text = f"{overlap.case}\nDice {overlap.dice:.3f}  IoU {overlap.iou:.3f}"
-        errors = with_errors(image, truth, prediction)
-        rows.append([(image, text), (truth, ""), (prediction, ""), (errors, "")])
-    mean = mean_overlap(overlaps)
-    save_panels(
-        [file],
-        ("image", "truth", "prediction", "errors: orange too much, blue missing"),
-        rows,
-        f"mean of {len(overlaps)} cases: Dice {mean.dice:.4f}, IoU {mean.iou:.4f}",
-    )
 
 
 def save_panels(

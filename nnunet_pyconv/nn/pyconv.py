@@ -8,7 +8,7 @@ from typing import ClassVar
 import torch
 from torch import nn
 
-from nnunet_pyconv.nn.execution import execution_for, pyconv
+from nnunet_pyconv.nn.backends import backend_for, pyconv
 from nnunet_pyconv.nn.pyramid import KernelSize, Level, Pyramid
 
 
@@ -88,9 +88,9 @@ class PyConv(nn.Module):
         """
         return pyconv(x, self.levels)
 
-    def execution_for(self, x: torch.Tensor) -> str:
-        """Tell how `forward` would execute this input: "direct", "fold", "triton" or "levels"."""
-        return execution_for(x, self.levels)
+    def backend_for(self, x: torch.Tensor) -> str:
+        """Tell how `forward` would execute this input: "native", "fold", "triton" or "reference"."""
+        return backend_for(x, self.levels)
 
     def extra_repr(self) -> str:
         """Channels and, for each level, kernel, groups and output channels."""

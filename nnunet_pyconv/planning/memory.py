@@ -16,7 +16,7 @@ from torch.func import functional_call
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
-from nnunet_pyconv.nn.execution import execution
+from nnunet_pyconv.nn.backends import use_backend
 
 
 @dataclass(frozen=True)
@@ -60,7 +60,7 @@ def training_memory(
     living = _LivingBytes()
     parameters = dict(network.named_parameters())
     n_parameters = sum(parameter.numel() for parameter in parameters.values())
-    with torch.device("meta"), execution("levels"), living:
+    with torch.device("meta"), use_backend("reference"), living:
         image, target = torch.empty(input_size), torch.empty(input_size[0], 1, *input_size[2:])
         cast = {name: parameter.to(precision) for name, parameter in parameters.items()}  # autocast keeps the copies
         outputs = functional_call(network, cast, (image.to(precision),))

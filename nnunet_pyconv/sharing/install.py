@@ -13,7 +13,7 @@ from packaging.requirements import Requirement
 from nnunet_pyconv.errors import InputError
 from nnunet_pyconv.sharing.archive import check_package, open_package
 from nnunet_pyconv.sharing.manifest import MANIFEST, Manifest
-from nnunet_pyconv.whole_folder import whole_folder
+from nnunet_pyconv.writing import whole_folder
 
 
 @dataclass(frozen=True)

@@ -19,7 +19,7 @@ from nnunet_pyconv.evaluation.report.systems_table import section_notes, systems
 from nnunet_pyconv.evaluation.scores import SystemScores, score_systems
 from nnunet_pyconv.evaluation.systems import Choice, System, find_predicted, find_trained
 from nnunet_pyconv.evaluation.training_log import TrainingLog, read_training_log
-from nnunet_pyconv.whole_folder import whole_folder
+from nnunet_pyconv.writing import whole_folder
 
 PAGE = "report.html"
 TABLES, FIGURES = "tables", "figures"

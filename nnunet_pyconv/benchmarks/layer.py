@@ -1,0 +1,208 @@
+"""Time a PyConv layer in each backend against a dense 3 x 3 convolution of the same width."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
+
+import torch
+from torch import nn
+
+from nnunet_pyconv.benchmarks import report
+from nnunet_pyconv.benchmarks.memory import peak_growth_mb
+from nnunet_pyconv.benchmarks.report import Cell, Table
+from nnunet_pyconv.benchmarks.timing import ratios, time_in_turn
+from nnunet_pyconv.nn import PyConv2d, PyConv3d
+from nnunet_pyconv.nn.backends import available_backends, use_backend
+from nnunet_pyconv.nn.backends.choice import BACKENDS
+
+DENSE = ("dense", "dense channels_last")
+SETTINGS = ("auto", *BACKENDS)
+DTYPES = {"float32": torch.float32, "float16": torch.float16, "bfloat16": torch.bfloat16}
+
+
+@dataclass(frozen=True)
+class Case:
+    """A layer and its input: batch, channels in and out, edge of the map in pixels, 2 or 3 axes, kernels."""
+
+    batch: int
+    channels: int
+    edge: int
+    dim: int = 2
+    kernel_sizes: tuple[int, ...] = (3, 5, 7, 9)
+    stride: int = 1
+
+    def __str__(self) -> str:
+        size = "x".join([str(self.edge)] * self.dim)
+        return f"{self.batch} x {self.channels} x {size}" + (f", stride {self.stride}" if self.stride > 1 else "")
+
+
+CASES = (Case(2, 32, 256), Case(2, 64, 128), Case(2, 128, 64), Case(4, 256, 32), Case(4, 512, 16))
+MORE_CASES = (
+    Case(2, 32, 256, stride=2),
+    Case(2, 64, 128, stride=2),
+    Case(2, 128, 64, stride=2),
+    Case(4, 256, 32, stride=2),
+    Case(1, 32, 64, dim=3, kernel_sizes=(3, 5, 7)),
+    Case(12, 128, 20),
+    Case(12, 128, 10),
+    Case(2, 128, 8, dim=3, kernel_sizes=(3, 5, 7)),
+    Case(2, 320, 8, dim=3, kernel_sizes=(3, 5, 7)),
+)
+
+System = tuple[str, nn.Module, torch.Tensor]
+"""A setting of `nn.backends.use_backend`, a layer and its input."""
+
+
+def systems(case: Case, backends: Sequence[str], device: torch.device, dtype: torch.dtype) -> dict[str, System]:
+    """Build the dense convolution in both memory formats, and the PyConv layer in the backends that can run.
+
+    Args:
+        case: The layer and its input.
+        backends: Settings of `nn.backends.use_backend`.
+        device: Where to.
+        dtype: Of the input; the weights have float32, as under autocast.
+
+    Returns:
+        The systems under the names that the tables have; on a GPU each backend in both memory formats, too.
+    """
+    conv, pyconv = (nn.Conv2d, PyConv2d) if case.dim == 2 else (nn.Conv3d, PyConv3d)
+    channels_last = torch.channels_last if case.dim == 2 else torch.channels_last_3d
+    x = torch.randn(case.batch, case.channels, *[case.edge] * case.dim, device=device, dtype=dtype)
+    layer = pyconv(case.channels, case.channels, case.kernel_sizes, stride=case.stride).to(device)
+    result: dict[str, System] = {}
+    for suffix, memory_format in (("", torch.contiguous_format), (" channels_last", channels_last)):
+        y = x.contiguous(memory_format=memory_format)
+        dense = conv(case.channels, case.channels, 3, padding=1, stride=case.stride, bias=False)
+        result[f"dense{suffix}"] = ("auto", dense.to(device).to(memory_format=memory_format), y)
+        if not suffix or device.type == "cuda":
+            candidates = {f"{setting}{suffix}": (setting, layer, y) for setting in backends}
+            result |= {name: system for name, system in candidates.items() if _runs(system)}
+    return result
+
+
+def infer(system: System) -> torch.Tensor:
+    """Compute the output, under autocast where the input has half precision."""
+    setting, module, x = system
+    with use_backend(setting), torch.autocast(x.device.type, x.dtype, enabled=x.dtype != torch.float32):
+        return module(x)
+
+
+def train(system: System) -> None:
+    """Compute the output and the gradients of the input and the weights, as in the middle of a network."""
+    setting, module, x = system
+    module.zero_grad(set_to_none=True)
+    y = infer((setting, module, x.detach().requires_grad_()))
+    y.backward(torch.ones_like(y))  # type: ignore[no-untyped-call]
+
+
+def chosen(system: System) -> str:
+    """Tell how a PyConv layer would execute its input."""
+    setting, module, x = system
+    assert isinstance(module, (PyConv2d, PyConv3d))
+    with use_backend(setting):
+        return module.backend_for(x)
+
+
+PARTS: dict[str, Callable[[System], object]] = {"Inference": torch.no_grad()(infer), "Forward + backward": train}
+
+
+def benchmark_layer(
+    cases: Sequence[Case], backends: Sequence[str], rounds: int, device: torch.device, dtypes: Sequence[str]
+) -> list[Table]:
+    """Measure inference and forward + backward of each case.
+
+    Args:
+        cases: What to measure.
+        backends: Settings of `nn.backends.use_backend`; those that can't run a case are left out there.
+        rounds: Counted calls of each function; the results are medians.
+        device: Where to measure.
+        dtypes: Keys of `DTYPES`; half precision is measured under autocast.
+
+    Returns:
+        For each dtype a table of each part: ratios to the dense convolution in its best memory format, what "auto" was,
+        and on a GPU the peak of what a call allocates.
+    """
+    tables = []
+    for dtype in dtypes:
+        rows: dict[str, list[dict[str, Cell]]] = {part: [] for part in PARTS}
+        for case in cases:
+            built = systems(case, backends, device, DTYPES[dtype])
+            for part, step in PARTS.items():
+                rows[part].append(_row(case, built, part, step, rounds, device))
+        tables += [
+            Table(f"{part}, {dtype}, time / time of the dense convolution, median (quartiles)", rows[part])
+            for part in PARTS
+        ]
+    return tables
+
+
+def _row(
+    case: Case,
+    built: dict[str, System],
+    part: str,
+    step: Callable[[System], object],
+    rounds: int,
+    device: torch.device,
+) -> dict[str, Cell]:
+    calls = {name: partial(step, system) for name, system in built.items()}
+    measured = ratios(time_in_turn(calls, rounds, device, f"{part} {case}"), DENSE)
+    row: dict[str, Cell] = {"N x C x size": str(case), "dense, ms": min(measured[name].time_ms for name in DENSE)}
+    row |= {name: ratio for name, ratio in measured.items() if name not in DENSE}
+    if "auto" in built:
+        row["auto is"] = chosen(built["auto"])
+    if device.type == "cuda":
+        row |= {f"{name}, MB": peak_growth_mb(calls[name], device) for name in ("dense", "auto") if name in calls}
+    return row
+
+
+def _runs(system: System) -> bool:
+    try:
+        chosen(system)
+    except ValueError:  # this backend was forced and can't run here
+        return False
+    return True
+
+
+def main(argv: Sequence[str], prog: str) -> None:
+    """Measure, print and write."""
+    parser = report.parser(
+        prog,
+        "Time a PyConv layer (kernels 3, 5, 7, 9) in each backend against a dense 3 x 3 convolution of the same "
+        "width in its best memory format: inference, and forward + backward. About a minute on two cores.",
+        rounds=15,
+    )
+    parser.add_argument(
+        "--backends", nargs="+", choices=SETTINGS, help="default: auto and all that can run here", default=SETTINGS
+    )
+    parser.add_argument(
+        "--dtypes",
+        nargs="+",
+        choices=DTYPES,
+        help="half precision is measured under autocast (default: float32; on a GPU float16 and bfloat16)",
+    )
+    parser.add_argument(
+        "--more", action="store_true", help="stride 2, three dimensions and narrow maps instead of the usual cases"
+    )
+    parser.add_argument(
+        "--cases", nargs="+", type=_case, metavar="NxCxEDGE", help="2D cases of your own, for example 2x32x256"
+    )
+    arguments = parser.parse_args(argv)
+    cases = arguments.cases or (MORE_CASES if arguments.more else CASES)
+
+    def measure(device: torch.device) -> list[Table]:
+        dtypes = arguments.dtypes or (["float16", "bfloat16"] if device.type == "cuda" else ["float32"])
+        backends = [name for name in arguments.backends if available_backends().get(name) is None]
+        return benchmark_layer(cases, backends, arguments.rounds, device, dtypes)
+
+    report.run(prog, argv, arguments, measure)
+
+
+def _case(text: str) -> Case:
+    try:
+        batch, channels, edge = map(report.positive, text.split("x"))
+    except (ValueError, argparse.ArgumentTypeError):
+        raise argparse.ArgumentTypeError(f"{text!r} is not NxCxEDGE, three positive numbers such as 2x32x256") from None
+    return Case(batch, channels, edge)

@@ -1,0 +1,178 @@
+"""What every benchmark has in common: its arguments, and the one place that writes Markdown and JSON."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import platform
+import shlex
+import tempfile
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import asdict, dataclass
+from datetime import datetime, timezone
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any, TypeAlias
+
+import torch
+
+from nnunet_pyconv.benchmarks.timing import Ratio
+from nnunet_pyconv.device import pick_device
+from nnunet_pyconv.errors import InputError
+from nnunet_pyconv.nn.backends import available_backends
+from nnunet_pyconv.nn.backends.native import build
+
+Cell: TypeAlias = str | int | float | Ratio | None
+"""None is what was not measured."""
+
+
+@dataclass(frozen=True)
+class Table:
+    """Rows of named cells.
+
+    Attributes:
+        title: What was measured, and in which unit.
+        rows: Column name to cell; columns stand in the order in which rows name them first.
+    """
+
+    title: str
+    rows: list[dict[str, Cell]]
+
+
+def parser(prog: str, description: str, rounds: int) -> argparse.ArgumentParser:
+    """Make a parser with the arguments of every benchmark: -device, -o, --rounds, --overwrite."""
+    result = argparse.ArgumentParser(prog=prog, description=description)
+    result.add_argument("-device", choices=("cpu", "cuda"), help="where to measure (default: cuda if torch sees it)")
+    result.add_argument(
+        "-o", dest="folder", type=Path, metavar="DIR", help="also write SUBJECT.md and SUBJECT.json into DIR"
+    )
+    result.add_argument(
+        "--rounds", type=positive, default=rounds, help="counted calls of each function (default: %(default)s)"
+    )
+    result.add_argument("--overwrite", action="store_true", help="replace earlier tables in DIR")
+    return result
+
+
+def positive(text: str) -> int:
+    """Read a positive number, for argparse."""
+    if not (text.isdigit() and int(text)):
+        raise argparse.ArgumentTypeError(f"{text!r} is not a positive number")
+    return int(text)
+
+
+def run(
+    prog: str,
+    argv: Sequence[str],
+    arguments: argparse.Namespace,
+    measure: Callable[[torch.device], list[Table]],
+    picture: Callable[[list[Table], Path], None] | None = None,
+) -> None:
+    """Measure, print the tables and, with -o, write `SUBJECT.md`, `SUBJECT.json` and perhaps `SUBJECT.png`.
+
+    Args:
+        prog: The command as the user called it, for example `nnunet_pyconv benchmark layer`.
+        argv: Its arguments.
+        arguments: What a `parser` made of them.
+        measure: Returns the tables; it gets the device.
+        picture: Draws the tables into a file.
+
+    Raises:
+        InputError: A device that isn't there, a folder that can't be written, or earlier tables without --overwrite.
+    """
+    device = pick_device(arguments.device or ("cuda" if torch.cuda.is_available() else "cpu"))
+    files: dict[str, Path] = {}
+    if arguments.folder is not None:
+        endings = ["md", "json", *(["png"] if picture else [])]
+        files = {ending: arguments.folder / f"{prog.split()[-1]}.{ending}" for ending in endings}
+        _prepare(arguments.folder, files.values(), overwrite=arguments.overwrite)
+    conditions = {
+        "command": shlex.join([*prog.split(), *argv]),
+        "date": datetime.now(timezone.utc).strftime("%Y-%m-%d"),
+        **machine(device),
+    }
+    if device.type == "cuda":
+        torch.backends.cudnn.benchmark = True  # as nnU-Net sets it
+    tables = measure(device)
+    markdown = to_markdown(conditions, tables)
+    print(markdown)
+    if not files:
+        return
+    with tempfile.TemporaryDirectory(prefix=".benchmark-", dir=arguments.folder) as hidden:
+        new = {ending: Path(hidden) / file.name for ending, file in files.items()}
+        new["md"].write_text(markdown)
+        new["json"].write_text(to_json(conditions, tables))
+        if picture:
+            picture(tables, new["png"])
+        for ending, file in files.items():
+            new[ending].replace(file)
+
+
+def _prepare(folder: Path, files: Iterable[Path], *, overwrite: bool) -> None:
+    for file in files:
+        if file.exists() and not overwrite:
+            raise InputError(f"{file} exists already; choose another folder with -o, or replace it with --overwrite")
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise InputError(f"can't write into {folder} ({error.strerror}); give another folder with -o") from error
+    if not os.access(folder, os.W_OK):
+        raise InputError(f"can't write into {folder}; give another folder with -o")
+
+
+def to_markdown(conditions: dict[str, Any], tables: Sequence[Table]) -> str:
+    """Write tables for people; ratios stand as median (lower quartile-upper quartile)."""
+    lines = [f"`{conditions['command']}`", ""]
+    lines += ["; ".join(f"{key}: {_plain(value)}" for key, value in conditions.items() if key != "command"), ""]
+    for table in tables:
+        columns = list(dict.fromkeys(name for row in table.rows for name in row))
+        lines += [f"**{table.title}**", "", _line(columns), _line(["---"] * len(columns))]
+        lines += [_line([_text(row.get(column)) for column in columns]) for row in table.rows]
+        lines.append("")
+    return "\n".join(lines)
+
+
+def to_json(conditions: dict[str, Any], tables: Sequence[Table]) -> str:
+    """Write the same tables for programs; ratios are objects with all their figures."""
+    content = {**conditions, "tables": [asdict(table) for table in tables]}
+    return json.dumps(content, indent=2) + "\n"
+
+
+def machine(device: torch.device) -> dict[str, Any]:
+    """Describe processors, threads, versions, settings and backends, without the machine's name."""
+    name = platform.processor()
+    cpuinfo = Path("/proc/cpuinfo")
+    if cpuinfo.exists():
+        lines = cpuinfo.read_text().splitlines()
+        name = next((line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")), name)
+    gpu = {}
+    if device.type == "cuda":
+        gpu = {"gpu": torch.cuda.get_device_name(device), "cuda": torch.version.cuda}
+    settings = ("NNUNET_PYCONV_BACKEND", "nnUNet_compile", "THP_MEM_ALLOC_ENABLE")
+    return {
+        "device": device.type,
+        **gpu,
+        "processor": name,
+        "instruction set": torch.backends.cpu.get_cpu_capability(),
+        "kernel": build.variant(),
+        "threads": torch.get_num_threads(),
+        **{package: version(package) for package in ("torch", "nnunetv2", "nnunet-pyconv")},
+        "python": platform.python_version(),
+        "system": platform.system(),
+        "settings": {name: os.environ[name] for name in settings if name in os.environ},
+        "backends": {name: reason or "available" for name, reason in available_backends().items()},
+    }
+
+
+def _plain(value: Any) -> str:
+    return ", ".join(f"{k} {v}" for k, v in value.items()) or "none" if isinstance(value, dict) else str(value)
+
+
+def _text(cell: Cell) -> str:
+    if cell is None:
+        return "-"
+    return f"{cell:.4g}" if isinstance(cell, float) else f"{cell:,}" if isinstance(cell, int) else str(cell)
+
+
+def _line(cells: Sequence[str]) -> str:
+    return f"| {' | '.join(cells)} |"

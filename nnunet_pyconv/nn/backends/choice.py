@@ -1,0 +1,196 @@
+"""Which backend a layer gets: by a cost rule, or as the user says."""
+
+from __future__ import annotations
+
+import contextlib
+import math
+import os
+from collections.abc import Iterator, Sequence
+
+import torch
+
+from nnunet_pyconv.nn.backends.fold import fold_for
+from nnunet_pyconv.nn.backends.native import kernel
+from nnunet_pyconv.nn.backends.spec import LevelSpec
+from nnunet_pyconv.nn.backends.triton import autotune
+from nnunet_pyconv.nn.backends.triton import backend as triton_backend
+
+BACKENDS = ("native", "fold", "triton", "reference")
+VARIABLE = "NNUNET_PYCONV_BACKEND"
+
+_setting = os.environ.get(VARIABLE, "auto")
+
+
+@contextlib.contextmanager
+def use_backend(setting: str) -> Iterator[None]:
+    """Choose how the PyConv layers are executed inside a `with` block; the results agree to float rounding.
+
+    Outside of any block the environment variable `NNUNET_PYCONV_BACKEND` holds, and "auto" without it. The setting is
+    that of the process, for all threads.
+
+    Args:
+        setting: "auto" (what is fastest for each layer and shape), "native" (the compiled kernel), "fold" (pure
+            PyTorch, no compiler), "triton" (the kernels for NVIDIA GPUs) or "reference" (level by level).
+
+    Raises:
+        ValueError: Another setting.
+    """
+    global _setting
+    _check(setting)
+    before, _setting = _setting, setting
+    try:
+        yield
+    finally:
+        _setting = before
+
+
+def available_backends() -> dict[str, str | None]:
+    """List the backends: for each why this machine does not have it, or None where it does.
+
+    The first call may compile the kernel, which takes some seconds.
+    """
+    return {
+        "native": kernel.unavailable_because(),
+        "fold": None,
+        "triton": triton_backend.unavailable_because(),
+        "reference": None,
+    }
+
+
+def choose(x: torch.Tensor, levels: Sequence[LevelSpec], stride: Sequence[int]) -> str:
+    """Choose the backend of a layer of ordinary convolutions without dilation.
+
+    On a CPU the compiled kernel is taken, unless `reference_is_faster`; without the kernel, and for float64, the fold.
+    The kernel computes a half-precision input in float32. On an NVIDIA GPU the faster of the Triton kernels and level
+    by level is taken, see `autotune.fastest`. Level by level is taken where the choice has to be the same each time, in
+    deterministic mode, where nothing can be measured, inside `torch.compile` or the capture of a CUDA graph, and on
+    other devices.
+
+    Args:
+        x: `(N, C, [Z,] Y, X)`.
+        levels: The levels.
+        stride: One an axis.
+
+    Returns:
+        "native", "fold", "triton" or "reference".
+
+    Raises:
+        ValueError: A forced backend that can't run here, or an unknown one in the environment variable.
+    """
+    _check(_setting)
+    if _setting in ("native", "triton"):
+        refusal = _native_refusal(x, levels) if _setting == "native" else _triton_refusal(x, levels, stride)
+        if refusal:
+            raise ValueError(
+                f'backend "{_setting}" was asked for, but {refusal}; use "auto" to fall back where it can\'t run'
+            )
+        return _setting
+    if _setting != "auto":
+        return _setting
+    if x.device.type == "cuda" and _can_measure(x) and not _triton_refusal(x, levels, stride):
+        return autotune.fastest(x, compute_dtype(x), levels, stride, trained=torch.is_grad_enabled())
+    if x.device.type != "cpu" or x.numel() == 0:
+        return "reference"
+    if not _native_refusal(x, levels):
+        return "reference" if reference_is_faster(levels, x.shape[-1]) else "native"
+    return "reference" if all(fold_for(level) == (1, 1) for level in levels) else "fold"
+
+
+def compute_dtype(x: torch.Tensor) -> torch.dtype:
+    """Return the dtype in which a convolution of x computes: that of autocast, or its own."""
+    autocast = torch.is_autocast_enabled(x.device.type) and x.dtype != torch.float64
+    return torch.get_autocast_dtype(x.device.type) if autocast else x.dtype
+
+
+def _can_measure(x: torch.Tensor) -> bool:
+    return not (
+        torch.compiler.is_compiling()
+        or type(x) not in (torch.Tensor, torch.nn.Parameter)  # a subclass may not compute at all
+        or torch.are_deterministic_algorithms_enabled()
+        or torch.backends.cudnn.deterministic
+        or torch.cuda.is_current_stream_capturing()
+    )
+
+
+def reference_is_faster(levels: Sequence[LevelSpec], width: int) -> bool:
+    """The cost rule: tell whether the library is faster, level by level, than the compiled kernel.
+
+    The library's vectors run along the channels and the kernel's along the width, so the library wins where most of
+    the work is in groups with many channels, and on narrow maps. The costs of a multiplication are fitted to
+    measurement, see `docs/performance.md`.
+
+    Args:
+        levels: The levels.
+        width: Of the input, in pixels: with a stride, the library loses as much as the kernel.
+    """
+    library = kernel = 0.0
+    for level in levels:
+        work = math.prod(level.kernel_size) * level.inputs * level.outputs * level.groups
+        kernel += work * _kernel_cost(width)
+        library += work * _library_cost(level)
+    return library < kernel
+
+
+def _kernel_cost(width: int) -> float:
+    """Time of a multiplication in the compiled kernel, relative to that on a wide map."""
+    return 2.6 if width <= 6 else 1.5 if width <= 8 else 1.3 if width <= 12 else 1.0
+
+
+def _library_cost(level: LevelSpec) -> float:
+    """Time of a multiplication in the library, relative to the compiled kernel's on a wide map."""
+    in_blocks = level.groups == 1 or level.outputs % 8 == 0  # for others the library has no fast kernels
+    if level.inputs >= 64 and level.outputs >= 16:
+        return 0.7 if in_blocks else 2.0
+    if level.inputs >= 32 and level.outputs >= 8:
+        return 1.25 if in_blocks else 4.0
+    if level.inputs >= 16 and level.outputs >= 4:
+        return 2.5
+    return 10.0
+
+
+def _native_refusal(x: torch.Tensor, levels: Sequence[LevelSpec]) -> str | None:
+    if x.device.type != "cpu":
+        return f"the compiled kernel runs on a CPU, not on {x.device.type}"
+    if x.dtype not in (torch.float32, torch.bfloat16, torch.float16):
+        return f"the compiled kernel computes in float32, not in {x.dtype}"
+    if x.numel() == 0:
+        return f"the input {tuple(x.shape)} is empty"
+    if not kernel.supports(levels):
+        return "the compiled kernel has at most 16 levels and kernels up to 31"
+    return _machine_refusal()
+
+
+def _triton_refusal(x: torch.Tensor, levels: Sequence[LevelSpec], stride: Sequence[int]) -> str | None:
+    if x.device.type != "cuda" and not _triton_is_interpreted():
+        return f"the Triton kernels run on an NVIDIA GPU, not on {x.device.type}"
+    if x.dtype not in triton_backend.DTYPES:
+        return f"the Triton kernels compute in half or single precision, not in {x.dtype}"
+    if x.numel() == 0:
+        return f"the input {tuple(x.shape)} is empty"
+    if not triton_backend.supports(x, levels, stride):
+        return "the Triton kernels take kernels up to 61, less than 8192 channels and 2^31 values"
+    return _triton_machine_refusal()
+
+
+# torch.compile must not trace a build, nor what is the same throughout a process.
+@torch.compiler.assume_constant_result  # type: ignore[untyped-decorator]
+def _machine_refusal() -> str | None:
+    return kernel.unavailable_because()
+
+
+@torch.compiler.assume_constant_result  # type: ignore[untyped-decorator]
+def _triton_machine_refusal() -> str | None:
+    return triton_backend.unavailable_because()
+
+
+@torch.compiler.assume_constant_result  # type: ignore[untyped-decorator]
+def _triton_is_interpreted() -> bool:
+    return triton_backend.is_interpreted()
+
+
+def _check(setting: str) -> None:
+    if setting not in ("auto", *BACKENDS):
+        raise ValueError(
+            f"backend {setting!r} (given in the call or in ${VARIABLE}) is unknown; "
+            "expected auto, native, fold, triton or reference"
+        )

@@ -1,0 +1,139 @@
+"""The compiled backend: all levels in one pass over the image, as torch operators.
+
+`nnunet_pyconv::native` and its two gradients call the C library with data pointers. Which layers are executed so is
+decided in `choice.py`.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import functools
+import os
+import threading
+import warnings
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from nnunet_pyconv.nn.backends.native import build
+from nnunet_pyconv.nn.backends.operators import output_shape, register
+from nnunet_pyconv.nn.backends.spec import LevelSpec
+
+_lock = threading.Lock()
+
+
+def unavailable_because() -> str | None:
+    """Say why the compiled kernel can't run on this machine, or None where it can.
+
+    The first call compiles it if need be, and gives one warning if that fails.
+    """
+    library = _library()
+    return library if isinstance(library, str) else None
+
+
+def supports(levels: Sequence[LevelSpec]) -> bool:
+    """Tell whether the kernel was compiled for so many levels and such kernels."""
+    return len(levels) <= 16 and all(max(level.kernel_size) <= 31 for level in levels)
+
+
+@functools.lru_cache(maxsize=1)
+def _load() -> ctypes.CDLL | str:
+    try:
+        library = build.load()
+        library.pyconv_use_openmp(_openmp_parallel())
+    except build.BuildError as error:
+        warnings.warn(
+            f"PyConv runs without its compiled kernel, slower and with the same result: {error}", stacklevel=2
+        )
+        return str(error)
+    return library
+
+
+def _library() -> ctypes.CDLL | str:
+    with _lock:  # lru_cache alone may run twice at once
+        return _load()
+
+
+def _openmp_parallel() -> ctypes.c_void_p:
+    """Return the address of GOMP_parallel in the OpenMP runtime that torch runs on.
+
+    GCC's, Intel's and LLVM's runtimes all have it. Only one that is loaded already will do: a second pool of threads
+    would compete with torch's for the cores.
+    """
+    torch_folder = Path(torch.__file__).parent
+    shipped = [str(path) for folder in ("lib", "../torch.libs") for path in (torch_folder / folder).glob("lib*omp*")]
+    for name in [*shipped, "libgomp.so.1", "libiomp5.so", "libomp.so.5", "libomp.so", "libomp.dylib"]:
+        with contextlib.suppress(OSError, AttributeError):
+            runtime = ctypes.CDLL(name, mode=os.RTLD_NOW | os.RTLD_NOLOAD)
+            return ctypes.cast(runtime.GOMP_parallel, ctypes.c_void_p)
+    raise build.BuildError("the OpenMP runtime of this torch was not found, so the kernel would have one thread only")
+
+
+def _arguments(
+    x_size: Sequence[int],
+    y_size: Sequence[int],
+    stride: Sequence[int],
+    weights: Sequence[torch.Tensor],
+    groups: Sequence[int],
+) -> tuple[Any, Any, Any]:
+    """Lay out shape and levels as the C interface wants them; see csrc/pyconv.c."""
+    ones = [1] * (5 - len(x_size))
+    shape = [x_size[0], x_size[1], y_size[1], *ones, *x_size[2:], *ones, *y_size[2:], *ones, *stride]
+    levels = [
+        value
+        for weight, g in zip(weights, groups, strict=True)
+        for value in (*ones, *weight.shape[2:], g, weight.shape[0])
+    ]
+    return (ctypes.c_int64 * len(shape))(*shape), ctypes.c_int64(len(weights)), (ctypes.c_int64 * len(levels))(*levels)
+
+
+def _pointers(tensors: Sequence[torch.Tensor | None]) -> Any:
+    return (ctypes.c_void_p * len(tensors))(*[None if t is None else t.data_ptr() for t in tensors])
+
+
+def _call(function: str, *arguments: Any) -> None:
+    library = _library()
+    if isinstance(library, str):
+        raise RuntimeError(f"the compiled backend was called on a machine that does not have it: {library}")
+    threads = ctypes.c_int64(torch.get_num_threads())
+    pointers = [ctypes.c_void_p(a.data_ptr()) if isinstance(a, torch.Tensor) else a for a in arguments]
+    if getattr(library, function)(*pointers, threads):
+        raise MemoryError(f"no memory for the scratch of {function}")
+
+
+def _forward(
+    x: torch.Tensor, weights: list[torch.Tensor], biases: list[torch.Tensor], groups: list[int], stride: list[int]
+) -> torch.Tensor:
+    x, weights, biases = x.contiguous(), [w.contiguous() for w in weights], [b.contiguous() for b in biases]
+    y = x.new_empty(output_shape(x, weights, stride))
+    shape = _arguments(x.shape, y.shape, stride, weights, groups)
+    pointers = _pointers(biases or [None] * len(weights))
+    _call("pyconv_forward", *shape, x, _pointers(weights), pointers, y)
+    return y
+
+
+def _input_gradient(
+    gradient: torch.Tensor, weights: list[torch.Tensor], groups: list[int], stride: list[int], x_size: list[int]
+) -> torch.Tensor:
+    gradient, weights = gradient.contiguous(), [w.contiguous() for w in weights]
+    x_gradient = gradient.new_empty(x_size)
+    shape = _arguments(x_size, gradient.shape, stride, weights, groups)
+    _call("pyconv_input_gradient", *shape, gradient, _pointers(weights), x_gradient)
+    return x_gradient
+
+
+def _weight_gradient(
+    gradient: torch.Tensor, x: torch.Tensor, weights: list[torch.Tensor], groups: list[int], stride: list[int]
+) -> list[torch.Tensor]:
+    gradient, x = gradient.contiguous(), x.contiguous()
+    gradients = [torch.empty_like(w, memory_format=torch.contiguous_format) for w in weights]
+    shape = _arguments(x.shape, gradient.shape, stride, weights, groups)
+    _call("pyconv_weight_gradient", *shape, x, gradient, _pointers(gradients))
+    return gradients
+
+
+native_levels = register("native", _forward, _input_gradient, _weight_gradient, device="cpu")
+"""The backend as a torch operator, for float32; see `operators.register`."""

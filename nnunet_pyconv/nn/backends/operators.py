@@ -1,0 +1,127 @@
+"""What the backends with kernels of their own have in common: registration as torch operators with gradients."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import torch
+from torch.utils.flop_counter import register_flop_formula
+
+from nnunet_pyconv.nn.backends.spec import output_size
+
+Tensors = list[torch.Tensor]
+Forward = Callable[[torch.Tensor, Tensors, Tensors, list[int], list[int]], torch.Tensor]
+InputGradient = Callable[[torch.Tensor, Tensors, list[int], list[int], list[int]], torch.Tensor]
+WeightGradient = Callable[[torch.Tensor, torch.Tensor, Tensors, list[int], list[int]], Tensors]
+
+
+def register(
+    name: str, forward: Forward, input_gradient: InputGradient, weight_gradient: WeightGradient, device: str | None
+) -> Forward:
+    """Register an backend as `nnunet_pyconv::NAME`, with fake kernels, gradients and numbers of operations.
+
+    All three functions take the levels' weights `(out_channels, C / groups, [KZ,] KY, KX)`, groups, and the stride
+    along each axis. A second derivative is refused.
+
+    Args:
+        name: Of the backend.
+        forward: From x `(N, C, [Z,] Y, X)`, weights, biases (an empty list, or `(out_channels,)` of each level), groups
+            and stride to the levels' outputs side by side, `(N, all out_channels, [Z',] Y', X')`, contiguous.
+        input_gradient: From the gradient of the output, weights, groups, stride and the size of x to the gradient of x,
+            contiguous.
+        weight_gradient: From the gradient of the output, x, weights, groups and stride to those of the weights,
+            contiguous.
+        device: Of the tensors ("cpu"), or None for any.
+
+    Returns:
+        The operator, to be called as `forward`.
+    """
+
+    # torch 2.4 can't derive the schemas from postponed annotations.
+    def custom_op(suffix: str, function: Callable[..., Any], schema: str) -> Any:
+        return torch.library.custom_op(
+            f"nnunet_pyconv::{name}{suffix}", function, mutates_args=(), device_types=device, schema=schema
+        )
+
+    operator = custom_op(
+        "", forward, "(Tensor x, Tensor[] weights, Tensor[] biases, int[] groups, int[] stride) -> Tensor"
+    )
+    of_input = custom_op(
+        "_input_gradient",
+        input_gradient,
+        "(Tensor gradient, Tensor[] weights, int[] groups, int[] stride, int[] x_size) -> Tensor",
+    )
+    of_weights = custom_op(
+        "_weight_gradient",
+        weight_gradient,
+        "(Tensor gradient, Tensor x, Tensor[] weights, int[] groups, int[] stride) -> Tensor[]",
+    )
+
+    @operator.register_fake  # type: ignore[untyped-decorator]
+    def _(x: torch.Tensor, weights: Any, biases: Any, groups: Any, stride: Any) -> torch.Tensor:  # noqa: ARG001
+        return x.new_empty(output_shape(x, weights, stride))
+
+    @of_input.register_fake  # type: ignore[untyped-decorator]
+    def _(gradient: torch.Tensor, weights: Any, groups: Any, stride: Any, x_size: Any) -> torch.Tensor:  # noqa: ARG001
+        return gradient.new_empty(x_size)
+
+    @of_weights.register_fake  # type: ignore[untyped-decorator]
+    def _(gradient: torch.Tensor, x: Any, weights: Any, groups: Any, stride: Any) -> Tensors:  # noqa: ARG001
+        return [gradient.new_empty(w.shape) for w in weights]
+
+    def backward(ctx: Any, gradient: torch.Tensor) -> tuple[Any, ...]:
+        x, *weights = ctx.saved_tensors
+        need_x, need_weights, need_biases = (_any(need) for need in ctx.needs_input_grad[:3])
+        x_gradient = weight_gradients = bias_gradients = None
+        if need_x:
+            x_gradient = of_input(gradient, weights, ctx.groups, ctx.stride, ctx.x_size)
+        if need_weights:
+            weight_gradients = of_weights(gradient, x, weights, ctx.groups, ctx.stride)
+        if need_biases and ctx.biases:
+            total = gradient.sum([0, *range(2, gradient.dim())])
+            bias_gradients = list(torch.split(total, [w.shape[0] for w in weights]))
+        return x_gradient, weight_gradients or [None] * len(weights), bias_gradients or [None] * ctx.biases, None, None
+
+    def refuse_second_order(ctx: Any, *gradients: Any) -> Any:
+        raise NotImplementedError(
+            f'the backend "{name}" of PyConv has no second derivative; '
+            'use `with nnunet_pyconv.nn.backends.use_backend("reference"):` around the forward pass'
+        )
+
+    operator.register_autograd(backward, setup_context=_save)
+    of_input.register_autograd(refuse_second_order)
+    of_weights.register_autograd(refuse_second_order)
+
+    packets = torch.ops.nnunet_pyconv
+
+    @register_flop_formula(getattr(packets, name))
+    def _(x: Any, weights: Any, *others: Any, out_shape: Any, **_: Any) -> int:  # noqa: ARG001
+        return _flops(out_shape, weights)
+
+    @register_flop_formula([getattr(packets, f"{name}_input_gradient"), getattr(packets, f"{name}_weight_gradient")])
+    def _(gradient: Any, *others: Any, **_: Any) -> int:
+        return _flops(gradient, next(other for other in others if isinstance(other, list)))
+
+    return operator
+
+
+def output_shape(x: torch.Tensor, weights: Sequence[torch.Tensor], stride: Sequence[int]) -> list[int]:
+    """Return the shape of the output, `(N, all out_channels, [Z',] Y', X')`."""
+    return [x.shape[0], sum(w.shape[0] for w in weights), *output_size(x.shape[2:], stride)]
+
+
+def _save(ctx: Any, inputs: Any, output: torch.Tensor) -> None:  # noqa: ARG001
+    x, weights, biases, ctx.groups, ctx.stride = inputs
+    ctx.x_size, ctx.biases = list(x.shape), len(biases)
+    ctx.save_for_backward(x, *weights)
+
+
+def _any(need: Any) -> bool:
+    return any(need) if isinstance(need, (list, tuple)) else bool(need)
+
+
+def _flops(y_size: Sequence[int], weight_sizes: Sequence[Sequence[int]]) -> int:
+    """Count two operations a multiplication, as torch's counter does for a convolution."""
+    return 2 * y_size[0] * math.prod(y_size[2:]) * sum(math.prod(size) for size in weight_sizes)

@@ -1,0 +1,226 @@
+"""The backend on an NVIDIA GPU: all levels in one launch of a Triton kernel, as torch operators.
+
+The input is copied once, so that the channels that a kernel reads together lie together; the output is contiguous.
+float16, bfloat16 and float32 are multiplied on tensor cores (float32 as TF32, unless `torch.backends.cudnn.allow_tf32`
+is off) and summed in float32. No result depends on the order in which programs run: they are the same bits each time.
+
+Triton comes with PyTorch for CUDA on Linux; it is imported at the first use.
+"""
+
+from __future__ import annotations
+
+import functools
+import importlib.util
+import itertools
+import math
+import os
+from collections.abc import Sequence
+
+import torch
+
+from nnunet_pyconv.nn.backends.operators import output_shape, register
+from nnunet_pyconv.nn.backends.spec import LevelSpec
+from nnunet_pyconv.nn.backends.triton import tiles
+from nnunet_pyconv.nn.backends.triton.tiles import Layout, three
+
+DTYPES = (torch.float16, torch.bfloat16, torch.float32)
+# With these and the sizes of the products below, the kernels use 128 registers a thread or little more, spill none, and
+# two to four programs fit a multiprocessor (read from what ptxas says for compute capability 8.0).
+WARPS = 8
+STAGES = 3
+_COLLECTED = 128
+"""Weights that a program of `collect_weight_gradient` sums."""
+
+
+@functools.lru_cache(maxsize=1)  # asked at each call of a layer
+def unavailable_because() -> str | None:
+    """Say why the Triton kernels can't run on this machine, or None where they can."""
+    if importlib.util.find_spec("triton") is None:
+        return "Triton is not installed; it comes with PyTorch for CUDA on Linux"
+    if is_interpreted():
+        return None
+    if torch.version.cuda is None or not torch.cuda.is_available():
+        return "it needs an NVIDIA GPU and PyTorch for CUDA"
+    if torch.cuda.get_device_capability() < (7, 0):
+        return "Triton needs a GPU of compute capability 7.0 or newer"
+    return None
+
+
+def is_interpreted() -> bool:
+    """Tell whether Triton interprets its kernels on tensors of the CPU, as its variable `TRITON_INTERPRET` says."""
+    return os.environ.get("TRITON_INTERPRET") == "1"
+
+
+def supports(x: torch.Tensor, levels: Sequence[LevelSpec], stride: Sequence[int]) -> bool:
+    """Tell whether the layer can be cut into tiles, and the values of input and output be counted in 31 bits."""
+    channels = max(x.shape[1], sum(level.groups * level.outputs for level in levels))
+    return x.numel() // x.shape[1] * channels < 1 << 31 and tiles.supports(levels, stride)
+
+
+def _forward(
+    x: torch.Tensor, weights: list[torch.Tensor], biases: list[torch.Tensor], groups: list[int], stride: list[int]
+) -> torch.Tensor:
+    y = x.new_empty(output_shape(x, weights, stride))
+    _convolve(x, weights, torch.cat(biases).float() if biases else None, groups, stride, y, backward=False)
+    return y
+
+
+def _input_gradient(
+    gradient: torch.Tensor, weights: list[torch.Tensor], groups: list[int], stride: list[int], x_size: list[int]
+) -> torch.Tensor:
+    x_gradient = gradient.new_empty(x_size)
+    _convolve(gradient, weights, None, groups, stride, x_gradient, backward=True)
+    return x_gradient
+
+
+def _convolve(
+    source: torch.Tensor,
+    weights: list[torch.Tensor],
+    bias: torch.Tensor | None,
+    groups: list[int],
+    stride: list[int],
+    target: torch.Tensor,
+    backward: bool,
+) -> None:
+    from nnunet_pyconv.nn.backends.triton import kernels
+
+    layout = _layout(source, weights, groups, stride, backward)
+    arranged = source.new_empty(layout.rows, layout.columns)
+    blocks = min(128, 4096 // layout.columns)
+    box, counts = _boxes(layout, target, blocks)
+    with torch.cuda.device_of(source):  # type: ignore[no-untyped-call]
+        kernels.arrange_weights[(layout.rows // tiles.ROWS,)](
+            torch.cat([w.reshape(-1) for w in weights]),
+            arranged,
+            layout.sets,
+            layout.parts,
+            *three(stride),
+            BACKWARD=backward,
+            COLUMNS=layout.columns,
+            ROWS=tiles.ROWS,
+            VECTOR=layout.vector,
+        )
+        programs = sum(count * set_tiles for count, (set_tiles, _, _) in zip(counts, layout.tile_sets, strict=True))
+        kernels.convolve[(programs,)](
+            _side_by_side(source, layout.vector),
+            arranged,
+            arranged if bias is None else bias,
+            target,
+            layout.sets,
+            layout.window,
+            *_sizes(source, target),
+            *box,
+            HAS_BIAS=bias is not None,
+            PLANAR=source.dim() == 4,
+            PRECISION=_precision(),
+            BLOCKS=blocks,
+            COLUMNS=layout.columns,
+            ROWS=128 // source.element_size(),
+            VECTOR=layout.vector,
+            num_warps=WARPS,
+            num_stages=STAGES,
+        )
+
+
+def _weight_gradient(
+    gradient: torch.Tensor, x: torch.Tensor, weights: list[torch.Tensor], groups: list[int], stride: list[int]
+) -> list[torch.Tensor]:
+    from nnunet_pyconv.nn.backends.triton import kernels
+
+    layout = _layout(x, weights, groups, stride, backward=False)
+    gradients = [torch.empty_like(w, memory_format=torch.contiguous_format) for w in weights]
+    rows, blocks = 128, 64 // x.element_size()
+    box, counts = _boxes(layout, gradient, blocks)
+    programs = sum(count * -(-tile_rows // rows) for count, tile_rows, _ in layout.tile_sets)
+    # enough programs for the GPU, each with enough to sum
+    shares = max(1, min(max(counts) // 8, 4 * _multiprocessors(x.device) // programs))
+    sums = x.new_empty((shares, layout.rows, layout.columns), dtype=torch.float32)
+    with torch.cuda.device_of(x):  # type: ignore[no-untyped-call]
+        kernels.weight_gradient[(programs, shares)](
+            _side_by_side(x, layout.vector),
+            gradient.contiguous(),
+            sums,
+            layout.sets,
+            layout.window,
+            *_sizes(x, gradient),
+            *box,
+            layout.rows,
+            PLANAR=x.dim() == 4,
+            PRECISION=_precision(),
+            BLOCKS=blocks,
+            COLUMNS=layout.columns,
+            ROWS=rows,
+            VECTOR=layout.vector,
+            num_warps=WARPS,
+            num_stages=STAGES,
+        )
+        for level, each in enumerate(gradients):
+            kernels.collect_weight_gradient[(-(-each.numel() // _COLLECTED),)](
+                sums,
+                each,
+                layout.sets,
+                layout.parts,
+                level,
+                each.numel(),
+                *three(stride),
+                layout.rows,
+                shares,
+                COLUMNS=layout.columns,
+                VECTOR=layout.vector,
+                SIZE=_COLLECTED,
+            )
+    return gradients
+
+
+def _layout(
+    source: torch.Tensor, weights: list[torch.Tensor], groups: list[int], stride: list[int], backward: bool
+) -> Layout:
+    levels = tuple(LevelSpec.of(w, g) for w, g in zip(weights, groups, strict=True))
+    return tiles.lay_out(levels, three(stride), backward, 16 // source.element_size(), source.device)
+
+
+def _side_by_side(source: torch.Tensor, vector: int) -> torch.Tensor:
+    """Copy `(N, C, ...)` to `(N, C / vector, ..., vector)`."""
+    return torch.unflatten(source, 1, (-1, vector)).movedim(2, -1).contiguous()
+
+
+def _sizes(source: torch.Tensor, target: torch.Tensor) -> list[int]:
+    return [*source.shape[:2], *three(source.shape[2:]), target.shape[1], *three(target.shape[2:])]
+
+
+def _boxes(layout: Layout, target: torch.Tensor, blocks: int) -> tuple[tuple[int, ...], list[int]]:
+    """Choose a box of blocks of pixels for a program, and count the boxes that each set of tiles needs.
+
+    Returns:
+        Binary logarithms of the box's edges (images, z, y, x), and the counts.
+    """
+    return _boxes_for(
+        tuple(fold for _, _, fold in layout.tile_sets), (target.shape[0], *three(target.shape[2:])), blocks
+    )
+
+
+@functools.lru_cache(maxsize=1024)
+def _boxes_for(
+    folds: tuple[tuple[int, ...], ...], size: tuple[int, ...], blocks: int
+) -> tuple[tuple[int, ...], list[int]]:
+    def count(box: tuple[int, ...]) -> list[int]:
+        return [math.prod(-(-s // (r << b)) for s, r, b in zip(size, (1, *fold), box, strict=True)) for fold in folds]
+
+    power = blocks.bit_length() - 1
+    # no room along an axis of one pixel, where kernels don't look for the end of the image
+    edges = itertools.product(range(power + 1), *(range(power + 1) if s > 1 else (0,) for s in size[1:]))
+    # the fewest boxes, and among those the most compact, wide rather than high
+    box = min((e for e in edges if sum(e) == power), key=lambda e: (sum(count(e)), e[0], max(e), -e[3]))
+    return box, count(box)
+
+
+def _precision() -> str:
+    return "tf32" if torch.backends.cudnn.allow_tf32 else "ieee"
+
+
+def _multiprocessors(device: torch.device) -> int:
+    return torch.cuda.get_device_properties(device).multi_processor_count if device.type == "cuda" else 1
+
+
+triton_levels = register("triton", _forward, _input_gradient, _weight_gradient, device=None)
+"""The backend as a torch operator, for tensors of one of `DTYPES`; see `operators.register`."""
