@@ -63,8 +63,8 @@ def dataset_name(name_or_id: str | int) -> str:
         raise InputError(
             f"dataset {name_or_id!r} "
             + (f"is more than one: {', '.join(found)}" if len(found) else "not found in your nnU-Net folders")
-            + "; give an ID or a name such as 312 or Dataset312_ISBICell, and check nnUNet_raw, nnUNet_preprocessed and "
-            "nnUNet_results"
+            + "; give an ID or a name such as 312 or Dataset312_ISBICell, and check nnUNet_raw, nnUNet_preprocessed "
+            "and nnUNet_results"
         ) from error
 
 
@@ -128,8 +128,8 @@ def find_trainer(name: str) -> type[nnUNetTrainer]:
             trainer: type[nnUNetTrainer] = recursive_find_trainer_class_by_name(name)
     except Exception as error:  # the finder imports whatever lies in the folders
         raise InputError(
-            f"-tr {name}: nnU-Net finds no such trainer, neither among its own nor in nnUNet_extTrainer, or can't import "
-            f"what lies there ({type(error).__name__}: {str(error).partition('. ')[0]}); expected one such as "
+            f"-tr {name}: nnU-Net finds no such trainer, neither among its own nor in nnUNet_extTrainer, or can't "
+            f"import what lies there ({type(error).__name__}: {str(error).partition('. ')[0]}); expected one such as "
             "nnUNetTrainerPyConvPaper_5epochs, or put the folder of yours into nnUNet_extTrainer"
         ) from error
     return trainer

@@ -153,11 +153,13 @@ def test_lower_instruction_sets_compute_the_same(capability, monkeypatch):
     if build.variant() == "baseline":
         pytest.skip("this processor has no other instruction set")
     code = (
-        "import torch; from nnunet_pyconv.nn import PyConv2d; from nnunet_pyconv.nn.backends import use_backend; from nnunet_pyconv.nn.backends.native import build\n"
+        "import torch; from nnunet_pyconv.nn import PyConv2d; from nnunet_pyconv.nn.backends import use_backend\n"
+        "from nnunet_pyconv.nn.backends.native import build\n"
         f"build.COMMON_FLAGS = {build.COMMON_FLAGS}\n"
         "torch.manual_seed(0); m = PyConv2d(16, 16); x = torch.randn(2, 16, 37, 45, requires_grad=True); r = []\n"
         "for e in ('native', 'reference'):\n"
-        "    with use_backend(e): y = m(x); r.append([y, *torch.autograd.grad(y.square().sum(), [x, *m.parameters()])])\n"
+        "    with use_backend(e): y = m(x)\n"
+        "    r.append([y, *torch.autograd.grad(y.square().sum(), [x, *m.parameters()])])\n"
         "for a, b in zip(*r): torch.testing.assert_close(a, b, rtol=1e-4, atol=1e-4 * float(b.detach().abs().max()))\n"
         "print(build.variant())"
     )

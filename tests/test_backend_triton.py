@@ -282,7 +282,7 @@ def test_what_is_measured_is_a_whole_step(fastest):
 def test_kernels_that_fail_are_left_with_one_warning(fastest):
     with pytest.warns(UserWarning, match=r"level by level.*RuntimeError: no C compiler"):
         assert fastest(RuntimeError("no C compiler\nmore"), 1.0) == "reference"
-    assert fastest(RuntimeError("no C compiler"), 1.0, trained=True) == "reference"  # a second warning would be an error
+    assert fastest(RuntimeError("no C compiler"), 1.0, trained=True) == "reference"  # a second one would be an error
 
 
 @pytest.mark.parametrize(("deterministic", "expected"), [(False, "measured"), (True, "reference")])

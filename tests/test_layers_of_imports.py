@@ -1,58 +1,110 @@
-"""Imports run one way: nn <- architectures <- trainers; planning and evaluation beside them; the commands on top."""
+"""Imports run one way: every package and module is listed here with what it may import, and there is no circle."""
 
 from __future__ import annotations
 
 import ast
+from graphlib import TopologicalSorter
 from pathlib import Path
 
 import pytest
 
 ROOT = Path(__file__).parents[1]
 PACKAGE = ROOT / "nnunet_pyconv"
+INSTALLED_BELOW = ("dataset_conversion", "plans")  # pyproject's package-dir
 
-# what each folder may import of this package
-ALLOWED = {
-    "nn": {"nn"},
-    "architectures": {"architectures", "nn"},
-    "trainers": {"trainers", "architectures", "nn"},
+# what each part may import of the others, from the bottom to the top
+ALLOWED: dict[str, set[str]] = {
+    "errors": set(),
+    "terminations": set(),
+    "markdown": set(),
+    "device": {"errors"},
+    "writing": {"errors", "terminations"},
+    "nn": set(),
+    "architectures": {"nn"},
+    "trainers": {"architectures", "nn"},
     "trainer_dir": {"trainers"},
-    "planning": {"planning", "architectures", "nn", "errors"},
-    "evaluation": {"evaluation", "planning", "architectures", "benchmarks", "errors", "whole_folder"},
-    "sharing": {"sharing", "trainers", "errors", "terminations", "whole_folder"},
-    "reproduction": {"reproduction", "planning", "trainers", "trainer_dir", "terminations", "errors"},
+    "nnunet_folders": {"errors", "trainer_dir"},
+    "plans": set(),
+    "planning": {"architectures", "errors", "nn", "nnunet_folders", "writing"},
+    "dataset_conversion": {"errors", "nnunet_folders", "writing"},
+    "synthetic": {"errors", "trainer_dir"},
+    "evaluation": {"errors", "markdown", "nnunet_folders", "planning", "writing"},
+    "benchmarks": {
+        "architectures",
+        "dataset_conversion",
+        "device",
+        "errors",
+        "markdown",
+        "nn",
+        "nnunet_folders",
+        "planning",
+        "synthetic",
+        "trainer_dir",
+        "trainers",
+        "writing",
+    },
+    "sharing": {"errors", "markdown", "nnunet_folders", "terminations", "trainers", "writing"},
+    "reproduction": {"errors", "nnunet_folders", "planning", "terminations", "trainer_dir", "trainers"},
+    "demo": {"dataset_conversion", "errors", "evaluation", "synthetic"},
+    "doctor": {"architectures", "device", "errors", "nn", "nnunet_folders", "planning", "trainer_dir"},
 }
+ON_TOP = {"cli", "__init__", "__main__"}  # these may import everything, and nothing imports them
 WITHOUT_NNUNET = ("nn", "architectures")
 
 
-def imported(folder: Path, pattern: str = "**/*.py") -> set[str]:
+def parts() -> dict[str, list[Path]]:
+    """Every package and module of nnunet_pyconv with its files."""
+    found = {path.stem: [path] for path in PACKAGE.glob("*.py")}
+    folders = [path for path in PACKAGE.iterdir() if list(path.glob("*.py"))]
+    folders += [ROOT / name for name in INSTALLED_BELOW]
+    return found | {folder.name: sorted(folder.rglob("*.py")) for folder in folders}
+
+
+def imported_modules(files: list[Path]) -> set[str]:
     modules = set()
-    for file in folder.glob(pattern):
+    for file in files:
         for node in ast.walk(ast.parse(file.read_text())):
             if isinstance(node, ast.Import):
                 modules |= {alias.name for alias in node.names}
             elif isinstance(node, ast.ImportFrom):
                 modules.add(node.module or "")
+                modules |= {f"{node.module}.{alias.name}" for alias in node.names}
     return modules
 
 
-@pytest.mark.parametrize("folder", ALLOWED)
-def test_imports_run_one_way(folder: str) -> None:
-    ours = {module.split(".")[1] for module in imported(PACKAGE / folder) if module.startswith("nnunet_pyconv.")}
-    assert ours <= ALLOWED[folder]
+def imported_parts(files: list[Path], all_parts: set[str]) -> set[str]:
+    modules = [module.split(".") for module in imported_modules(files)]
+    return {names[1] for names in modules if len(names) > 1 and names[0] == "nnunet_pyconv" and names[1] in all_parts}
+
+
+def test_every_part_is_listed() -> None:
+    assert set(parts()) == set(ALLOWED) | ON_TOP
+
+
+@pytest.mark.parametrize("part", ALLOWED)
+def test_imports_run_one_way(part: str) -> None:
+    assert imported_parts(parts()[part], set(parts())) - {part} <= ALLOWED[part]
+
+
+def test_there_is_no_circle() -> None:
+    everything = parts()
+    graph = {part: imported_parts(files, set(everything)) - {part} for part, files in everything.items()}
+    graph["__init__"] = set()  # exports lazily, so that importing one part doesn't import all
+    TopologicalSorter(graph).prepare()  # raises CycleError
 
 
 def test_within_evaluation() -> None:
     """The metrics know nothing of the rest, and the rest nothing of the report."""
     base = "nnunet_pyconv.evaluation."
-    of_metrics, of_evaluation = (
-        {module.removeprefix(base).split(".")[0] for module in imported(folder, "*.py") if module.startswith(base)}
-        for folder in (PACKAGE / "evaluation" / "metrics", PACKAGE / "evaluation")
-    )
-    assert of_metrics == {"metrics"}
-    assert "metrics" in of_evaluation
-    assert "report" not in of_evaluation
+
+    def imported(folder: Path) -> set[str]:
+        modules = imported_modules(sorted(folder.glob("*.py")))
+        return {module.removeprefix(base).split(".")[0] for module in modules if module.startswith(base)}
+
+    assert imported(PACKAGE / "evaluation" / "metrics") == {"metrics"}
+    assert "report" not in imported(PACKAGE / "evaluation")
 
 
-@pytest.mark.parametrize("folder", WITHOUT_NNUNET)
-def test_networks_do_without_nnunet(folder: str) -> None:
-    assert not [module for module in imported(PACKAGE / folder) if module.startswith("nnunetv2")]
+@pytest.mark.parametrize("part", WITHOUT_NNUNET)
+def test_networks_do_without_nnunet(part: str) -> None:
+    assert not [module for module in imported_modules(parts()[part]) if module.startswith("nnunetv2")]

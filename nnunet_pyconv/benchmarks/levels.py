@@ -14,7 +14,7 @@ from nnunet_pyconv.benchmarks.timing import Ratio, ratios, time_in_turn
 from nnunet_pyconv.errors import InputError
 from nnunet_pyconv.nn.backends import available_backends
 from nnunet_pyconv.nn.backends.fold import folded
-from nnunet_pyconv.nn.backends.native.kernel import direct
+from nnunet_pyconv.nn.backends.native.kernel import native_levels
 from nnunet_pyconv.nn.backends.reference import convolve
 
 Shape = tuple[int, int, int]
@@ -65,7 +65,7 @@ def _measure(shape: Shape, k: int, groups: int, ways: Sequence[str], rounds: int
         if way == LIBRARY:
             return convolve(x, w, None, (1, 1), groups)
         if way == "kernel":
-            return direct(x, [w], [], [groups], [1, 1])
+            return native_levels(x, [w], [], [groups], [1, 1])
         return folded(x, w, None, (1, 1), groups, FOLDS[way])
 
     def train(way: str, x: torch.Tensor, w: torch.Tensor) -> None:

@@ -1,6 +1,6 @@
 """The backends of a PyConv layer: the same weights and the same result, at different speeds."""
 
-from nnunet_pyconv.nn.backends.choice import available_backends, backend
+from nnunet_pyconv.nn.backends.choice import available_backends, use_backend
 from nnunet_pyconv.nn.backends.dispatch import backend_for, pyconv
 
-__all__ = ["available_backends", "backend", "backend_for", "pyconv"]
+__all__ = ["available_backends", "backend_for", "pyconv", "use_backend"]
