@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import torch
-from nnunetv2.training.loss.deep_supervision import DeepSupervisionWrapper
 from torch import nn
-from torch.nn import functional as F
+from torch.nn import functional
 
 Outputs = torch.Tensor | Sequence[torch.Tensor]
 
@@ -34,7 +33,7 @@ class DistillationLoss(nn.Module):
         """Make the loss.
 
         Args:
-            labels_loss: nnU-Net's loss, with its wrapper for deep supervision where the network has that.
+            labels_loss: nnU-Net's loss, in its `DeepSupervisionWrapper` where the network has several outputs.
             soft_weight: w, from 0 (labels alone) to 1 (teacher alone).
             temperature: T, above 0.
             regions: Whether outputs are regions, which may overlap, or classes.
@@ -50,8 +49,7 @@ class DistillationLoss(nn.Module):
             )
         self.labels_loss = labels_loss
         self.soft_weight, self.temperature, self.regions = soft_weight, temperature, regions
-        deep = isinstance(labels_loss, DeepSupervisionWrapper)
-        self.output_weights = [float(weight) for weight in labels_loss.weight_factors] if deep else [1.0]
+        self.output_weights = [float(weight) for weight in getattr(labels_loss, "weight_factors", (1.0,))]
 
     def forward(self, output: Outputs, target: Outputs) -> torch.Tensor:
         """Return the loss of a batch.
@@ -82,7 +80,7 @@ class DistillationLoss(nn.Module):
         loss = torch.zeros((), device=teacher_logits.device)
         for weight, logits in zip(self.output_weights, outputs, strict=True):
             if weight:
-                at_this_size = F.interpolate(probabilities, logits.shape[2:], mode="area")
+                at_this_size = functional.interpolate(probabilities, logits.shape[2:], mode="area")
                 loss = loss + weight * self._divergence(at_this_size, logits.float() / self.temperature)
         return self.temperature**2 * loss
 
@@ -90,6 +88,6 @@ class DistillationLoss(nn.Module):
         """Return KL(probabilities || p(logits)), also where a probability is 0."""
         if self.regions:
             entropy = -torch.xlogy(probabilities, probabilities) - torch.xlogy(1 - probabilities, 1 - probabilities)
-            cross_entropy = F.binary_cross_entropy_with_logits(logits, probabilities, reduction="none")
+            cross_entropy = functional.binary_cross_entropy_with_logits(logits, probabilities, reduction="none")
             return (cross_entropy - entropy).mean()
-        return F.kl_div(logits.log_softmax(1), probabilities, reduction="none").sum(1).mean()
+        return functional.kl_div(logits.log_softmax(1), probabilities, reduction="none").sum(1).mean()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from typing import Any
 
@@ -13,8 +14,9 @@ from nnunetv2.utilities.find_objects import recursive_find_trainer_class_by_name
 from nnunetv2.utilities.label_handling.label_handling import determine_num_input_channels
 from nnunetv2.utilities.plans_handling.plans_handler import PlansManager
 from torch import nn
-from torch.nn import functional as F
+from torch.nn import functional
 
+from nnunet_pyconv.checkpoints import TRUST_VARIABLE, load_checkpoint
 from nnunet_pyconv.distillation.matching import Planned
 from nnunet_pyconv.distillation.teacher_name import TEACHER_VARIABLE, TeacherName
 from nnunet_pyconv.errors import InputError
@@ -70,10 +72,11 @@ class Teacher(nn.Module):
         size = images.shape[2:]
         missing = [padded - voxels for padded, voxels in zip(self.padded_size(size), size, strict=True)]
         padding = [edge for voxels in reversed(missing) for edge in (voxels // 2, voxels - voxels // 2)]
-        padded = F.pad(images, padding)
+        padded = functional.pad(images, padding)
         logits = sum((network(padded).float() for network in self.networks), torch.zeros((), device=images.device))
-        inside = tuple(slice(voxels // 2, voxels // 2 + length) for voxels, length in zip(missing, size, strict=True))
-        return logits[(slice(None), slice(None), *inside)] / len(self.networks)
+        for axis, (voxels, length) in enumerate(zip(missing, size, strict=True), start=2):
+            logits = logits.narrow(axis, voxels // 2, length)
+        return logits / len(self.networks)
 
 
 def load_teacher(name: TeacherName, device: torch.device) -> Teacher:
@@ -90,7 +93,8 @@ def load_teacher(name: TeacherName, device: torch.device) -> Teacher:
     if not (name.folder / "plans.json").is_file():
         raise InputError(
             f"{TEACHER_VARIABLE} names {name.folder}, which is no folder of a trained model; expected "
-            "nnUNet_results/DATASET/TRAINER__PLANS__CONFIGURATION, or that with folds, as in nnUNetTrainer__nnUNetPlans__2d:0,1"
+            "nnUNet_results/DATASET/TRAINER__PLANS__CONFIGURATION, with :FOLD,FOLD,... behind it for folds "
+            "other than the student's"
         )
     trained = sorted(file.parent.name.removeprefix("fold_") for file in name.folder.glob(f"fold_*/{CHECKPOINT}"))
     if missing := [fold for fold in name.folds if fold not in trained]:
@@ -131,6 +135,4 @@ def _build_network(trainer: type[nnUNetTrainer], planned: Planned, checkpoint: d
 
 
 def _load_checkpoint(name: TeacherName, fold: str) -> dict[str, Any]:
-    file = name.fold_folder(fold) / CHECKPOINT
-    with torch.serialization.safe_globals([]):
-        return torch.load(file, map_location="cpu", weights_only=True)
+    return load_checkpoint(name.fold_folder(fold) / CHECKPOINT, trust=os.environ.get(TRUST_VARIABLE) == "1")
