@@ -101,6 +101,6 @@ def write_teacher(
             metrics = [{"prediction_file": f"/elsewhere/validation/{case}.png"} for case in validated]
             save_json({"metric_per_case": metrics}, str(Path(made.output_folder) / "validation" / "summary.json"))
         folder = Path(made.output_folder_base)
-    save_json(dict(plans), str(folder / "plans.json"))
-    save_json(dict(dataset_json), str(folder / "dataset.json"))
+    save_json(dict(plans), str(folder / "plans.json"), sort_keys=False)
+    save_json(dict(dataset_json), str(folder / "dataset.json"), sort_keys=False)
     return folder
