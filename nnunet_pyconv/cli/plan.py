@@ -48,7 +48,7 @@ def main(argv: Sequence[str], prog: str) -> None:
         "-o",
         dest="output_plans",
         metavar="PLANS",
-        help=f"plans to write (default: {DEFAULT_OUTPUT}, or PLANNERPlans with -pl)",
+        help=f"plans to write (default: {DEFAULT_OUTPUT}, PLANNERPlans with -pl, {PAPER_PLANS} with --paper)",
     )
     parser.add_argument(
         "--paper",
@@ -89,13 +89,13 @@ def main(argv: Sequence[str], prog: str) -> None:
                 f"-{option} is for planning anew; name a planner with -pl, for example nnUNetPlannerPyConv"
             )
     if args.paper:
-        if args.planner is not None or args.output_plans is not None or args.block != "plain":
-            raise InputError(
-                f"--paper writes {PAPER_PLANS} from plans that are there; give none of -pl, -o and -block with it"
-            )
-        file, names = plan_paper(args.dataset, args.source_plans, overwrite=args.overwrite)
+        if args.planner is not None or args.block != "plain":
+            raise InputError("--paper writes the paper's networks into existing plans; give neither -pl nor -block")
+        file, names = plan_paper(
+            args.dataset, args.source_plans, args.output_plans or PAPER_PLANS, overwrite=args.overwrite
+        )
         print(f"{', '.join(names)}\nWrote {file}")
-        print(f"Next: nnUNetv2_train {args.dataset} {names[0]} 0 -tr nnUNetTrainerPyConvPaper -p {PAPER_PLANS}")
+        print(f"Next: nnUNetv2_train {args.dataset} {names[0]} 0 -tr nnUNetTrainerPyConvPaper -p {file.stem}")
         return
     if args.planner is not None:
         if args.block != "plain":

@@ -11,6 +11,7 @@ from typing import Any
 
 from nnunetv2.paths import nnUNet_preprocessed, nnUNet_raw, nnUNet_results
 
+from nnunet_pyconv import paper
 from nnunet_pyconv.errors import InputError
 from nnunet_pyconv.reproduction.cell import BEST, FINAL, Cell
 from nnunet_pyconv.reproduction.preparation import Preparation
@@ -18,9 +19,9 @@ from nnunet_pyconv.reproduction.trainer import find_trainer
 from nnunet_pyconv.trainers import nnUNetTrainerPyConvPaper
 from nnunet_pyconv.trainers.seed import SeededTrainer
 
-DATASETS = ("isbi_cell", "kaggle_lung", "liver")  # converters of dataset_conversion
-PAPER_NETWORKS = ("pyconv_unet", "unet", "unet_plus_plus", "resnet34_unet", "attention_unet", "fcn8s")  # of its Table 2
-NETWORKS = (*PAPER_NETWORKS, "multires_unet")
+DATASETS = tuple(dataset.key for dataset in paper.DATASETS)
+NETWORKS = tuple(network.key for network in paper.NETWORKS)
+PAPER_NETWORKS = tuple(network.key for network in paper.NETWORKS if network.table_2)
 FOLDS = ("0", "1", "2", "3", "4", "all")
 
 RECIPES = {"paper": "nnUNetTrainerPyConvPaper", "nnunet": "nnUNetTrainerPyConv"}  # their trainers
@@ -40,6 +41,7 @@ class Request:
         num_gpus: nnU-Net's `-num_gpus`.
         num_processes: nnU-Net's `-np`.
         seed: See `SeededTrainer`; None for none.
+        target_spacing: See `Preparation`; None keeps the images as they are.
     """
 
     datasets: Sequence[str]
@@ -51,6 +53,7 @@ class Request:
     num_gpus: int
     num_processes: int
     seed: int | None
+    target_spacing: tuple[float, ...] | None = None
 
 
 def datasets_of(request: Request) -> list[Preparation]:
@@ -67,7 +70,10 @@ def datasets_of(request: Request) -> list[Preparation]:
     ):
         if not folder.get():
             raise InputError(f"{name} is not set; set it to a folder, for example: export {name}=$HOME/{name}")
-    datasets = [Preparation(_folder_name(name), name, request.num_processes) for name in request.datasets]
+    datasets = [
+        Preparation(_folder_name(name), name, request.num_processes, request.target_spacing)
+        for name in request.datasets
+    ]
     for dataset in datasets:
         _require_of_this_dataset(dataset, dataset.preprocessed / "dataset.json")
     return datasets
