@@ -8,7 +8,6 @@ from pathlib import Path
 from textwrap import shorten
 from typing import Any
 
-import torch
 from batchgenerators.utilities.file_and_folder_operations import load_json
 from nnunetv2.training.nnUNetTrainer.nnUNetTrainer import nnUNetTrainer
 from nnunetv2.utilities.file_path_utilities import folds_tuple_to_string
@@ -16,6 +15,7 @@ from nnunetv2.utilities.label_handling.label_handling import determine_num_input
 from nnunetv2.utilities.plans_handling.plans_handler import ConfigurationManager, PlansManager
 from torch import nn
 
+from nnunet_pyconv.checkpoints import load_checkpoint
 from nnunet_pyconv.errors import InputError
 from nnunet_pyconv.sharing.manifest import MODEL
 
@@ -66,19 +66,19 @@ class ModelFolder:
         ]
         return [name for name in names if (self.path / name).is_file()]
 
-    def load_checkpoint(self, fold: str) -> dict[str, Any]:
-        """Load a checkpoint; like nnU-Net, this unpickles.
+    def load_checkpoint(self, fold: str, *, trust: bool = False) -> dict[str, Any]:
+        """Load a checkpoint.
 
         Raises:
-            InputError: A file that can't be read, or is no checkpoint of nnU-Net.
+            InputError: A file that can't be read or is not trusted, or is no checkpoint of nnU-Net.
         """
         file = self.fold(fold) / self.checkpoint
-        try:
-            content = torch.load(file, map_location="cpu", weights_only=False)
-            if not {"network_weights", "trainer_name", "current_epoch"} <= content.keys():
-                raise KeyError("network_weights, trainer_name or current_epoch")
-        except Exception as error:  # torch and pickle raise many kinds
-            raise InputError(f"{file} is no checkpoint of nnU-Net ({error!r}); train again, or choose -chk") from error
+        content = load_checkpoint(file, trust=trust)
+        if missing := {"network_weights", "trainer_name", "current_epoch", "init_args"} - content.keys():
+            raise InputError(
+                f"{file} is no checkpoint of nnU-Net: it has no {', no '.join(sorted(missing))}; train again, or "
+                "choose another with -chk"
+            )
         return content
 
     def build_network(self, trainer: type[nnUNetTrainer], weights: dict[str, Any], fold: str) -> nn.Module:
