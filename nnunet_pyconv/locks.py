@@ -38,3 +38,14 @@ def locked(file: Path, refusal: str) -> Iterator[None]:
         with suppress(OSError):
             file.unlink()  # while we hold it
         lock.release()
+
+
+def is_locked(file: Path) -> bool:
+    """Whether a process holds a lock."""
+    if not file.exists():
+        return False
+    try:
+        with locked(file, "held"):
+            return False
+    except InputError:
+        return True
