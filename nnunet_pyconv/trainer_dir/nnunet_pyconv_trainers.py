@@ -4,14 +4,18 @@ from nnunet_pyconv.trainers import (
     nnUNetTrainerDistilled,
     nnUNetTrainerPyConv,
     nnUNetTrainerPyConvBottleneck,
+    nnUNetTrainerPyConvDilated,
     nnUNetTrainerPyConvDistilled,
     nnUNetTrainerPyConvPaper,
+    nnUNetTrainerPyConvSeparable,
 )
 
 __all__ = [
     "nnUNetTrainerDistilled",
     "nnUNetTrainerPyConv",
     "nnUNetTrainerPyConvBottleneck",
+    "nnUNetTrainerPyConvDilated",
     "nnUNetTrainerPyConvDistilled",
     "nnUNetTrainerPyConvPaper",
+    "nnUNetTrainerPyConvSeparable",
 ]
