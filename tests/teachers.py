@@ -11,7 +11,9 @@ import torch
 from batchgenerators.utilities.file_and_folder_operations import save_json
 from conftest import NnunetFolders
 from nnunetv2.training.nnUNetTrainer.nnUNetTrainer import nnUNetTrainer
-from plans_of_nnunet import DATASET, DATASET_JSON, make_plans
+from plans_of_nnunet import DATASET, make_plans
+
+DATASET_JSON = {"labels": {"background": 0, "cell": 1}, "channel_names": {"0": "EM"}, "file_ending": ".png"}
 
 SPLITS = ((("a", "b"), ("c", "d")), (("c", "d"), ("a", "b")))
 """Training and validation cases of two folds."""

@@ -13,8 +13,8 @@ import torch
 from conftest import NnunetFolders
 from nnunetv2.training.nnUNetTrainer.nnUNetTrainer import nnUNetTrainer
 from nnunetv2.utilities.find_objects import recursive_find_trainer_class_by_name
-from plans_of_nnunet import DATASET, DATASET_JSON
-from teachers import SPLITS, make_trainer, plans_2d, plans_3d, write_split, write_teacher
+from plans_of_nnunet import DATASET
+from teachers import DATASET_JSON, SPLITS, make_trainer, plans_2d, plans_3d, write_split, write_teacher
 
 from nnunet_pyconv.distillation import TEACHER_VARIABLE, DistillationLoss
 from nnunet_pyconv.errors import InputError
