@@ -20,13 +20,7 @@ from nnunet_pyconv.nn import PyConv2d
 from nnunet_pyconv.nn.bottleneck import PyConvBottleneck
 from nnunet_pyconv.planning import swap_plans
 from nnunet_pyconv.trainer_dir import TRAINER_DIR
-from nnunet_pyconv.trainers import (
-    nnUNetTrainerDistilled,
-    nnUNetTrainerPyConv,
-    nnUNetTrainerPyConvDistilled,
-    nnUNetTrainerPyConvPaper,
-    variants,
-)
+from nnunet_pyconv.trainers import nnUNetTrainerPyConv, nnUNetTrainerPyConvPaper, variants
 
 
 @pytest.fixture(autouse=True)
@@ -46,12 +40,11 @@ def make_trainer(name: str, plans: dict[str, Any] | None = None) -> nnUNetTraine
     return trainer(plans, "2d", 0, DATASET_JSON, torch.device("cpu"))
 
 
-@pytest.mark.parametrize("ours", [nnUNetTrainerPyConv, nnUNetTrainerPyConvDistilled, nnUNetTrainerDistilled])
 @pytest.mark.parametrize("stock", names_of_nnunets_variants())
-def test_every_variant_of_nnunet_has_its_counterpart(stock: str, ours: type[nnUNetTrainer]) -> None:
-    trainer = recursive_find_trainer_class_by_name(stock.replace("nnUNetTrainer", ours.__name__, 1))
-    assert trainer.__name__ == stock.replace("nnUNetTrainer", ours.__name__, 1)
-    assert issubclass(trainer, ours)
+def test_every_variant_of_nnunet_has_its_counterpart(stock: str) -> None:
+    trainer = recursive_find_trainer_class_by_name(stock.replace("nnUNetTrainer", "nnUNetTrainerPyConv", 1))
+    assert trainer.__name__ == stock.replace("nnUNetTrainer", "nnUNetTrainerPyConv", 1)
+    assert issubclass(trainer, nnUNetTrainerPyConv)
     assert issubclass(trainer, recursive_find_trainer_class_by_name(stock))
 
 
