@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 from nnunetv2.utilities.plans_handling.plans_handler import PlansManager
-from plans_of_nnunet import make_plans, preprocessed  # noqa: F401  # a fixture
+from plans_of_nnunet import DATASET_JSON, make_plans
 
 from nnunet_pyconv import architectures
 from nnunet_pyconv.cli import main
@@ -23,19 +23,9 @@ NETWORKS = {
     "2d_fcn8s": architectures.FCN8s,
     "2d_multires_unet": architectures.MultiResUNet,
 }
-DATASET_JSON = {"labels": {"background": 0, "cell": 1}, "channel_names": {"0": "EM"}, "file_ending": ".png"}
 
 
-@pytest.fixture
-def source(preprocessed: Path) -> dict[str, Any]:  # noqa: F811
-    """The dataset's plans, with the median image size that nnU-Net's planner writes."""
-    plans = make_plans()
-    plans["configurations"]["2d"]["median_image_size_in_voxels"] = [48.0, 40.0]
-    (preprocessed / "nnUNetPlans.json").write_text(json.dumps(plans))
-    return plans
-
-
-def test_configurations_share_the_preprocessed_data(source: dict[str, Any]) -> None:
+def test_configurations_share_the_preprocessed_data(planned_for_paper: dict[str, Any]) -> None:
     file, names = plan_paper(312)
     assert sorted(names) == sorted(NETWORKS)
     manager = PlansManager(str(file))
@@ -47,7 +37,7 @@ def test_configurations_share_the_preprocessed_data(source: dict[str, Any]) -> N
         assert configuration.batch_size == 5
         assert type(network_on_meta(manager, configuration, DATASET_JSON)) is network
     plans = json.loads(file.read_text())
-    assert plans["configurations"]["2d"] == source["configurations"]["2d"]
+    assert plans["configurations"]["2d"] == planned_for_paper["configurations"]["2d"]
     # but for the one on which they build, they differ in the architecture alone
     assert {frozenset(plans["configurations"][name]) for name in names if name != "2d_unet"} == {
         frozenset({"inherits_from", "architecture"})
@@ -58,16 +48,16 @@ def test_the_report_knows_their_names() -> None:
     assert sorted(paper.NETWORKS) == sorted(NETWORKS)
 
 
-def test_the_command_says_how_to_train(source: dict[str, Any], capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_command_says_how_to_train(planned_for_paper: dict[str, Any], capsys: pytest.CaptureFixture[str]) -> None:
     main(["plan", "-d", "312", "--paper"])
     printed = capsys.readouterr().out
     assert "nnUNetv2_train 312 2d_unet 0 -tr nnUNetTrainerPyConvPaper -p PyConvUNetPaperPlans" in printed
     with pytest.raises(SystemExit, match="2"):
         main(["plan", "-d", "312", "--paper", "-o", "Mine"])
-    assert "--paper writes PyConvUNetPaperPlans from plans that are there" in capsys.readouterr().err
+    assert "--paper writes PyConvUNetPaperPlans from existing plans" in capsys.readouterr().err
 
 
-def test_existing_plans_stay(source: dict[str, Any]) -> None:
+def test_existing_plans_stay(planned_for_paper: dict[str, Any]) -> None:
     file, _ = plan_paper(312)
     mine = {**json.loads(file.read_text()), "note": "mine"}
     file.write_text(json.dumps(mine))
@@ -79,25 +69,27 @@ def test_existing_plans_stay(source: dict[str, Any]) -> None:
 
 
 @pytest.mark.parametrize("missing", ["2d", "median_image_size_in_voxels"])
-def test_plans_without_a_2d_configuration(missing: str, preprocessed: Path) -> None:  # noqa: F811
+def test_plans_without_a_2d_configuration(missing: str, planned_isbi: Path) -> None:
     plans = make_plans()
     if missing == "2d":
         del plans["configurations"]["2d"]
-    (preprocessed / "nnUNetPlans.json").write_text(json.dumps(plans))
+    (planned_isbi / "nnUNetPlans.json").write_text(json.dumps(plans))
     with pytest.raises(InputError, match="nnUNetPlans have no configuration 2d with a median image size"):
         plan_paper(312)
-    assert not (preprocessed / "PyConvUNetPaperPlans.json").exists()
+    assert not (planned_isbi / "PyConvUNetPaperPlans.json").exists()
 
 
 @pytest.mark.parametrize("size", [None, ["a", "b"], [float("nan"), 4], [0, 4], [4]])
-def test_plans_whose_median_size_is_damaged(size: object, source: dict[str, Any], preprocessed: Path) -> None:  # noqa: F811
-    source["configurations"]["2d"]["median_image_size_in_voxels"] = size
-    (preprocessed / "nnUNetPlans.json").write_text(json.dumps(source))
+def test_plans_whose_median_size_is_damaged(
+    size: object, planned_for_paper: dict[str, Any], planned_isbi: Path
+) -> None:
+    planned_for_paper["configurations"]["2d"]["median_image_size_in_voxels"] = size
+    (planned_isbi / "nnUNetPlans.json").write_text(json.dumps(planned_for_paper))
     with pytest.raises(InputError, match="nnUNetPlans have no configuration 2d with a median image size"):
         plan_paper(312)
 
 
-def test_its_own_plans_are_no_source(source: dict[str, Any]) -> None:
+def test_its_own_plans_are_no_source(planned_for_paper: dict[str, Any]) -> None:
     plan_paper(312)
     with pytest.raises(InputError, match="give the plans to start from"):
         plan_paper(312, "PyConvUNetPaperPlans", overwrite=True)

@@ -19,8 +19,8 @@ from nnunetv2.inference.predict_from_raw_data import nnUNetPredictor
 from nnunetv2.model_sharing.model_export import export_pretrained_model
 from nnunetv2.model_sharing.model_import import install_model_from_zip_file
 from nnunetv2.training.nnUNetTrainer.nnUNetTrainer import nnUNetTrainer
+from plans_of_nnunet import DATASET, make_plans
 from safetensors.torch import load_model
-from test_planning import DATASET, make_plans
 
 from nnunet_pyconv import __version__
 from nnunet_pyconv.cli import main

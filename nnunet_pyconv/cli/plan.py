@@ -28,9 +28,9 @@ def main(argv: Sequence[str], prog: str) -> None:
     parser = argparse.ArgumentParser(
         prog=prog,
         description=(
-            "Write plans whose network is PyConvUNet or PyConvResidualEncoderUNet, or a narrower or shallower one. "
-            f"They train with any trainer: nnUNetv2_train ID 2d 0 -p {Design().plans_name}. With -p, the new plans differ "
-            "from existing ones in the network alone. With -pl, patch and batch are planned anew, for the memory that "
+            "Write plans whose network is PyConvUNet or PyConvResidualEncoderUNet, or a narrower or shallower one. They "
+            f"train with any trainer: nnUNetv2_train ID 2d 0 -p {Design().plans_name}. With -p, the network alone "
+            "differs from that of existing plans. With -pl, patch and batch are planned anew, for the memory that "
             "training the network takes."
         ),
     )

@@ -171,7 +171,7 @@ class nnUNetPlannerPyConv(ExperimentPlanner):
 
     def _largest_batch(self, plan: Mapping[str, Any], limit: int, cache: dict[Any, Any]) -> int:
         def memory(batch_size: int) -> TrainingMemory:
-            key = (tuple(plan["patch_size"]), plan["architecture"]["arch_kwargs"]["strides"], batch_size)
+            key = (str(plan["patch_size"]), str(plan["architecture"]["arch_kwargs"]["strides"]), batch_size)
             if key not in cache:
                 cache[key] = self.memory_of(plan, batch_size)
             return cache[key]
