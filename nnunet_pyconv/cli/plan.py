@@ -28,7 +28,7 @@ def main(argv: Sequence[str], prog: str) -> None:
     parser = argparse.ArgumentParser(
         prog=prog,
         description=(
-            "Write plans whose network is PyConvUNet or PyConvResidualEncoderUNet, or a narrower or shallower one. They "
+            "Write plans whose network is PyConvUNet or PyConvResidualEncoderUNet, or narrower or shallower. They "
             f"train with any trainer: nnUNetv2_train ID 2d 0 -p {Design().plans_name}. With -p, the network alone "
             "differs from that of existing plans. With -pl, patch and batch are planned anew, for the memory that "
             "training the network takes."

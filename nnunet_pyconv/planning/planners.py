@@ -100,7 +100,7 @@ class nnUNetPlannerPyConv(ExperimentPlanner):
         of_design = "" if design == Design() else design.plans_name.removeprefix("nnUNet").removesuffix("Plans")
         return f"{cls.__name__}{of_design.removeprefix('PyConv')}Plans"
 
-    def static_estimate_VRAM_usage(  # type: ignore[override]  # noqa: N802  # nnU-Net's name, which it calls on self
+    def static_estimate_VRAM_usage(  # noqa: N802  # nnU-Net's name, which it calls on self
         self,
         patch_size: Sequence[int],
         input_channels: int,
