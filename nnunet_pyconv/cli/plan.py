@@ -1,38 +1,27 @@
-"""`nnunet_pyconv plan`: write plans whose network has pyramidal convolutions."""
+"""`nnunet_pyconv plan`: write plans whose network has pyramidal convolutions, or is narrower or shallower."""
 
 from __future__ import annotations
 
 import argparse
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from nnunet_pyconv.errors import InputError
-from nnunet_pyconv.nnunet_folders import dataset_id
-from nnunet_pyconv.planning import (
-    DEFAULT_SOURCE,
-    PAPER_PLANS,
-    PLANNED_BLOCKS,
-    PLANNERS,
-    Choice,
-    ChosenConfiguration,
-    Design,
-    PlannedConfiguration,
-    Stage,
-    plan_dataset,
-    plan_paper,
-    plan_pyconv,
-)
+from nnunet_pyconv.names import DEFAULT_OUTPUT, DEFAULT_SOURCE, PAPER_PLANS, PLANNED_BLOCKS, PLANNERS
+
+if TYPE_CHECKING:
+    from nnunet_pyconv.planning import Choice, ChosenConfiguration, Design, PlannedConfiguration, Stage
+
+DEFAULT_PREPROCESSOR = "DefaultPreprocessor"
 
 
-def main(argv: Sequence[str], prog: str) -> None:
-    """Write the plans and say what became of each configuration."""
-    parser = argparse.ArgumentParser(
-        prog=prog,
-        description=(
-            "Write plans whose network is PyConvUNet or PyConvResidualEncoderUNet, or narrower or shallower. They "
-            f"train with any trainer: nnUNetv2_train ID 2d 0 -p {Design().plans_name}. With -p, the network alone "
-            "differs from that of existing plans. With -pl, patch and batch are planned anew, for the memory that "
-            "training the network takes."
-        ),
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the command's arguments."""
+    parser.description = (
+        "Write plans whose network is PyConvUNet or PyConvResidualEncoderUNet, or a narrower or shallower one. They "
+        f"train with any trainer: nnUNetv2_train ID 2d 0 -p {DEFAULT_OUTPUT}. With -p, the new plans differ from "
+        "existing ones in the network alone. With -pl, patch and batch are planned anew, for the memory that training "
+        "the network takes."
     )
     parser.add_argument("-d", dest="dataset", required=True, metavar="ID", help="dataset ID or name")
     source = parser.add_mutually_exclusive_group()
@@ -50,8 +39,8 @@ def main(argv: Sequence[str], prog: str) -> None:
         "-o",
         dest="output_plans",
         metavar="PLANS",
-        help=f"plans to write (default: {Design().plans_name}, or PLANNERPlans with -pl; -block, -width and -stages "
-        f"are named, too, as in {Design('dilated', 0.5).plans_name})",
+        help=f"plans to write (default: {DEFAULT_OUTPUT}, PLANNERPlans with -pl, {PAPER_PLANS} with --paper; -block, "
+        "-width and -stages are named, too, as in nnUNetPyConvDilatedWidth0.5Plans)",
     )
     parser.add_argument(
         "--paper",
@@ -62,7 +51,7 @@ def main(argv: Sequence[str], prog: str) -> None:
     parser.add_argument(
         "-block",
         choices=PLANNED_BLOCKS,
-        default=Design.block,
+        default="plain",
         help="what takes the place of a convolution: plain, kernels 3 5 7 9 in groups; bottleneck, 1 x 1, these on a "
         "quarter of the channels, 1 x 1; dilated, dense kernels of 3 with dilations 1 2 3 4; separable, kernels 3 5 7 "
         "9 channel by channel, then 1 x 1; stock, the convolution itself, for -width and -stages alone (default: "
@@ -71,7 +60,7 @@ def main(argv: Sequence[str], prog: str) -> None:
     parser.add_argument(
         "-width",
         type=float,
-        default=Design.width,
+        default=1.0,
         metavar="FACTOR",
         help="features of each stage as a multiple of those of the plans, in multiples of 4: 0.5 for half as wide",
     )
@@ -97,25 +86,35 @@ def main(argv: Sequence[str], prog: str) -> None:
         help="spacing of the 3D data, as nnU-Net's option",
     )
     planner.add_argument(
-        "-preprocessor_name", default="DefaultPreprocessor", metavar="NAME", help="as nnU-Net's option (%(default)s)"
+        "-preprocessor_name", default=DEFAULT_PREPROCESSOR, metavar="NAME", help="as nnU-Net's option (%(default)s)"
     )
-    args = parser.parse_args(argv)
 
-    for option in ("gpu_memory_target", "overwrite_target_spacing", "preprocessor_name"):
-        if args.planner is None and getattr(args, option) != parser.get_default(option):
+
+def run(args: argparse.Namespace) -> None:
+    """Write the plans and say what became of each configuration."""
+    from nnunet_pyconv.planning import Design, plan_paper, plan_pyconv  # imports torch, which takes seconds
+
+    for option, default in (
+        ("gpu_memory_target", None),
+        ("overwrite_target_spacing", None),
+        ("preprocessor_name", DEFAULT_PREPROCESSOR),
+    ):
+        if args.planner is None and getattr(args, option) != default:
             raise InputError(
                 f"-{option} is for planning anew; name a planner with -pl, for example nnUNetPlannerPyConv"
             )
     design = Design(args.block, args.width, args.stages)
     if args.paper:
-        if args.planner is not None or args.output_plans is not None or design != Design():
+        if args.planner is not None or design != Design():
             raise InputError(
-                f"--paper writes {PAPER_PLANS} from existing plans; give none of -pl, -o, -block, -width and -stages "
+                "--paper writes the paper's networks into existing plans; give none of -pl, -block, -width and -stages "
                 "with it"
             )
-        file, names = plan_paper(args.dataset, args.source_plans, overwrite=args.overwrite)
+        file, names = plan_paper(
+            args.dataset, args.source_plans, args.output_plans or PAPER_PLANS, overwrite=args.overwrite
+        )
         print(f"{', '.join(names)}\nWrote {file}")
-        print(f"Next: nnUNetv2_train {args.dataset} {names[0]} 0 -tr nnUNetTrainerPyConvPaper -p {PAPER_PLANS}")
+        print(f"Next: nnUNetv2_train {args.dataset} {names[0]} 0 -tr nnUNetTrainerPyConvPaper -p {file.stem}")
         return
     if args.planner is not None:
         _plan_anew(args, design)
@@ -136,6 +135,10 @@ def main(argv: Sequence[str], prog: str) -> None:
 
 
 def _plan_anew(args: argparse.Namespace, design: Design) -> None:
+    from nnunet_pyconv.nnunet_folders import dataset_id
+    from nnunet_pyconv.planning import plan_dataset
+    from nnunet_pyconv.planning.planners import PLANNERS
+
     file, target_gb, planned = plan_dataset(
         args.dataset,
         args.planner,

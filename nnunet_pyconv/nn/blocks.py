@@ -1,18 +1,4 @@
-"""What takes the place of a convolution in the swap."""
-
-from __future__ import annotations
-
-from typing import Any, Literal, get_args
-
-from torch import nn
-
-from nnunet_pyconv.nn.bottleneck import PyConvBottleneck
-from nnunet_pyconv.nn.pyconv import PyConv, PyConv2d, PyConv3d
-from nnunet_pyconv.nn.pyramid import DEPTHWISE, DILATED, Pyramid
-from nnunet_pyconv.nn.separable import PyConvSeparable
-
-Block = Literal["plain", "bottleneck", "dilated", "separable"]
-"""What takes the place of a convolution.
+"""What takes the place of a convolution in the swap.
 
 - "plain": a pyramidal convolution, kernels 3, 5, 7, 9 in groups.
 - "bottleneck": 1 x 1, pyramidal convolution on a quarter of the channels, 1 x 1; see `PyConvBottleneck`.
@@ -21,7 +7,17 @@ Block = Literal["plain", "bottleneck", "dilated", "separable"]
   `PyConvSeparable`.
 """
 
-BLOCKS: tuple[Block, ...] = get_args(Block)
+from __future__ import annotations
+
+from typing import Any
+
+from torch import nn
+
+from nnunet_pyconv.names import BLOCKS, Block
+from nnunet_pyconv.nn.bottleneck import PyConvBottleneck
+from nnunet_pyconv.nn.pyconv import PyConv, PyConv2d, PyConv3d
+from nnunet_pyconv.nn.pyramid import DEPTHWISE, DILATED, Pyramid
+from nnunet_pyconv.nn.separable import PyConvSeparable
 
 IMAGE_CHANNELS = 4
 """The most channels that are taken for those of an image: grey, red-green-blue, the four sequences of an MR study."""

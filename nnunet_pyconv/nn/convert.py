@@ -9,7 +9,8 @@ from typing import Any, TypeVar
 from dynamic_network_architectures.building_blocks.helper import maybe_convert_scalar_to_list
 from torch import nn
 
-from nnunet_pyconv.nn.blocks import Block, block_for, check_block, default_pyramid, pyramid_channels
+from nnunet_pyconv.names import Block
+from nnunet_pyconv.nn.blocks import block_for, check_block, default_pyramid, pyramid_channels
 from nnunet_pyconv.nn.bottleneck import PyConvBottleneck
 from nnunet_pyconv.nn.pyconv import PyConv
 from nnunet_pyconv.nn.pyramid import Pyramid

@@ -10,11 +10,8 @@ from typing import Any, Literal
 
 from nnunet_pyconv.architectures import PYCONV_CLASSES
 from nnunet_pyconv.errors import InputError
-from nnunet_pyconv.nn import BLOCKS, Block, Pyramid, pyramid_per_stage
-
-STOCK: Literal["stock"] = "stock"
-PLANNED_BLOCKS: tuple[str, ...] = (*BLOCKS, STOCK)
-"""The blocks of `nn.Block`, and "stock", which leaves the convolutions as they are."""
+from nnunet_pyconv.names import PLANNED_BLOCKS, STOCK, Block
+from nnunet_pyconv.nn import Pyramid, pyramid_per_stage
 
 _MULTIPLE = 4
 _PER_STAGE = ("features_per_stage", "kernel_sizes", "strides", "n_conv_per_stage", "n_blocks_per_stage")

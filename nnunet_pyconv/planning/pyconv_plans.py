@@ -16,6 +16,7 @@ from nnunetv2.utilities.plans_handling.plans_handler import ConfigurationManager
 from torch import nn
 
 from nnunet_pyconv.errors import InputError
+from nnunet_pyconv.names import DEFAULT_SOURCE
 from nnunet_pyconv.planning.design import Design, Stage, stages_of
 from nnunet_pyconv.planning.plans_files import (
     MADE_BY,
@@ -25,8 +26,6 @@ from nnunet_pyconv.planning.plans_files import (
     preprocessed_folder,
     write_plans,
 )
-
-DEFAULT_SOURCE = "nnUNetPlans"
 
 
 @dataclass(frozen=True)
