@@ -67,8 +67,8 @@ def _set_folders(base: Path, monkeypatch: pytest.MonkeyPatch) -> NnunetFolders:
 
 
 @pytest.fixture
-def planned_isbi(nnunet_folders: NnunetFolders) -> Path:
-    """The preprocessed folder of a dataset that nnU-Net has planned, without images."""
+def preprocessed(nnunet_folders: NnunetFolders) -> Path:
+    """The preprocessed folder of a dataset that nnU-Net has planned."""
     folder = nnunet_folders.preprocessed / DATASET
     folder.mkdir()
     (folder / "dataset.json").write_text(json.dumps(DATASET_JSON))
@@ -77,11 +77,11 @@ def planned_isbi(nnunet_folders: NnunetFolders) -> Path:
 
 
 @pytest.fixture
-def planned_for_paper(planned_isbi: Path) -> dict[str, Any]:
-    """The plans of that dataset, with the median image size that nnU-Net's planner writes."""
+def source(preprocessed: Path) -> dict[str, Any]:
+    """The dataset's plans, with the median image size that nnU-Net's planner writes."""
     plans = make_plans()
     plans["configurations"]["2d"]["median_image_size_in_voxels"] = [48.0, 40.0]
-    (planned_isbi / "nnUNetPlans.json").write_text(json.dumps(plans))
+    (preprocessed / "nnUNetPlans.json").write_text(json.dumps(plans))
     return plans
 
 

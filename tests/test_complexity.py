@@ -85,7 +85,7 @@ def test_measured_in_the_order_given() -> None:
     assert all(0 < each.latency_low_ms <= each.latency_ms <= each.latency_high_ms for each in measured)
 
 
-def test_plans_of_a_dataset(planned_for_paper: object) -> None:
+def test_plans_of_a_dataset(source: object) -> None:
     plan_paper(312)
     subjects = {subject.name: subject for subject in plans_subjects(312, "PyConvUNetPaperPlans")}
     assert len(subjects) == 8  # nnU-Net's own 2d among them
@@ -94,8 +94,8 @@ def test_plans_of_a_dataset(planned_for_paper: object) -> None:
     assert network.eval()(torch.zeros(1, 1, 48, 40)).shape == (1, 2, 48, 40)
 
 
-def test_plans_whose_network_is_not_installed(planned_for_paper: object, planned_isbi: Path) -> None:
-    plans_file = planned_isbi / "nnUNetPlans.json"
+def test_plans_whose_network_is_not_installed(source: object, preprocessed: Path) -> None:
+    plans_file = preprocessed / "nnUNetPlans.json"
     plans_file.write_text(plans_file.read_text().replace("unet.PlainConvUNet", "unet.NoSuchNet"))
     with pytest.raises(InputError, match=r"configuration 2d of nnUNetPlans names the network .*NoSuchNet, .*install"):
         plans_subjects(312, "nnUNetPlans")[0].build()
@@ -113,10 +113,10 @@ def test_plans_whose_network_is_not_installed(planned_for_paper: object, planned
 def test_damaged_configuration(
     damage: dict[str, object],
     message: str,
-    planned_for_paper: object,
-    planned_isbi: Path,
+    source: object,
+    preprocessed: Path,
 ) -> None:
-    plans_file = planned_isbi / "nnUNetPlans.json"
+    plans_file = preprocessed / "nnUNetPlans.json"
     plans = json.loads(plans_file.read_text())
     plans["configurations"]["2d"] |= damage
     plans_file.write_text(json.dumps(plans))
@@ -128,8 +128,8 @@ def test_damaged_configuration(
         plans_subjects(312, "nnUNetPlans")
 
 
-def test_network_that_cannot_be_built(planned_for_paper: object, planned_isbi: Path) -> None:
-    plans_file = planned_isbi / "nnUNetPlans.json"
+def test_network_that_cannot_be_built(source: object, preprocessed: Path) -> None:
+    plans_file = preprocessed / "nnUNetPlans.json"
     plans = json.loads(plans_file.read_text())
     plans["configurations"]["2d"]["architecture"]["arch_kwargs"]["colour"] = "red"
     plans_file.write_text(json.dumps(plans))
@@ -137,8 +137,8 @@ def test_network_that_cannot_be_built(planned_for_paper: object, planned_isbi: P
         plans_subjects(312, "nnUNetPlans")[0].build()
 
 
-def test_damaged_dataset_json(planned_for_paper: object, planned_isbi: Path) -> None:
-    (planned_isbi / "dataset.json").write_text("{")
+def test_damaged_dataset_json(source: object, preprocessed: Path) -> None:
+    (preprocessed / "dataset.json").write_text("{")
     with pytest.raises(InputError, match=r"dataset.json is damaged .*copy it there from nnUNet_raw"):
         plans_subjects(312, "nnUNetPlans")
 

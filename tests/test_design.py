@@ -73,14 +73,14 @@ def test_parameters_of_a_network_half_as_wide() -> None:
         (Design("stock", 0.25, 5), "nnUNetStockWidth0.25Stages5Plans"),
     ],
 )
-def test_plans_are_named_after_the_design(design: Design, name: str, planned_isbi: Path) -> None:
+def test_plans_are_named_after_the_design(design: Design, name: str, preprocessed: Path) -> None:
     assert design.plans_name == name
     if design.stages is None:
         file, _ = plan_pyconv(312, design=design)
         assert (file.stem, json.loads(file.read_text())["plans_name"]) == (name, name)
 
 
-def test_plans_of_a_stock_network_are_known_for_ours(planned_isbi: Path) -> None:
+def test_plans_of_a_stock_network_are_known_for_ours(preprocessed: Path) -> None:
     design = Design("stock", 0.5)
     file, _ = plan_pyconv(312, design=design)
     assert json.loads(file.read_text())["nnunet_pyconv"] == {"block": "stock", "width": 0.5, "stages": None}
@@ -104,25 +104,25 @@ def test_bad_design(arguments: dict[str, Any], message: str) -> None:
         Design(**arguments)
 
 
-def test_more_stages_than_there_are(planned_isbi: Path) -> None:
+def test_more_stages_than_there_are(preprocessed: Path) -> None:
     with pytest.raises(InputError, match="-stages 4: the network of the plans has 3 stages, and none can be added"):
         plan_pyconv(312, design=Design(stages=4))
-    assert not list(planned_isbi.glob("nnUNetPyConv*"))
+    assert not list(preprocessed.glob("nnUNetPyConv*"))
 
 
-def test_command(planned_isbi: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_command(preprocessed: Path, capsys: pytest.CaptureFixture[str]) -> None:
     main(["plan", "-d", "312", "-block", "dilated", "-width", "0.5", "-stages", "2"])
     out = capsys.readouterr().out
     name = "nnUNetPyConvDilatedWidth0.5Stages2Plans"
     assert "2d: PyConvUNet" in out
     assert "  stage 1: 8 features, kernels 3, 3, 3, 3, dilations 1, 2, 3, 4\n" in out
-    assert f"Wrote {planned_isbi / name}.json" in out
+    assert f"Wrote {preprocessed / name}.json" in out
     assert f"Next: nnUNetv2_train 312 2d 0 -p {name}" in out
     main(["plan", "-d", "312", "-block", "stock", "-width", "0.5"])
     assert "  stage 0: 4 features\n" in capsys.readouterr().out
 
 
-def test_design_of_the_papers_networks(planned_isbi: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_design_of_the_papers_networks(preprocessed: Path, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as exit_:
         main(["plan", "-d", "312", "--paper", "-width", "0.5"])
     assert exit_.value.code == 2

@@ -27,7 +27,7 @@ NETWORKS = {
 }
 
 
-def test_configurations_share_the_preprocessed_data(planned_for_paper: dict[str, Any]) -> None:
+def test_configurations_share_the_preprocessed_data(source: dict[str, Any]) -> None:
     file, names = plan_paper(312)
     assert sorted(names) == sorted(NETWORKS)
     manager = PlansManager(str(file))
@@ -39,7 +39,7 @@ def test_configurations_share_the_preprocessed_data(planned_for_paper: dict[str,
         assert configuration.batch_size == 5
         assert type(network_on_meta(manager, configuration, DATASET_JSON)) is network
     plans = json.loads(file.read_text())
-    assert plans["configurations"]["2d"] == planned_for_paper["configurations"]["2d"]
+    assert plans["configurations"]["2d"] == source["configurations"]["2d"]
     # but for the one on which they build, they differ in the architecture alone
     assert {frozenset(plans["configurations"][name]) for name in names if name != "2d_unet"} == {
         frozenset({"inherits_from", "architecture"})
@@ -52,7 +52,7 @@ def test_example_is_what_is_written() -> None:
     assert example == {"plans_name": PAPER_PLANS, "configurations": paper_configurations((512, 512))}
 
 
-def test_the_command_says_how_to_train(planned_for_paper: dict[str, Any], capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_command_says_how_to_train(source: dict[str, Any], capsys: pytest.CaptureFixture[str]) -> None:
     main(["plan", "-d", "312", "--paper"])
     printed = capsys.readouterr().out
     assert "nnUNetv2_train 312 2d_unet 0 -tr nnUNetTrainerPyConvPaper -p PyConvUNetPaperPlans" in printed
@@ -63,7 +63,7 @@ def test_the_command_says_how_to_train(planned_for_paper: dict[str, Any], capsys
     assert "--paper writes the paper's networks into existing plans; give neither" in capsys.readouterr().err
 
 
-def test_existing_plans_stay(planned_for_paper: dict[str, Any]) -> None:
+def test_existing_plans_stay(source: dict[str, Any]) -> None:
     file, _ = plan_paper(312)
     mine = {**json.loads(file.read_text()), "note": "mine"}
     file.write_text(json.dumps(mine))
@@ -75,27 +75,25 @@ def test_existing_plans_stay(planned_for_paper: dict[str, Any]) -> None:
 
 
 @pytest.mark.parametrize("missing", ["2d", "median_image_size_in_voxels"])
-def test_plans_without_a_2d_configuration(missing: str, planned_isbi: Path) -> None:
+def test_plans_without_a_2d_configuration(missing: str, preprocessed: Path) -> None:
     plans = make_plans()
     if missing == "2d":
         del plans["configurations"]["2d"]
-    (planned_isbi / "nnUNetPlans.json").write_text(json.dumps(plans))
+    (preprocessed / "nnUNetPlans.json").write_text(json.dumps(plans))
     with pytest.raises(InputError, match="nnUNetPlans have no configuration 2d with a median image size"):
         plan_paper(312)
-    assert not (planned_isbi / "PyConvUNetPaperPlans.json").exists()
+    assert not (preprocessed / "PyConvUNetPaperPlans.json").exists()
 
 
 @pytest.mark.parametrize("size", [None, ["a", "b"], [float("nan"), 4], [0, 4], [4]])
-def test_plans_whose_median_size_is_damaged(
-    size: object, planned_for_paper: dict[str, Any], planned_isbi: Path
-) -> None:
-    planned_for_paper["configurations"]["2d"]["median_image_size_in_voxels"] = size
-    (planned_isbi / "nnUNetPlans.json").write_text(json.dumps(planned_for_paper))
+def test_plans_whose_median_size_is_damaged(size: object, source: dict[str, Any], preprocessed: Path) -> None:
+    source["configurations"]["2d"]["median_image_size_in_voxels"] = size
+    (preprocessed / "nnUNetPlans.json").write_text(json.dumps(source))
     with pytest.raises(InputError, match="nnUNetPlans have no configuration 2d with a median image size"):
         plan_paper(312)
 
 
-def test_its_own_plans_are_no_source(planned_for_paper: dict[str, Any]) -> None:
+def test_its_own_plans_are_no_source(source: dict[str, Any]) -> None:
     plan_paper(312)
     with pytest.raises(InputError, match="give the plans to start from"):
         plan_paper(312, "PyConvUNetPaperPlans", overwrite=True)

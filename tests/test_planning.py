@@ -14,9 +14,9 @@ from nnunet_pyconv.planning import plan_pyconv
 
 
 @pytest.mark.parametrize("dataset", [312, "312", DATASET], ids=str)
-def test_plans_name_our_network(dataset: str | int, planned_isbi: Path) -> None:
+def test_plans_name_our_network(dataset: str | int, preprocessed: Path) -> None:
     file, planned = plan_pyconv(dataset)
-    assert file == planned_isbi / "nnUNetPyConvPlans.json"
+    assert file == preprocessed / "nnUNetPyConvPlans.json"
     plans = json.loads(file.read_text())
     assert plans["plans_name"] == "nnUNetPyConvPlans"
     configuration = plans["configurations"]["2d"]
@@ -31,8 +31,8 @@ def test_plans_name_our_network(dataset: str | int, planned_isbi: Path) -> None:
 
 
 @pytest.mark.parametrize("network", ["PlainConvUNet", "ResidualEncoderUNet"])
-def test_network_is_built_by_nnunet_alone(network: str, planned_isbi: Path) -> None:
-    (planned_isbi / "nnUNetPlans.json").write_text(json.dumps(make_plans(network)))
+def test_network_is_built_by_nnunet_alone(network: str, preprocessed: Path) -> None:
+    (preprocessed / "nnUNetPlans.json").write_text(json.dumps(make_plans(network)))
     file, planned = plan_pyconv(312)
     architecture = json.loads(file.read_text())["configurations"]["2d"]["architecture"]
     net = get_network_from_plans(
@@ -48,7 +48,7 @@ def test_network_is_built_by_nnunet_alone(network: str, planned_isbi: Path) -> N
     assert [o.shape[-1] for o in net(torch.zeros(1, 1, 32, 32))] == [32, 16]
 
 
-def test_old_plans_without_an_architecture(planned_isbi: Path) -> None:
+def test_old_plans_without_an_architecture(preprocessed: Path) -> None:
     plans = make_plans()
     plans["configurations"] = {"2d": plans["configurations"]["2d"]}
     del plans["configurations"]["2d"]["architecture"]
@@ -62,7 +62,7 @@ def test_old_plans_without_an_architecture(planned_isbi: Path) -> None:
         "pool_op_kernel_sizes": [[1, 1], [2, 2], [2, 2]],
         "conv_kernel_sizes": [[3, 3]] * 3,
     }
-    (planned_isbi / "nnUNetPlans.json").write_text(json.dumps(plans))
+    (preprocessed / "nnUNetPlans.json").write_text(json.dumps(plans))
     with pytest.warns(UserWarning, match="old nnU-Net plans"):
         _, planned = plan_pyconv(312)
     assert planned[0].network_class_name.endswith("PyConvResidualEncoderUNet")
@@ -124,19 +124,19 @@ def unknown_parent(plans: dict[str, Any]) -> None:
     ],
     ids=lambda value: getattr(value, "__name__", None),
 )
-def test_bad_plans(damage: Any, message: str, planned_isbi: Path) -> None:
+def test_bad_plans(damage: Any, message: str, preprocessed: Path) -> None:
     plans = make_plans()
     damage(plans)
-    (planned_isbi / "nnUNetPlans.json").write_text(json.dumps(plans))
-    before = sorted(planned_isbi.iterdir())
+    (preprocessed / "nnUNetPlans.json").write_text(json.dumps(plans))
+    before = sorted(preprocessed.iterdir())
     with pytest.raises(InputError, match=message):
         plan_pyconv(312)
-    assert sorted(planned_isbi.iterdir()) == before
+    assert sorted(preprocessed.iterdir()) == before
 
 
 @pytest.mark.parametrize("content", ["{", "[]", '{"plans_name": "p", "configurations": []}'], ids=str)
-def test_plans_that_are_none(content: str, planned_isbi: Path) -> None:
-    (planned_isbi / "nnUNetPlans.json").write_text(content)
+def test_plans_that_are_none(content: str, preprocessed: Path) -> None:
+    (preprocessed / "nnUNetPlans.json").write_text(content)
     with pytest.raises(InputError, match="is not a plans file"):
         plan_pyconv(312)
 
@@ -145,37 +145,37 @@ def test_plans_that_are_none(content: str, planned_isbi: Path) -> None:
     ("name", "message"),
     [("dataset", "was not written by nnunet_pyconv plan"), ("nnUNetPlans", "is the name of plans of nnU-Net's own")],
 )
-def test_files_of_nnunet_are_never_replaced(name: str, message: str, planned_isbi: Path) -> None:
-    before = (planned_isbi / f"{name}.json").read_text()
+def test_files_of_nnunet_are_never_replaced(name: str, message: str, preprocessed: Path) -> None:
+    before = (preprocessed / f"{name}.json").read_text()
     with pytest.raises(InputError, match=message):
         plan_pyconv(312, output_plans=name, overwrite=True)
-    assert (planned_isbi / f"{name}.json").read_text() == before
+    assert (preprocessed / f"{name}.json").read_text() == before
 
 
-def test_plans_that_have_been_swapped(planned_isbi: Path) -> None:
+def test_plans_that_have_been_swapped(preprocessed: Path) -> None:
     plan_pyconv(312)
     with pytest.raises(InputError, match="PyConvUNet, whose convolutions can't be swapped"):
         plan_pyconv(312, "nnUNetPyConvPlans", "again")
 
 
-def test_plans_not_found(planned_isbi: Path) -> None:
+def test_plans_not_found(preprocessed: Path) -> None:
     with pytest.raises(InputError, match=r"Other\.json not found; .* has nnUNetPlans\. Give one of them with -p"):
         plan_pyconv(312, "Other")
 
 
 @pytest.mark.parametrize("dataset", [313, "Dataset313_Other", "liver"], ids=str)
-def test_dataset_not_found(dataset: str | int, planned_isbi: Path) -> None:
+def test_dataset_not_found(dataset: str | int, preprocessed: Path) -> None:
     with pytest.raises(InputError, match="313|liver"):
         plan_pyconv(dataset)
 
 
-def test_id_of_two_datasets(planned_isbi: Path) -> None:
-    (planned_isbi.parent / "Dataset312_Other").mkdir()
+def test_id_of_two_datasets(preprocessed: Path) -> None:
+    (preprocessed.parent / "Dataset312_Other").mkdir()
     with pytest.raises(InputError, match="is more than one: Dataset312_ISBICell, Dataset312_Other"):
         plan_pyconv(312)
 
 
-def test_output_that_exists(planned_isbi: Path) -> None:
+def test_output_that_exists(preprocessed: Path) -> None:
     file, _ = plan_pyconv(312)
     mine = json.loads(file.read_text()) | {"note": "mine"}
     file.write_text(json.dumps(mine))
@@ -187,12 +187,12 @@ def test_output_that_exists(planned_isbi: Path) -> None:
 
 
 @pytest.mark.parametrize("name", ["my__plans", "folder/plans", "", "plans.json", ".hidden"])
-def test_names_that_nnunet_cannot_use(name: str, planned_isbi: Path) -> None:
+def test_names_that_nnunet_cannot_use(name: str, preprocessed: Path) -> None:
     with pytest.raises(InputError, match="plans can't be named"):
         plan_pyconv(312, output_plans=name)
 
 
-def test_preprocessed_folder_unset(planned_isbi: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_preprocessed_folder_unset(preprocessed: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("nnUNet_preprocessed")
     with pytest.raises(InputError, match="nnUNet_preprocessed is not set"):
         plan_pyconv(312)
