@@ -95,7 +95,7 @@ def oracle(module: nn.Module, x: torch.Tensor) -> torch.Tensor:
     block=st.sampled_from(BLOCKS),
     in_channels=st.integers(1, 13),
     out_channels=st.integers(1, 13),
-    size=st.tuples(st.integers(2, 11), st.integers(2, 11)),
+    size=st.tuples(st.integers(3, 11), st.integers(3, 11)),
     stride=st.sampled_from([1, 2, (1, 2)]),
     bias=st.booleans(),
 )

@@ -126,4 +126,4 @@ def test_design_of_the_papers_networks(preprocessed: Path, capsys: pytest.Captur
     with pytest.raises(SystemExit) as exit_:
         main(["plan", "-d", "312", "--paper", "-width", "0.5"])
     assert exit_.value.code == 2
-    assert "give none of -pl, -o, -block, -width and -stages with it" in capsys.readouterr().err
+    assert "give none of -pl, -block, -width and -stages with it" in capsys.readouterr().err
