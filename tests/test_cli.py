@@ -12,7 +12,7 @@ from conftest import NnunetFolders
 
 from nnunet_pyconv import __version__
 from nnunet_pyconv.cli import COMMANDS, main
-from nnunet_pyconv.cli.convert import DATASETS
+from nnunet_pyconv.dataset_conversion.registry import CONVERTERS
 from nnunet_pyconv.errors import run_command
 from nnunet_pyconv.trainer_dir import TRAINER_DIR
 
@@ -32,7 +32,7 @@ def run(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]
 
 @pytest.mark.parametrize(
     "arguments",
-    [["-h"], *([name, "-h"] for name in COMMANDS), *(["convert", name, "-h"] for name in DATASETS)],
+    [["-h"], *([name, "-h"] for name in COMMANDS), *(["convert", name, "-h"] for name in ("folder", *CONVERTERS))],
     ids=" ".join,
 )
 def test_help(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
@@ -96,7 +96,7 @@ def test_number_of_processes(
     with pytest.raises(SystemExit) as exit_:
         main(["convert", "isbi_cell", "-i", str(tmp_path), "-np", number])
     assert exit_.value.code == 2
-    assert f"-np {number}: at least one" in capsys.readouterr().err
+    assert f"-np {number}: expected at least one" in capsys.readouterr().err
 
 
 def test_device_that_is_not_there(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

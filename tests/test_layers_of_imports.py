@@ -44,7 +44,15 @@ ALLOWED: dict[str, set[str]] = {
         "writing",
     },
     "sharing": {"errors", "markdown", "nnunet_folders", "terminations", "trainers", "writing"},
-    "reproduction": {"errors", "nnunet_folders", "planning", "terminations", "trainer_dir", "trainers"},
+    "reproduction": {
+        "dataset_conversion",
+        "errors",
+        "nnunet_folders",
+        "planning",
+        "terminations",
+        "trainer_dir",
+        "trainers",
+    },
     "demo": {"dataset_conversion", "errors", "evaluation", "synthetic"},
     "doctor": {"architectures", "device", "errors", "nn", "nnunet_folders", "planning", "trainer_dir"},
 }
