@@ -6,17 +6,16 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
-from matplotlib.figure import Figure
-from matplotlib.lines import Line2D
 from numpy.typing import NDArray
+from PIL import Image, ImageDraw, ImageFont
 from skimage.segmentation import find_boundaries
 
 from nnunet_pyconv.dataset_conversion.cases import Case, CaseData
-from nnunet_pyconv.dataset_conversion.reading import Array, Label, hex_of
+from nnunet_pyconv.dataset_conversion.reading import Array, Colour
 
 NUM_CASES = 6
 COLUMNS = 3
-SHOWN_PX = 512
+PANEL_PX, TEXT_PX, GAP_PX = 400, 24, 8
 
 # colour-blind safe (Okabe and Ito), one for each class but the background, over again where there are more
 COLOURS = ((230, 159, 0), (86, 180, 233), (0, 158, 115), (240, 228, 66), (213, 94, 0), (204, 121, 167), (0, 114, 178))
@@ -30,59 +29,57 @@ def save_preview(file: Path, cases: Sequence[Case], classes: Sequence[str]) -> N
         cases: With labels, at least one. They are read again.
         classes: Names of the labels 0, 1, ...
     """
-    numbers = np.unique(np.linspace(0, len(cases) - 1, NUM_CASES).round().astype(int))
-    rows = -(-len(numbers) // COLUMNS)
-    figure = Figure(figsize=(4 * COLUMNS, 4.2 * rows + 0.5), layout="constrained")
-    axes = figure.subplots(rows, COLUMNS, squeeze=False)
-    for axis in axes.flat:
-        axis.set_axis_off()
-    for axis, number in zip(axes.flat, numbers, strict=False):
-        picture, where = outlined(cases[number].read())
-        axis.imshow(picture, interpolation="nearest")
-        axis.set_title(f"{cases[number].name}{where}", fontsize=9, parse_math=False)  # a name may hold dollars
-    figure.legend(
-        ncols=6,
-        handles=[
-            Line2D([], [], color=hex_of(colour_of(label)), linewidth=3, label=f"{label} {name}")
-            for label, name in list(enumerate(classes))[1:]
-        ],
-        loc="outside lower center",
-    )
-    figure.savefig(file, dpi=100)
+    shown = [cases[n] for n in np.unique(np.linspace(0, len(cases) - 1, NUM_CASES).round().astype(int))]
+    rows = -(-len(shown) // COLUMNS)
+    column_px, row_px = PANEL_PX + GAP_PX, PANEL_PX + TEXT_PX + GAP_PX
+    sheet = Image.new("RGB", (COLUMNS * column_px, rows * row_px + TEXT_PX), "white")
+    draw = ImageDraw.Draw(sheet)
+    font = ImageFont.load_default(size=14)
+    for number, case in enumerate(shown):
+        panel, where = outlined(case.read())
+        x, y = number % COLUMNS * column_px, number // COLUMNS * row_px
+        draw.text((x + 4, y + 4), f"{case.name}{where}", "black", font)
+        sheet.paste(Image.fromarray(panel), (x, y + TEXT_PX))
+    x, y = 4.0, rows * row_px
+    for label, name in list(enumerate(classes))[1:]:
+        draw.rectangle((x, y + 4, x + 16, y + 16), fill=colour_of(label))
+        draw.text((x + 22, y + 2), name, "black", font)
+        x += 40 + draw.textlength(name, font)
+    sheet.save(file)
 
 
 def outlined(data: CaseData) -> tuple[NDArray[np.uint8], str]:
-    """Draw the outlines of a label onto the image.
+    """Draw the outlines of a label onto the image, as large as a panel.
 
     Args:
-        data: With a label. Of a volume, the slice with most foreground is shown.
+        data: With a label. Of a volume, the slice with most foreground is shown, stretched by the spacing.
 
     Returns:
         `(Y, X, 3)`, and which slice it is (empty for a picture).
     """
     assert data.label is not None
     image, label, where = data.images[0], data.label, ""
-    if data.geometry is not None and label.ndim == 3:
-        z = int(np.argmax(np.count_nonzero(label, axis=(1, 2))))
-        image, label, where = image[z], label[z], f", slice {z}"
-    step = max(1, max(label.shape) // SHOWN_PX)  # outlines of large images would be too thin to see
-    image, label = image[::step, ::step], label[::step, ::step]
-    picture = _stretched(image)
-    if picture.ndim == 2:
-        picture = np.repeat(picture[..., None], 3, axis=-1)
-    _draw(picture, label)
-    return picture, where
-
-
-def colour_of(label: int) -> tuple[int, int, int]:
-    """Return the colour of a class but the background."""
-    return COLOURS[(label - 1) % len(COLOURS)]
-
-
-def _draw(picture: NDArray[np.uint8], label: Label) -> None:
+    pixel_y = pixel_x = 1.0
+    if data.geometry is not None:
+        pixel_x, pixel_y = data.geometry.spacing[:2]
+        if label.ndim == 3:
+            z = int(np.argmax(np.count_nonzero(label, axis=(1, 2))))
+            image, label, where = image[z], label[z], f", slice {z}"
+    height, width = label.shape[0] * pixel_y, label.shape[1] * pixel_x
+    scale = PANEL_PX / max(height, width)
+    size = max(1, round(width * scale)), max(1, round(height * scale))
+    picture = np.array(Image.fromarray(_stretched(image)).convert("RGB").resize(size, Image.Resampling.BILINEAR))
+    # labels after resizing, so that outlines stay one pixel wide
+    label = np.array(Image.fromarray(label).resize(size, Image.Resampling.NEAREST))
     outlines = find_boundaries(label, mode="inner")
     for value in np.unique(label[outlines]):
         picture[outlines & (label == value)] = colour_of(int(value))
+    return picture, where
+
+
+def colour_of(label: int) -> Colour:
+    """Return the colour of a class but the background."""
+    return COLOURS[(label - 1) % len(COLOURS)]
 
 
 def _stretched(image: Array) -> NDArray[np.uint8]:

@@ -16,14 +16,15 @@ import skimage.io as io
 import tifffile
 from conftest import NnunetFolders, read_all
 
-from nnunet_pyconv.dataset_conversion import cases, isbi_cell
+from nnunet_pyconv.cli import main
+from nnunet_pyconv.dataset_conversion import conversion, isbi_cell, write
 from nnunet_pyconv.errors import InputError
 
 NAME = "Dataset312_ISBICell"
 
 
 def convert(source: Path, **arguments: object) -> Path:
-    return isbi_cell.convert(source, num_processes=2, **arguments)  # type: ignore[arg-type]
+    return conversion.convert(isbi_cell, source, num_processes=2, **arguments)  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("layout", ["isbi_tiffs", "isbi_pngs"])
@@ -249,7 +250,7 @@ def test_interrupt_leaves_things_as_they_were(
     def interrupt(*_: object, **__: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(cases, "require_same_size", interrupt)
+    monkeypatch.setattr(write, "require_same_size", interrupt)
     with pytest.raises(KeyboardInterrupt):
         convert(isbi_tiffs, overwrite=overwrite)
     assert sorted(nnunet_folders.raw.rglob("*")) == before
@@ -340,16 +341,19 @@ def test_messages_name_the_label(isbi_pngs: Path, nnunet_folders: NnunetFolders)
         convert(isbi_pngs)
 
 
-def test_runs_as_a_script(isbi_pngs: Path, nnunet_folders: NnunetFolders) -> None:
-    script = Path(__file__).parents[1] / "dataset_conversion" / "isbi_cell.py"
-    command = [sys.executable, str(script), "-i", str(isbi_pngs), "-d", "7", "-np", "2"]
-    done = subprocess.run(command, check=True, capture_output=True, text=True)
-    assert "nnUNetv2_plan_and_preprocess -d 7" in done.stdout
-    assert (nnunet_folders.raw / "Dataset007_ISBICell" / "dataset.json").is_file()
-    again = subprocess.run(command, check=False, capture_output=True, text=True)
-    assert again.returncode != 0
-    assert "exists already" in again.stderr
-    assert "Traceback" not in again.stderr
+def test_command(isbi_pngs: Path, nnunet_folders: NnunetFolders, capsys: pytest.CaptureFixture[str]) -> None:
+    command = ["convert", "isbi_cell", "-i", str(isbi_pngs), "-d", "7", "-np", "2", "--foreground", "membrane"]
+    main(command)
+    folder = nnunet_folders.raw / "Dataset007_ISBICell"
+    assert json.loads((folder / "dataset.json").read_text())["labels"] == {"background": 0, "membrane": 1}
+    out = capsys.readouterr().out
+    assert "imagesTr: 8 cases; 32 x 32; uint8" in out
+    assert f"Look at {folder / 'preview.png'}" in out
+    assert "Next: nnUNetv2_plan_and_preprocess -d 7 -c 2d --verify_dataset_integrity" in out
+    with pytest.raises(SystemExit) as exit_:
+        main(command)
+    assert exit_.value.code == 2
+    assert "exists already" in capsys.readouterr().err
 
 
 def test_real_data(real_data: Path, nnunet_folders: NnunetFolders) -> None:

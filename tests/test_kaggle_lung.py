@@ -14,7 +14,7 @@ from nnunetv2.experiment_planning.plan_and_preprocess_api import extract_fingerp
 from nnunetv2.imageio.natural_image_reader_writer import NaturalImage2DIO
 from numpy.typing import NDArray
 
-from nnunet_pyconv.dataset_conversion import kaggle_lung
+from nnunet_pyconv.dataset_conversion import conversion, kaggle_lung
 from nnunet_pyconv.errors import InputError
 
 NAME = "Dataset313_KaggleLung"
@@ -44,7 +44,7 @@ def lungs(tmp_path: Path) -> Path:
 
 
 def convert(source: Path, **arguments: object) -> Path:
-    return kaggle_lung.convert(source, num_processes=2, **arguments)  # type: ignore[arg-type]
+    return conversion.convert(kaggle_lung, source, num_processes=2, **arguments)  # type: ignore[arg-type]
 
 
 def split_names(folder: Path) -> tuple[set[str], set[str]]:
