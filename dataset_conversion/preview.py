@@ -45,7 +45,7 @@ def save_preview(file: Path, cases: Sequence[Case], classes: Sequence[str]) -> N
         draw.rectangle((x, y + 4, x + 16, y + 16), fill=colour_of(label))
         draw.text((x + 22, y + 2), name, "black", font)
         x += 40 + draw.textlength(name, font)
-    sheet.save(file)
+    sheet.save(file, compress_level=1)
 
 
 def outlined(data: CaseData) -> tuple[NDArray[np.uint8], str]:

@@ -6,10 +6,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from batchgenerators.utilities.file_and_folder_operations import load_json
 from nnunetv2.dataset_conversion.generate_dataset_json import generate_dataset_json
 from nnunetv2.utilities.dataset_name_id_conversion import find_candidate_datasets
 
 from nnunet_pyconv.dataset_conversion.cases import Case
+from nnunet_pyconv.dataset_conversion.reading import VOLUME_ENDINGS
 from nnunet_pyconv.dataset_conversion.splits import Fold
 from nnunet_pyconv.errors import InputError
 from nnunet_pyconv.nnunet_folders import nnunet_folder, nnunet_folder_if_set
@@ -106,3 +108,9 @@ def preprocessed_before(folder: Path) -> Path | None:
     base = nnunet_folder_if_set("nnUNet_preprocessed")
     earlier = base / folder.name if base else None
     return earlier if earlier is not None and earlier.exists() else None
+
+
+def holds_volumes(folder: Path) -> bool:
+    """Whether the images of a dataset folder are volumes, and no pictures."""
+    ending = load_json(str(folder / "dataset.json"))["file_ending"]
+    return ending in VOLUME_ENDINGS

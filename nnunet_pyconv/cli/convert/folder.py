@@ -1,119 +1,19 @@
-"""`nnunet_pyconv convert DATASET`: to nnU-Net's raw format."""
+"""`nnunet_pyconv convert folder`: a user's own images and label images."""
 
 from __future__ import annotations
 
 import argparse
-import inspect
 import re
-from collections.abc import Sequence
 from pathlib import Path
 
-from nnunetv2.configuration import default_num_processes
-
-from nnunet_pyconv.dataset_conversion.folder.label_options import coding_of
+from nnunet_pyconv.cli.convert.common import add_common_arguments, say_what_next
+from nnunet_pyconv.dataset_conversion.folder.label_options import HALF, coding_of
 from nnunet_pyconv.dataset_conversion.folder.request import FolderRequest
-from nnunet_pyconv.dataset_conversion.registry import CONVERTERS, Converter
 from nnunet_pyconv.errors import InputError
-
-FOLDER = "folder"
-
-
-def main(argv: Sequence[str], prog: str) -> None:
-    """Convert a dataset."""
-    parser = argparse.ArgumentParser(prog=prog)
-    add_arguments(parser)
-    run(parser.parse_args(argv))
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add a parser for a user's own folders and one for each dataset that has a converter."""
-    parser.description = "Convert a dataset to nnU-Net's raw format, below nnUNet_raw."
-    parser.epilog = f"{parser.prog} DATASET -h tells more."
-    datasets = parser.add_subparsers(title="datasets", dest="dataset", metavar="DATASET", required=True)
-    _add_folder_arguments(datasets.add_parser(FOLDER, help="your own images and label images, or volumes"))
-    for name, converter in CONVERTERS.items():
-        _add_converter_arguments(datasets.add_parser(name, help=converter.DESCRIPTION.summary), converter)
-
-
-def run(args: argparse.Namespace) -> None:
-    """Convert the dataset and say how to go on.
-
-    Raises:
-        InputError: A source or a target that can't be used; nothing is written then.
-    """
-    if args.num_processes < 1:
-        raise InputError(f"-np {args.num_processes}: expected at least one case at a time")
-    target = _convert_folder(args) if args.dataset == FOLDER else _convert(args)
-    from nnunet_pyconv.dataset_conversion.raw_dataset import preprocessed_before
-    from nnunet_pyconv.dataset_conversion.write import PREVIEW
-
-    print(f"Wrote {target}")
-    print(f"Look at {target / PREVIEW}: do the outlines lie where they should?")
-    if (earlier := preprocessed_before(target)) is not None:
-        print(f"{earlier} was made from an earlier dataset of this name: remove it before you go on")
-    is_volumes = not list((target / "labelsTr").glob("*.[pt][ni][gf]"))
-    configuration = "" if is_volumes else "-c 2d "
-    print(f"Next: nnUNetv2_plan_and_preprocess -d {int(target.name[7:10])} {configuration}--verify_dataset_integrity")
-
-
-def _add_common_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.formatter_class = argparse.RawDescriptionHelpFormatter
-    parser.add_argument(
-        "-np",
-        dest="num_processes",
-        type=int,
-        default=default_num_processes,
-        metavar="N",
-        help="cases at a time (default: %(default)s)",
-    )
-    parser.add_argument("--overwrite", action="store_true", help="replace the dataset folder if it exists")
-
-
-def _add_converter_arguments(parser: argparse.ArgumentParser, converter: Converter) -> None:
-    description = converter.DESCRIPTION
-    parser.description = inspect.getdoc(converter)
-    add = parser.add_argument
-    add("-i", dest="source", type=Path, required=True, metavar="SRC", help="folder of the downloaded data")
-    add(
-        "-d",
-        dest="dataset_id",
-        type=int,
-        default=description.dataset_id,
-        metavar="ID",
-        help="dataset ID (default: %(default)s)",
-    )
-    add(
-        "--protocol",
-        choices=("clean", "paper"),
-        default="clean",
-        help="clean: the test cases test only; paper: they also validate fold 0, by splits_final.json "
-        "(default: %(default)s)",
-    )
-    if description.complement is not None:
-        add(
-            "--foreground",
-            choices=description.foregrounds,
-            default=description.foreground,
-            help="which class is label 1 (default: %(default)s, as in the paper)",
-        )
-    _add_common_arguments(parser)
-
-
-def _convert(args: argparse.Namespace) -> Path:
-    from nnunet_pyconv.dataset_conversion.conversion import convert  # imports nnU-Net, which takes seconds
-
-    return convert(
-        CONVERTERS[args.dataset],
-        args.source,
-        dataset_id=args.dataset_id,
-        foreground=getattr(args, "foreground", None),
-        protocol=args.protocol,
-        num_processes=args.num_processes,
-        overwrite=args.overwrite,
-    )
-
-
-def _add_folder_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments of `folder`."""
     parser.description = """Convert your own images and label images.
 
 Pictures (PNG, JPEG, BMP, GIF, TIFF; grey or colour, 8 or 16 bit) or volumes (NIfTI, NRRD, MetaImage). A label image has
@@ -153,7 +53,7 @@ images of two values need no option. All files are read once before anything is 
         "--threshold",
         nargs="?",
         type=float,
-        const="half",
+        const=HALF,
         metavar="VALUE",
         help="for label images with blurred edges or JPEG compression: values from VALUE on are foreground (default: "
         "half of white); with --colours, each pixel takes the nearest colour. Says how many pixels that changes",
@@ -182,10 +82,15 @@ images of two values need no option. All files are read once before anything is 
         help="finds the patient in a case's name (its first group, or all that matches): cases of one patient stay in "
         "one fold (splits_final.json), and on one side of --test",
     )
-    _add_common_arguments(parser)
+    add_common_arguments(parser)
 
 
-def _convert_folder(args: argparse.Namespace) -> Path:
+def run(args: argparse.Namespace) -> None:
+    """Convert the folder and say how to go on.
+
+    Raises:
+        InputError: A source or a target that can't be used; nothing is written then.
+    """
     from nnunet_pyconv.dataset_conversion.folder.convert import convert_folder  # imports nnU-Net, which takes seconds
 
     try:
@@ -194,7 +99,7 @@ def _convert_folder(args: argparse.Namespace) -> Path:
         raise InputError(
             f"--group-by {args.group_by}: {error}; expected a regular expression, such as ^[^_]+"
         ) from error
-    return convert_folder(
+    target = convert_folder(
         FolderRequest(
             args.images,
             args.images if args.labels is None else args.labels,
@@ -212,3 +117,4 @@ def _convert_folder(args: argparse.Namespace) -> Path:
             overwrite=args.overwrite,
         )
     )
+    say_what_next(target)
