@@ -12,7 +12,6 @@ class DatasetDescription:
     Attributes:
         dataset_id: nnU-Net's dataset ID, unless the user chooses another.
         name: Name of the dataset.
-        summary: One line for the list of datasets.
         channel: Name of the one channel; it decides the normalisation (`CT`, or z-score for others).
         foreground: Name of label 1: where the masks are not 0.
         complement: What the rest of the image is called where a user may train on it instead; None where not.
@@ -24,7 +23,6 @@ class DatasetDescription:
 
     dataset_id: int
     name: str
-    summary: str
     channel: str
     foreground: str
     file_ending: str

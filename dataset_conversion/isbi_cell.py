@@ -30,7 +30,6 @@ from nnunet_pyconv.errors import InputError
 DESCRIPTION = DatasetDescription(
     dataset_id=312,
     name="ISBICell",
-    summary="ISBI 2012 EM segmentation challenge: cell interiors or membranes, 30 slices",
     channel="EM",
     foreground="cell",
     complement="membrane",
@@ -79,7 +78,7 @@ def find_cases(source: Path) -> FoundCases:
     root = find_root(
         source,
         lambda folder: bool(_volumes(folder).keys() & {TRAIN_VOLUME, TRAIN_LABELS}) or _has_single_images(folder),
-        f"{TRAIN_VOLUME}.tif and {TRAIN_LABELS}.tif, nor the folders {TRAIN_IMAGE.as_posix()} and "
+        f"neither {TRAIN_VOLUME}.tif and {TRAIN_LABELS}.tif nor the folders {TRAIN_IMAGE.as_posix()} and "
         f"{TRAIN_LABEL.as_posix()}",
         "ISBI 2012",
     )

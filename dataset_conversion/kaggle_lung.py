@@ -30,7 +30,6 @@ from nnunet_pyconv.errors import InputError
 DESCRIPTION = DatasetDescription(
     dataset_id=313,
     name="KaggleLung",
-    summary="Finding and Measuring Lungs in CT Data (Kaggle): lungs in Hounsfield units, 267 slices",
     channel="CT",  # nnU-Net normalises by the intensities of the foreground, over the whole dataset
     foreground="lung",
     file_ending=".tif",  # PNG holds no negative values
@@ -62,7 +61,7 @@ def find_cases(source: Path) -> FoundCases:
     root = find_root(
         source,
         lambda folder: all((folder / name).is_dir() for name in (IMAGES, MASKS)),
-        f"folders {IMAGES} and {MASKS}",
+        f"no folder {IMAGES} and {MASKS}",
         "kaggleLung",
     )
     images, masks = (

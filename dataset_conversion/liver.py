@@ -25,7 +25,6 @@ from nnunet_pyconv.errors import InputError
 DESCRIPTION = DatasetDescription(
     dataset_id=314,
     name="Liver",
-    summary="slices of LiTS, windowed: the liver, 400 + 20 slices",
     channel="windowed CT",
     foreground="liver",
     file_ending=".png",
@@ -54,7 +53,7 @@ def find_cases(source: Path) -> FoundCases:
     root = find_root(
         source,
         lambda folder: all((folder / name).is_dir() for name in (TRAIN, VAL)),
-        f"folders {TRAIN} and {VAL}",
+        f"no folder {TRAIN} and {VAL}",
         "liver",
     )
     return FoundCases(labelled=_cases(inner_folder(root / TRAIN)), test=_cases(inner_folder(root / VAL)))

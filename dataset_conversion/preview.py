@@ -40,11 +40,11 @@ def save_preview(file: Path, cases: Sequence[Case], classes: Sequence[str]) -> N
         x, y = number % COLUMNS * column_px, number // COLUMNS * row_px
         draw.text((x + 4, y + 4), f"{case.name}{where}", "black", font)
         sheet.paste(Image.fromarray(panel), (x, y + TEXT_PX))
-    x, y = 4.0, rows * row_px
+    left, y = 4.0, rows * row_px
     for label, name in list(enumerate(classes))[1:]:
-        draw.rectangle((x, y + 4, x + 16, y + 16), fill=colour_of(label))
-        draw.text((x + 22, y + 2), name, "black", font)
-        x += 40 + draw.textlength(name, font)
+        draw.rectangle((left, y + 4, left + 16, y + 16), fill=colour_of(label))
+        draw.text((left + 22, y + 2), name, "black", font)
+        left += 40 + draw.textlength(name, font)
     sheet.save(file, compress_level=1)
 
 

@@ -2,16 +2,24 @@
 
 from __future__ import annotations
 
+import importlib
 from pathlib import Path
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol, cast
 
-from nnunet_pyconv.dataset_conversion import isbi_cell, kaggle_lung, liver
-from nnunet_pyconv.dataset_conversion.cases import FoundCases
-from nnunet_pyconv.dataset_conversion.description import DatasetDescription
+if TYPE_CHECKING:
+    from nnunet_pyconv.dataset_conversion.cases import FoundCases
+    from nnunet_pyconv.dataset_conversion.description import DatasetDescription
+
+# module of this package: what `convert -h` says of it, without importing it
+CONVERTERS = {
+    "isbi_cell": "ISBI 2012 EM segmentation challenge: cell interiors or membranes, 30 slices",
+    "kaggle_lung": "Finding and Measuring Lungs in CT Data (Kaggle): lungs in Hounsfield units, 267 slices",
+    "liver": "slices of LiTS, windowed: the liver, 400 + 20 slices",
+}
 
 
 class Converter(Protocol):
-    """What a module in this package has to have; its docstring is the help text of `convert NAME`."""
+    """What such a module has; its docstring is the help text of `convert NAME`."""
 
     DESCRIPTION: DatasetDescription
 
@@ -27,8 +35,6 @@ class Converter(Protocol):
         """
 
 
-CONVERTERS: dict[str, Converter] = {
-    "isbi_cell": isbi_cell,
-    "kaggle_lung": kaggle_lung,
-    "liver": liver,
-}
+def load_converter(name: str) -> Converter:
+    """Import a converter by its key in `CONVERTERS`."""
+    return cast("Converter", importlib.import_module(f"nnunet_pyconv.dataset_conversion.{name}"))

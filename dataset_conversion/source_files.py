@@ -27,7 +27,7 @@ def require_folder(source: Path, flag: str = "-i") -> None:
         raise InputError(f"source {source} {what}; give the folder of the data with {flag}")
 
 
-def find_root(source: Path, holds_data: Callable[[Path], bool], expected: str, dataset: str) -> Path:
+def find_root(source: Path, holds_data: Callable[[Path], bool], missing: str, dataset: str) -> Path:
     """Return the folder that holds the data: the source, or the one folder in it that does.
 
     Archives often unpack into a folder of their own, so both may be given.
@@ -35,7 +35,7 @@ def find_root(source: Path, holds_data: Callable[[Path], bool], expected: str, d
     Args:
         source: What the user gave.
         holds_data: Whether a folder does.
-        expected: What such a folder has, for messages.
+        missing: What the source does not have, for messages.
         dataset: How the dataset is called, for messages.
 
     Raises:
@@ -46,9 +46,7 @@ def find_root(source: Path, holds_data: Callable[[Path], bool], expected: str, d
         return source
     roots = [path for path in sorted(source.iterdir()) if path.is_dir() and not is_hidden(path) and holds_data(path)]
     if not roots:
-        raise InputError(
-            f"{source} has no {expected}; give the folder that holds the {dataset} data, unpacked, with -i"
-        )
+        raise InputError(f"{source} has {missing}; give the folder that holds the {dataset} data, unpacked, with -i")
     if len(roots) > 1:
         raise InputError(f"{source} holds the {dataset} data {len(roots)} times ({listing(roots)}); give one with -i")
     return roots[0]

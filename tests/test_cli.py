@@ -69,7 +69,7 @@ def test_names_are_those_of_the_classes_and_tables() -> None:
 
     assert tuple(PLANNERS) == names.PLANNERS
     assert set(names.BACKENDS) == set(available_backends())
-    assert {dataset.key for dataset in paper.DATASETS} <= set(DATASETS)
+    assert {dataset.key for dataset in paper.DATASETS} <= set(CONVERTERS)
 
 
 def test_a_command_is_kept_for_reports() -> None:
@@ -130,7 +130,7 @@ def test_number_of_processes(
     with pytest.raises(SystemExit) as exit_:
         main(["convert", "isbi_cell", "-i", str(tmp_path), "-np", number])
     assert exit_.value.code == 2
-    assert f"-np {number}: expected at least one" in capsys.readouterr().err
+    assert f"-np: '{number}' is not a positive number" in capsys.readouterr().err
 
 
 def test_device_that_is_not_there(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

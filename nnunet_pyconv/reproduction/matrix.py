@@ -10,7 +10,7 @@ from typing import Any
 
 from nnunetv2.paths import nnUNet_preprocessed, nnUNet_raw, nnUNet_results
 
-from nnunet_pyconv.dataset_conversion.registry import CONVERTERS
+from nnunet_pyconv.dataset_conversion.registry import load_converter
 from nnunet_pyconv.errors import InputError
 from nnunet_pyconv.names import RECIPES
 from nnunet_pyconv.reproduction.cell import BEST, FINAL, Cell
@@ -156,7 +156,7 @@ def _read_dataset_json(file: Path) -> dict[str, Any]:
 
 def _folder_name(name: str) -> str:
     """The name of the dataset folder, whatever ID it was given."""
-    dataset = CONVERTERS[name].DESCRIPTION
+    dataset = load_converter(name).DESCRIPTION
     base = Path(nnUNet_raw.require())
     found = sorted(folder.name for folder in base.glob(f"Dataset[0-9][0-9][0-9]_{dataset.name}"))
     if len(found) > 1:

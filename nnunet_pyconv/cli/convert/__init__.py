@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import argparse
 import inspect
+from functools import partial
 from pathlib import Path
 
-from nnunet_pyconv.cli.convert import folder
-from nnunet_pyconv.cli.convert.common import add_common_arguments, say_what_next
-from nnunet_pyconv.dataset_conversion.registry import CONVERTERS, Converter
+from nnunet_pyconv.cli.parser import add_arguments_of_module
+from nnunet_pyconv.dataset_conversion.registry import CONVERTERS, load_converter
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -16,16 +16,20 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.description = "Convert a dataset to nnU-Net's raw format, below nnUNet_raw."
     parser.epilog = "nnunet_pyconv convert DATASET -h tells more."
     datasets = parser.add_subparsers(title="datasets", dest="dataset", metavar="DATASET", required=True)
-    own = datasets.add_parser("folder", help="your own images and label images, or volumes")
-    folder.add_arguments(own)
-    own.set_defaults(run=folder.run)
-    for name, converter in CONVERTERS.items():
-        of_dataset = datasets.add_parser(name, help=converter.DESCRIPTION.summary)
-        _add_converter_arguments(of_dataset, converter)
-        of_dataset.set_defaults(run=_run_converter)
+    datasets.add_parser(
+        "folder",
+        help="your own images and label images, or volumes",
+        prepare=partial(add_arguments_of_module, f"{__name__}.folder"),
+    )
+    for name, summary in CONVERTERS.items():
+        datasets.add_parser(name, help=summary, prepare=partial(_add_converter_arguments, name))
 
 
-def _add_converter_arguments(parser: argparse.ArgumentParser, converter: Converter) -> None:
+def _add_converter_arguments(name: str, parser: argparse.ArgumentParser) -> None:
+    from nnunet_pyconv.cli.convert.common import add_common_arguments
+
+    converter = load_converter(name)
+    parser.set_defaults(run=_run_converter)
     description = converter.DESCRIPTION
     parser.description = inspect.getdoc(converter)
     add = parser.add_argument
@@ -57,10 +61,11 @@ def _add_converter_arguments(parser: argparse.ArgumentParser, converter: Convert
 
 def _run_converter(args: argparse.Namespace) -> None:
     """Convert the dataset and say how to go on."""
+    from nnunet_pyconv.cli.convert.common import say_what_next
     from nnunet_pyconv.dataset_conversion.conversion import convert  # imports nnU-Net, which takes seconds
 
     target = convert(
-        CONVERTERS[args.dataset],
+        load_converter(args.dataset),
         args.source,
         dataset_id=args.dataset_id,
         foreground=getattr(args, "foreground", None),
