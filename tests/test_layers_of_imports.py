@@ -54,6 +54,7 @@ ALLOWED: dict[str, set[str]] = {
     },
     "sharing": {"checkpoints", "errors", "markdown", "nnunet_folders", "terminations", "trainers", "writing"},
     "reproduction": {
+        "dataset_conversion",
         "errors",
         "names",
         "nnunet_folders",
