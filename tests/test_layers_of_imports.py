@@ -26,11 +26,12 @@ ALLOWED: dict[str, set[str]] = {
     "trainer_dir": {"trainers"},
     "nnunet_folders": {"errors", "trainer_dir"},
     "nnunet_commands": {"nnunet_folders", "terminations"},
+    "paper": set(),  # names the networks' classes, and imports them when asked
     "plans": set(),
-    "planning": {"architectures", "errors", "names", "nn", "nnunet_folders", "writing"},
+    "planning": {"architectures", "errors", "names", "nn", "nnunet_folders", "paper", "writing"},
     "dataset_conversion": {"errors", "nnunet_folders", "writing"},
     "synthetic": {"errors", "trainer_dir"},
-    "evaluation": {"errors", "markdown", "nnunet_folders", "planning", "writing"},
+    "evaluation": {"errors", "markdown", "nnunet_folders", "paper", "planning", "writing"},
     "benchmarks": {
         "architectures",
         "dataset_conversion",
@@ -41,6 +42,7 @@ ALLOWED: dict[str, set[str]] = {
         "nn",
         "nnunet_commands",
         "nnunet_folders",
+        "paper",
         "planning",
         "synthetic",
         "trainer_dir",
@@ -48,7 +50,7 @@ ALLOWED: dict[str, set[str]] = {
         "writing",
     },
     "sharing": {"errors", "markdown", "nnunet_folders", "terminations", "trainers", "writing"},
-    "reproduction": {"errors", "names", "nnunet_commands", "nnunet_folders", "planning", "trainers"},
+    "reproduction": {"errors", "names", "nnunet_commands", "nnunet_folders", "paper", "planning", "trainers"},
     "demo": {"dataset_conversion", "errors", "evaluation", "synthetic"},
     "doctor": {"architectures", "device", "errors", "nn", "nnunet_folders", "planning", "trainer_dir"},
 }

@@ -1,18 +1,19 @@
 from __future__ import annotations
 
 import json
+from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
 import pytest
 from nnunetv2.utilities.plans_handling.plans_handler import PlansManager
-from test_planning import make_plans, preprocessed  # noqa: F401  # a fixture
+from plans_of_nnunet import make_plans, preprocessed  # noqa: F401  # a fixture
 
 from nnunet_pyconv import architectures
 from nnunet_pyconv.cli import main
 from nnunet_pyconv.errors import InputError
-from nnunet_pyconv.evaluation.report import paper
-from nnunet_pyconv.planning import network_on_meta, plan_paper
+from nnunet_pyconv.planning import PAPER_PLANS, network_on_meta, plan_paper
+from nnunet_pyconv.planning.paper_plans import paper_configurations
 
 NETWORKS = {
     "2d_pyconv_unet": architectures.PaperPyConvUNet,
@@ -54,17 +55,21 @@ def test_configurations_share_the_preprocessed_data(source: dict[str, Any]) -> N
     }
 
 
-def test_the_report_knows_their_names() -> None:
-    assert sorted(paper.NETWORKS) == sorted(NETWORKS)
+def test_example_is_what_is_written() -> None:
+    """plans/PyConvUNetPaperPlans.json shows what the command adds to plans of 512 x 512 pixels."""
+    example = json.loads(files("nnunet_pyconv.plans").joinpath("PyConvUNetPaperPlans.json").read_text())
+    assert example == {"plans_name": PAPER_PLANS, "configurations": paper_configurations((512, 512))}
 
 
 def test_the_command_says_how_to_train(source: dict[str, Any], capsys: pytest.CaptureFixture[str]) -> None:
     main(["plan", "-d", "312", "--paper"])
     printed = capsys.readouterr().out
     assert "nnUNetv2_train 312 2d_unet 0 -tr nnUNetTrainerPyConvPaper -p PyConvUNetPaperPlans" in printed
+    main(["plan", "-d", "312", "--paper", "-o", "Mine"])
+    assert "-tr nnUNetTrainerPyConvPaper -p Mine\n" in capsys.readouterr().out
     with pytest.raises(SystemExit, match="2"):
-        main(["plan", "-d", "312", "--paper", "-o", "Mine"])
-    assert "--paper writes PyConvUNetPaperPlans from plans that are there" in capsys.readouterr().err
+        main(["plan", "-d", "312", "--paper", "-block", "bottleneck"])
+    assert "--paper writes the paper's networks into existing plans; give neither" in capsys.readouterr().err
 
 
 def test_existing_plans_stay(source: dict[str, Any]) -> None:

@@ -12,7 +12,7 @@ from torch import nn
 from nnunet_pyconv.benchmarks.memory import megabytes, peak_growth_bytes
 from nnunet_pyconv.benchmarks.report import Measurements, Value
 from nnunet_pyconv.benchmarks.timing import ratios, time_in_turn
-from nnunet_pyconv.nn import PyConv2d, PyConv3d
+from nnunet_pyconv.nn import PyConv2d, PyConv3d, Pyramid
 from nnunet_pyconv.nn.backends import use_backend
 
 DENSE = ("dense", "dense channels_last")
@@ -105,7 +105,7 @@ def layer_calls(
     conv, pyconv = (nn.Conv2d, PyConv2d) if case.dim == 2 else (nn.Conv3d, PyConv3d)
     channels_last = torch.channels_last if case.dim == 2 else torch.channels_last_3d
     x = torch.randn(case.batch, case.channels, *[case.edge] * case.dim, device=device, dtype=dtype)
-    layer = pyconv(case.channels, case.channels, case.kernel_sizes, stride=case.stride).to(device)
+    layer = pyconv(case.channels, case.channels, Pyramid(case.kernel_sizes), stride=case.stride).to(device)
     result: dict[str, LayerCall] = {}
     for suffix, memory_format in (("", torch.contiguous_format), (" channels_last", channels_last)):
         y = x.contiguous(memory_format=memory_format)
