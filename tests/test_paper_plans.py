@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 from nnunetv2.utilities.plans_handling.plans_handler import PlansManager
-from test_planning import make_plans, preprocessed  # noqa: F401  # a fixture
+from plans_of_nnunet import make_plans, preprocessed  # noqa: F401  # a fixture
 
 from nnunet_pyconv import architectures
 from nnunet_pyconv.cli import main

@@ -4,22 +4,20 @@ from __future__ import annotations
 
 import argparse
 import shlex
-from collections.abc import Sequence
 from pathlib import Path
 
 
-def main(argv: Sequence[str], prog: str) -> None:
-    """Write the package and say what to do with it."""
-    parser = argparse.ArgumentParser(
-        prog=prog,
-        description=(
-            "Write a trained model to a zip file: what nnUNetv2_export_model_to_zip takes, the weights as safetensors "
-            "too, the SHA-256 of every member, versions, and a model card. Licence and intended use in the card are "
-            "for you to fill in: put the finished MODEL_CARD.md into MODEL_FOLDER and share again; a card there is "
-            "taken as it is."
-        ),
-        epilog="example: nnunet_pyconv share $nnUNet_results/Dataset312_ISBICell/nnUNetTrainerPyConv__nnUNetPlans__2d "
-        "-o model.zip",
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the command's arguments."""
+    parser.description = (
+        "Write a trained model to a zip file: what nnUNetv2_export_model_to_zip takes, the weights as safetensors "
+        "too, the SHA-256 of every member, versions, and a model card. Licence and intended use in the card are "
+        "for you to fill in: put the finished MODEL_CARD.md into MODEL_FOLDER and share again; a card there is "
+        "taken as it is."
+    )
+    parser.epilog = (
+        "example: nnunet_pyconv share $nnUNet_results/Dataset312_ISBICell/nnUNetTrainerPyConv__nnUNetPlans__2d "
+        "-o model.zip"
     )
     add = parser.add_argument
     add("folder", type=Path, metavar="MODEL_FOLDER", help="nnUNet_results/DATASET/TRAINER__PLANS__CONFIGURATION")
@@ -40,7 +38,10 @@ def main(argv: Sequence[str], prog: str) -> None:
         help="load checkpoints that hold more than nnU-Net's do; this runs the code in them, so use it for your own "
         "only",
     )
-    args = parser.parse_args(argv)
+
+
+def run(args: argparse.Namespace) -> None:
+    """Write the package and say what to do with it."""
     from nnunet_pyconv.sharing import share_model  # imported here: -h should be quick
 
     shared = share_model(

@@ -10,10 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from nnunet_pyconv.errors import InputError
-from nnunet_pyconv.planning.plans_files import load_plans, output_plans_file, preprocessed_folder, write_whole
-from nnunet_pyconv.planning.pyconv_plans import DEFAULT_SOURCE
-
-PAPER_PLANS = "PyConvUNetPaperPlans"
+from nnunet_pyconv.names import DEFAULT_SOURCE, PAPER_PLANS
+from nnunet_pyconv.planning.plans_files import load_plans, output_plans_file, preprocessed_folder, write_plans
 
 
 def plan_paper(
@@ -55,7 +53,7 @@ def plan_paper(
         if "patch_size" in configuration:
             configuration["patch_size"] = median_size
     plans = {**source, "plans_name": PAPER_PLANS, "configurations": {"2d": deepcopy(base), **configurations}}
-    write_whole(plans, output_file)
+    write_plans(plans, output_file)
     return output_file, list(configurations)
 
 
