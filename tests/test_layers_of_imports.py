@@ -33,9 +33,10 @@ ALLOWED: dict[str, set[str]] = {
     "planning": {"architectures", "errors", "names", "nn", "nnunet_folders", "writing"},
     "dataset_conversion": {"errors", "nnunet_folders", "writing"},
     "synthetic": {"errors", "trainer_dir"},
-    "evaluation": {"checkpoints", "errors", "markdown", "nnunet_folders", "planning", "writing"},
+    "evaluation": {"checkpoints", "child_processes", "errors", "markdown", "nnunet_folders", "planning", "writing"},
     "benchmarks": {
         "architectures",
+        "child_processes",
         "dataset_conversion",
         "device",
         "errors",
@@ -52,7 +53,18 @@ ALLOWED: dict[str, set[str]] = {
     "sharing": {"checkpoints", "errors", "markdown", "nnunet_folders", "trainers", "writing"},
     "reproduction": {"errors", "names", "nnunet_folders", "planning", "terminations", "trainer_dir", "trainers"},
     "demo": {"dataset_conversion", "errors", "evaluation", "synthetic"},
-    "doctor": {"architectures", "device", "errors", "nn", "nnunet_folders", "planning", "trainer_dir"},
+    "leftovers": {"locks", "nnunet_folders", "trainers", "writing"},
+    "doctor": {
+        "architectures",
+        "checkpoints",
+        "device",
+        "errors",
+        "leftovers",
+        "nn",
+        "nnunet_folders",
+        "planning",
+        "trainer_dir",
+    },
 }
 ON_TOP = {"cli", "__init__", "__main__"}  # these may import everything, and nothing imports them
 WITHOUT_NNUNET = ("nn", "architectures")
