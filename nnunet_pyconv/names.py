@@ -36,14 +36,6 @@ PLANNERS = (
     "nnUNetPlannerPyConvResEncXL",
 )
 
-DATASETS = ("isbi_cell", "kaggle_lung", "liver")
-"""The paper's datasets: converters of dataset_conversion."""
-
-PAPER_NETWORKS = ("pyconv_unet", "unet", "unet_plus_plus", "resnet34_unet", "attention_unet", "fcn8s")
-"""The networks of the paper's Table 2."""
-
-NETWORKS = (*PAPER_NETWORKS, "multires_unet")
-
 RECIPES = {"paper": "nnUNetTrainerPyConvPaper", "nnunet": "nnUNetTrainerPyConv"}
 """The trainer of each recipe."""
 

@@ -63,13 +63,13 @@ def test_help_is_quick(arguments: list[str]) -> None:
 
 
 def test_names_are_those_of_the_classes_and_tables() -> None:
-    from nnunet_pyconv import names
+    from nnunet_pyconv import names, paper
     from nnunet_pyconv.nn.backends import available_backends
     from nnunet_pyconv.planning import PLANNERS
 
     assert tuple(PLANNERS) == names.PLANNERS
     assert set(names.BACKENDS) == set(available_backends())
-    assert set(names.DATASETS) <= set(DATASETS)
+    assert {dataset.key for dataset in paper.DATASETS} <= set(DATASETS)
 
 
 def test_a_command_is_kept_for_reports() -> None:

@@ -39,8 +39,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "-o",
         dest="output_plans",
         metavar="PLANS",
-        help=f"plans to write (default: {DEFAULT_OUTPUT}, or PLANNERPlans with -pl; -block, -width and -stages "
-        "are named, too, as in nnUNetPyConvDilatedWidth0.5Plans)",
+        help=f"plans to write (default: {DEFAULT_OUTPUT}, PLANNERPlans with -pl, {PAPER_PLANS} with --paper; -block, "
+        "-width and -stages are named, too, as in nnUNetPyConvDilatedWidth0.5Plans)",
     )
     parser.add_argument(
         "--paper",
@@ -105,14 +105,16 @@ def run(args: argparse.Namespace) -> None:
             )
     design = Design(args.block, args.width, args.stages)
     if args.paper:
-        if args.planner is not None or args.output_plans is not None or design != Design():
+        if args.planner is not None or design != Design():
             raise InputError(
-                f"--paper writes {PAPER_PLANS} from existing plans; give none of -pl, -o, -block, -width and -stages "
+                "--paper writes the paper's networks into existing plans; give none of -pl, -block, -width and -stages "
                 "with it"
             )
-        file, names = plan_paper(args.dataset, args.source_plans, overwrite=args.overwrite)
+        file, names = plan_paper(
+            args.dataset, args.source_plans, args.output_plans or PAPER_PLANS, overwrite=args.overwrite
+        )
         print(f"{', '.join(names)}\nWrote {file}")
-        print(f"Next: nnUNetv2_train {args.dataset} {names[0]} 0 -tr nnUNetTrainerPyConvPaper -p {PAPER_PLANS}")
+        print(f"Next: nnUNetv2_train {args.dataset} {names[0]} 0 -tr nnUNetTrainerPyConvPaper -p {file.stem}")
         return
     if args.planner is not None:
         _plan_anew(args, design)

@@ -35,8 +35,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add(
         "--trust",
         action="store_true",
-        help="load checkpoints that hold more than nnU-Net's do; this runs the code in them, so use it for your own "
-        "only",
+        help="load checkpoints that hold more than nnU-Net's do; this runs the code in them, so use it "
+        "for your own only",
     )
 
 
