@@ -15,7 +15,9 @@ import tifffile
 import torch
 from plans_of_nnunet import DATASET, DATASET_JSON, make_plans
 
+from nnunet_pyconv.sharing import share_model
 from nnunet_pyconv.synthetic.isbi import write_synthetic_isbi
+from nnunet_pyconv.trainers import nnUNetTrainerPyConv
 
 # Two tests run at a time, so each computes in one thread, and so do the commands that it starts; nnU-Net's, which take
 # all cores, don't spin where they wait. They have as few workers as it allows: each worker imports torch anew.
@@ -68,6 +70,31 @@ def _set_folders(base: Path, monkeypatch: pytest.MonkeyPatch) -> NnunetFolders:
         monkeypatch.setenv(f"nnUNet_{name}", str(folder))
     monkeypatch.delenv("nnUNet_extTrainer", raising=False)
     return folders
+
+
+@pytest.fixture(scope="module")
+def model(module_folders: NnunetFolders) -> Path:
+    """The folder of a trained model of nnUNetTrainerPyConv."""
+    from packages import make_model  # which imports this module
+
+    return make_model(module_folders, nnUNetTrainerPyConv)
+
+
+@pytest.fixture(scope="module")
+def package(model: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """What `nnunet_pyconv share` makes of it."""
+    return share_model(model, tmp_path_factory.mktemp("shared") / "model.zip").file
+
+
+@pytest.fixture
+def elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The nnUNet_results of whoever installs, who has neither data nor preprocessed data."""
+    results = tmp_path / "elsewhere"
+    results.mkdir()
+    monkeypatch.setenv("nnUNet_results", str(results))
+    for name in ("nnUNet_raw", "nnUNet_preprocessed", "nnUNet_extTrainer"):
+        monkeypatch.delenv(name, raising=False)
+    return results
 
 
 @pytest.fixture

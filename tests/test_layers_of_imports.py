@@ -35,9 +35,19 @@ ALLOWED: dict[str, set[str]] = {
     "planning": {"architectures", "errors", "names", "nn", "nnunet_folders", "paper", "writing"},
     "dataset_conversion": {"errors", "nnunet_folders", "writing"},
     "synthetic": {"errors", "trainer_dir"},
-    "evaluation": {"checkpoints", "errors", "markdown", "nnunet_folders", "paper", "planning", "writing"},
+    "evaluation": {
+        "checkpoints",
+        "child_processes",
+        "errors",
+        "markdown",
+        "nnunet_folders",
+        "paper",
+        "planning",
+        "writing",
+    },
     "benchmarks": {
         "architectures",
+        "child_processes",
         "dataset_conversion",
         "device",
         "errors",
@@ -53,7 +63,7 @@ ALLOWED: dict[str, set[str]] = {
         "trainers",
         "writing",
     },
-    "sharing": {"checkpoints", "errors", "markdown", "nnunet_folders", "terminations", "trainers", "writing"},
+    "sharing": {"checkpoints", "errors", "markdown", "nnunet_folders", "trainers", "writing"},
     "reproduction": {
         "dataset_conversion",
         "errors",
@@ -65,7 +75,18 @@ ALLOWED: dict[str, set[str]] = {
         "trainers",
     },
     "demo": {"dataset_conversion", "errors", "evaluation", "synthetic"},
-    "doctor": {"architectures", "device", "errors", "nn", "nnunet_folders", "planning", "trainer_dir"},
+    "leftovers": {"locks", "nnunet_folders", "trainers", "writing"},
+    "doctor": {
+        "architectures",
+        "checkpoints",
+        "device",
+        "errors",
+        "leftovers",
+        "nn",
+        "nnunet_folders",
+        "planning",
+        "trainer_dir",
+    },
 }
 ON_TOP = {"cli", "__init__", "__main__"}  # these may import everything, and nothing imports them
 WITHOUT_NNUNET = ("nn", "architectures")
