@@ -19,7 +19,7 @@ from nnunet_pyconv.benchmarks import complexity_subjects
 from nnunet_pyconv.benchmarks.complexity import Complexity, Subject, count_gmac, measure, peak_memory_mib
 from nnunet_pyconv.benchmarks.complexity_subjects import paper_subjects, plans_subjects
 from nnunet_pyconv.benchmarks.complexity_table import to_markdown, write_tables
-from nnunet_pyconv.cli import complexity as command
+from nnunet_pyconv.cli import main
 from nnunet_pyconv.errors import InputError
 from nnunet_pyconv.planning import plan_paper
 
@@ -193,12 +193,15 @@ def test_files(tmp_path: Path) -> None:
 def test_command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     tiny = [Subject("tiny", partial(nn.Conv2d, 1, 2, 1), (1, 4, 4), 1.0, 2.0)]
     monkeypatch.setattr(complexity_subjects, "paper_subjects", lambda: tiny)
-    command.main(["-device", "cpu", "-o", str(tmp_path)], prog="nnunet_pyconv complexity")
+    main(["complexity", "-device", "cpu", "-o", str(tmp_path)])
     printed = capsys.readouterr().out
     assert "| tiny " in printed
     assert "Measured on device cpu" in printed
     assert (tmp_path / "complexity.csv").is_file()
-    with pytest.raises(InputError, match="exists already"):
-        command.main(["-device", "cpu", "-o", str(tmp_path)], prog="nnunet_pyconv complexity")
-    with pytest.raises(SystemExit, match="2"):
-        command.main(["-p", "nnUNetPlans"], prog="nnunet_pyconv complexity")
+    for arguments, message in (
+        (["-device", "cpu", "-o", str(tmp_path)], "exists already"),
+        (["-p", "nnUNetPlans"], "-p nnUNetPlans needs the dataset"),
+    ):
+        with pytest.raises(SystemExit, match="2"):
+            main(["complexity", *arguments])
+        assert message in capsys.readouterr().err

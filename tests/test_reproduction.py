@@ -259,7 +259,7 @@ def test_dry_run_before_anything_is_there(nnunet_folders: NnunetFolders, capsys:
 def test_only_the_papers_fold_is_for_the_papers_split(
     nnunet_folders: NnunetFolders, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    main(["reproduce", "--datasets", "liver", "--folds", "0", "all", "-device", "cpu", "--dry_run"])
+    main(["reproduce", "--datasets", "liver", "-f", "0", "all", "-device", "cpu", "--dry_run"])
     assert "nnunet_pyconv convert liver -i SRC --protocol clean\n" in capsys.readouterr().out
 
 
@@ -316,7 +316,7 @@ def test_folds_that_would_train_on_test_images(folds: list[str], nnunet_folders:
     splits.write_text('[{"train": ["case_0"], "val": ["case_1"]}]')
     datasets = datasets_of(a_request())
     assert len(cells_of(a_request(), datasets)) == 1
-    with pytest.raises(InputError, match=f"--folds {folds[-1]}: .*--protocol paper.*Give --folds 0"):
+    with pytest.raises(InputError, match=f"-f {folds[-1]}: .*--protocol paper.*Give -f 0"):
         cells_of(a_request(folds=folds), datasets)
     for damaged in ("[", "[]", "{}"):
         splits.write_text(damaged)

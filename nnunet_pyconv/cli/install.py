@@ -3,22 +3,21 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Sequence
 from pathlib import Path
 
 
-def main(argv: Sequence[str], prog: str) -> None:
-    """Install the model and say how to predict with it."""
-    parser = argparse.ArgumentParser(
-        prog=prog,
-        description=(
-            "Check a package of nnunet_pyconv share (names, hashes, needed versions) and install its model into "
-            "nnUNet_results. Packages of nnU-Net's own export are for nnUNetv2_install_pretrained_model_from_zip."
-        ),
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the command's arguments."""
+    parser.description = (
+        "Check a package of nnunet_pyconv share (names, hashes, needed versions) and install its model into "
+        "nnUNet_results. Packages of nnU-Net's own export are for nnUNetv2_install_pretrained_model_from_zip."
     )
     parser.add_argument("file", type=Path, metavar="FILE", help="the zip file")
     parser.add_argument("--overwrite", action="store_true", help="replace a model of that name, with all its folds")
-    args = parser.parse_args(argv)
+
+
+def run(args: argparse.Namespace) -> None:
+    """Install the model and say how to predict with it."""
     from nnunet_pyconv.sharing import install_model  # imported here: -h should be quick
 
     installed = install_model(args.file, overwrite=args.overwrite)

@@ -4,33 +4,23 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Sequence
-from typing import get_args
+from typing import TYPE_CHECKING, get_args
 
 from nnunet_pyconv.errors import InputError
-from nnunet_pyconv.nn import Block
-from nnunet_pyconv.planning import (
-    DEFAULT_OUTPUT,
-    DEFAULT_SOURCE,
-    PAPER_PLANS,
-    PLANNERS,
-    Choice,
-    ChosenConfiguration,
-    PlannedConfiguration,
-    plan_dataset,
-    plan_paper,
-    plan_pyconv,
-)
+from nnunet_pyconv.names import DEFAULT_OUTPUT, DEFAULT_SOURCE, PAPER_PLANS, PLANNERS, Block
+
+if TYPE_CHECKING:
+    from nnunet_pyconv.planning import Choice, ChosenConfiguration, PlannedConfiguration
+
+DEFAULT_PREPROCESSOR = "DefaultPreprocessor"
 
 
-def main(argv: Sequence[str], prog: str) -> None:
-    """Write the plans and say what became of each configuration."""
-    parser = argparse.ArgumentParser(
-        prog=prog,
-        description=(
-            "Write plans whose network is PyConvUNet or PyConvResidualEncoderUNet; they train with any trainer: "
-            f"nnUNetv2_train ID 2d 0 -p {DEFAULT_OUTPUT}. With -p, plans that are there change their network and "
-            "nothing else. With -pl, patch and batch are planned anew for the memory that PyConv's training takes."
-        ),
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the command's arguments."""
+    parser.description = (
+        "Write plans whose network is PyConvUNet or PyConvResidualEncoderUNet; they train with any trainer: "
+        f"nnUNetv2_train ID 2d 0 -p {DEFAULT_OUTPUT}. With -p, plans that are there change their network and "
+        "nothing else. With -pl, patch and batch are planned anew for the memory that PyConv's training takes."
     )
     parser.add_argument("-d", dest="dataset", required=True, metavar="ID", help="dataset ID or name")
     source = parser.add_mutually_exclusive_group()
@@ -79,12 +69,20 @@ def main(argv: Sequence[str], prog: str) -> None:
         help="spacing of the 3D data, as nnU-Net's option",
     )
     planner.add_argument(
-        "-preprocessor_name", default="DefaultPreprocessor", metavar="NAME", help="as nnU-Net's option (%(default)s)"
+        "-preprocessor_name", default=DEFAULT_PREPROCESSOR, metavar="NAME", help="as nnU-Net's option (%(default)s)"
     )
-    args = parser.parse_args(argv)
 
-    for option in ("gpu_memory_target", "overwrite_target_spacing", "preprocessor_name"):
-        if args.planner is None and getattr(args, option) != parser.get_default(option):
+
+def run(args: argparse.Namespace) -> None:
+    """Write the plans and say what became of each configuration."""
+    from nnunet_pyconv.planning import plan_paper, plan_pyconv  # imports torch, which takes seconds
+
+    for option, default in (
+        ("gpu_memory_target", None),
+        ("overwrite_target_spacing", None),
+        ("preprocessor_name", DEFAULT_PREPROCESSOR),
+    ):
+        if args.planner is None and getattr(args, option) != default:
             raise InputError(
                 f"-{option} is for planning anew; name a planner with -pl, for example nnUNetPlannerPyConv"
             )
@@ -119,6 +117,9 @@ def main(argv: Sequence[str], prog: str) -> None:
 
 
 def _plan_anew(args: argparse.Namespace) -> None:
+    from nnunet_pyconv.planning import plan_dataset
+    from nnunet_pyconv.planning.planners import PLANNERS
+
     file, target_gb, planned = plan_dataset(
         args.dataset,
         args.planner,

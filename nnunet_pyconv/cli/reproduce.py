@@ -9,26 +9,26 @@ from pathlib import Path
 
 from nnunetv2.configuration import default_num_processes
 
-from nnunet_pyconv.cli import report
-from nnunet_pyconv.device import DEVICES, pick_device
+from nnunet_pyconv.cli import parse, report
 from nnunet_pyconv.errors import InputError
-from nnunet_pyconv.reproduction import (
+from nnunet_pyconv.names import (
     DATASETS,
+    DEVICES,
+    EXECUTORS,
+    FOLDS,
     NETWORKS,
     PAPER_NETWORKS,
     RECIPES,
-    Request,
-    reproduce,
+    SEED_VARIABLE,
 )
-from nnunet_pyconv.reproduction.executor import EXECUTORS
-from nnunet_pyconv.reproduction.matrix import FOLDS
-from nnunet_pyconv.reproduction.reproduce import commands, report_commands
-from nnunet_pyconv.trainers.seed import SEED_VARIABLE
 
 
-def main(argv: Sequence[str], prog: str) -> None:
+def run(args: argparse.Namespace) -> None:
     """Run the matrix, report on what is done and list what failed; the exit status is 1 if something did."""
-    args = build_parser(prog).parse_args(argv)
+    from nnunet_pyconv.device import pick_device  # these import torch, which takes seconds
+    from nnunet_pyconv.reproduction import Request, reproduce
+    from nnunet_pyconv.reproduction.reproduce import commands, report_commands
+
     for flag, value in (("-num_gpus", args.num_gpus), ("-np", args.num_processes)):
         if value < 1:
             raise InputError(f"{flag} {value}: expected at least 1")
@@ -65,9 +65,9 @@ def main(argv: Sequence[str], prog: str) -> None:
     failures = [f"{outcome.job}: {outcome.failure}\n    log: {outcome.log}" for outcome in outcomes if outcome.failure]
     done = [cell for cell in cells if cell.is_done]
     print(f"\nDone: {len(done)} of {len(cells)} cells")
-    for command, *arguments in report_commands(done, args.folder):
+    for command in report_commands(done, args.folder):
         try:
-            page = report.write(arguments, f"nnunet_pyconv {command}")
+            page = report.write(parse(command))
         except (InputError, OSError) as error:  # the other datasets have reports nevertheless
             failures.append(f"report: {error}")
         else:
@@ -79,20 +79,17 @@ def main(argv: Sequence[str], prog: str) -> None:
         sys.exit(1)
 
 
-def build_parser(prog: str) -> argparse.ArgumentParser:
-    """The command line."""
-    parser = argparse.ArgumentParser(
-        prog=prog,
-        description=(
-            "Run the paper's experiment: its networks on its datasets, trained, validated, and tested on imagesTs, "
-            "through nnU-Net's own commands; then print its Table 2, ours beside the paper's figures, and write the "
-            "report on each dataset. What is done is not done again, so the same command continues a run that was "
-            "ended, from nnU-Net's checkpoints. A cell that fails leaves the others alone and is listed at the end, "
-            "with its log. The datasets have to be converted before (nnunet_pyconv convert DATASET, with --protocol "
-            "paper for the paper's split)."
-        ),
-        epilog=f"example: {prog} --datasets isbi_cell --networks pyconv_unet unet --dry_run",
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the command's arguments."""
+    parser.description = (
+        "Run the paper's experiment: its networks on its datasets, trained, validated, and tested on imagesTs, "
+        "through nnU-Net's own commands; then print its Table 2, ours beside the paper's figures, and write the "
+        "report on each dataset. What is done is not done again, so the same command continues a run that was "
+        "ended, from nnU-Net's checkpoints. A cell that fails leaves the others alone and is listed at the end, "
+        "with its log. The datasets have to be converted before (nnunet_pyconv convert DATASET, with --protocol "
+        "paper for the paper's split)."
     )
+    parser.epilog = "example: nnunet_pyconv reproduce --datasets isbi_cell --networks pyconv_unet unet --dry_run"
     add = parser.add_argument
     add("--datasets", nargs="+", choices=DATASETS, default=DATASETS, help="default: all")
     add(
@@ -102,7 +99,14 @@ def build_parser(prog: str) -> argparse.ArgumentParser:
         default=PAPER_NETWORKS,
         help="default: the six of the paper's Table 2, all but multires_unet",
     )
-    add("--folds", nargs="+", choices=FOLDS, default=["0"], help="default: 0, the only one of the paper's split")
+    add(
+        "-f",
+        dest="folds",
+        nargs="+",
+        choices=FOLDS,
+        default=["0"],
+        help="folds (default: 0, the only one of the paper's split)",
+    )
     add(
         "--recipe",
         choices=RECIPES,
@@ -157,7 +161,6 @@ def build_parser(prog: str) -> argparse.ArgumentParser:
         help="where the reports go, each into a folder of its own; one of an earlier run with the same trainer and "
         "folds is replaced (default: here)",
     )
-    return parser
 
 
 def _parameters(pairs: Sequence[str]) -> dict[str, str | int]:

@@ -3,22 +3,20 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Sequence
 from pathlib import Path
 
 
-def main(argv: Sequence[str], prog: str) -> None:
-    """Write the package and say what to do with it."""
-    parser = argparse.ArgumentParser(
-        prog=prog,
-        description=(
-            "Write a trained model to a zip file: what nnUNetv2_export_model_to_zip takes, the weights as safetensors "
-            "too, the SHA-256 of every member, versions, and a model card. Licence and intended use in the card are "
-            "for you to fill in: put the finished MODEL_CARD.md into MODEL_FOLDER and share again; a card there is "
-            "taken as it is. Loads the checkpoints as nnU-Net does, which executes code that a foreign one may hold."
-        ),
-        epilog="example: nnunet_pyconv share $nnUNet_results/Dataset312_ISBICell/nnUNetTrainerPyConv__nnUNetPlans__2d "
-        "-o model.zip",
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the command's arguments."""
+    parser.description = (
+        "Write a trained model to a zip file: what nnUNetv2_export_model_to_zip takes, the weights as safetensors "
+        "too, the SHA-256 of every member, versions, and a model card. Licence and intended use in the card are "
+        "for you to fill in: put the finished MODEL_CARD.md into MODEL_FOLDER and share again; a card there is "
+        "taken as it is. Loads the checkpoints as nnU-Net does, which executes code that a foreign one may hold."
+    )
+    parser.epilog = (
+        "example: nnunet_pyconv share $nnUNet_results/Dataset312_ISBICell/nnUNetTrainerPyConv__nnUNetPlans__2d "
+        "-o model.zip"
     )
     add = parser.add_argument
     add("folder", type=Path, metavar="MODEL_FOLDER", help="nnUNet_results/DATASET/TRAINER__PLANS__CONFIGURATION")
@@ -33,7 +31,10 @@ def main(argv: Sequence[str], prog: str) -> None:
     )
     add("--report", type=Path, metavar="DIR", help="folder of nnunet_pyconv report, whose tables enter the card")
     add("--overwrite", action="store_true", help="replace FILE")
-    args = parser.parse_args(argv)
+
+
+def run(args: argparse.Namespace) -> None:
+    """Write the package and say what to do with it."""
     from nnunet_pyconv.sharing import share_model  # imported here: -h should be quick
 
     shared = share_model(

@@ -4,19 +4,17 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Any, Literal, TypeVar, get_args
+from typing import Any, TypeVar, get_args
 
 from dynamic_network_architectures.building_blocks.helper import maybe_convert_scalar_to_list
 from torch import nn
 
+from nnunet_pyconv.names import Block
 from nnunet_pyconv.nn.bottleneck import PyConvBottleneck
 from nnunet_pyconv.nn.pyconv import PyConv, PyConv2d, PyConv3d
 from nnunet_pyconv.nn.pyramid import Pyramid
 
 _Network = TypeVar("_Network", bound=nn.Module)
-
-Block = Literal["plain", "bottleneck"]
-"""What takes the place of a convolution: a pyramidal one, or a `PyConvBottleneck`."""
 
 
 def convert_to_pyconv(

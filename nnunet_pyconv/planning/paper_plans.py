@@ -10,10 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from nnunet_pyconv.errors import InputError
+from nnunet_pyconv.names import DEFAULT_SOURCE, PAPER_PLANS
 from nnunet_pyconv.planning.plans_files import load_plans, output_plans_file, preprocessed_folder, write_whole
-from nnunet_pyconv.planning.pyconv_plans import DEFAULT_SOURCE
-
-PAPER_PLANS = "PyConvUNetPaperPlans"
 
 
 def plan_paper(

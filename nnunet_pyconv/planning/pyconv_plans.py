@@ -17,7 +17,8 @@ from torch import nn
 
 from nnunet_pyconv.architectures import PYCONV_CLASSES
 from nnunet_pyconv.errors import InputError
-from nnunet_pyconv.nn import Block, pyramid_per_stage
+from nnunet_pyconv.names import DEFAULT_OUTPUT, DEFAULT_SOURCE, Block
+from nnunet_pyconv.nn import pyramid_per_stage
 from nnunet_pyconv.planning.plans_files import (
     check_plans_name,
     load_plans,
@@ -25,9 +26,6 @@ from nnunet_pyconv.planning.plans_files import (
     preprocessed_folder,
     write_whole,
 )
-
-DEFAULT_SOURCE = "nnUNetPlans"
-DEFAULT_OUTPUT = "nnUNetPyConvPlans"
 
 
 @dataclass(frozen=True)

@@ -10,10 +10,9 @@ from pathlib import Path
 from nnunetv2.paths import nnUNet_results
 
 from nnunet_pyconv.errors import InputError
-from nnunet_pyconv.planning import PAPER_PLANS
+from nnunet_pyconv.names import PAPER_PLANS, SEED_VARIABLE
 from nnunet_pyconv.reproduction.preparation import Preparation
 from nnunet_pyconv.reproduction.step import LOG, Outcome, Step, run_steps
-from nnunet_pyconv.trainers.seed import SEED_VARIABLE
 
 FINAL, LATEST, BEST = "checkpoint_final.pth", "checkpoint_latest.pth", "checkpoint_best.pth"
 

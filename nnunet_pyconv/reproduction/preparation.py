@@ -10,7 +10,7 @@ from batchgenerators.utilities.file_and_folder_operations import load_json
 from nnunetv2.paths import nnUNet_preprocessed, nnUNet_raw
 
 from nnunet_pyconv.errors import InputError
-from nnunet_pyconv.planning import DEFAULT_SOURCE, PAPER_PLANS
+from nnunet_pyconv.names import DEFAULT_SOURCE, PAPER_PLANS
 from nnunet_pyconv.reproduction.step import LOG, Outcome, Step, run_steps
 
 

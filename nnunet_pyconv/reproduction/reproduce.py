@@ -11,7 +11,7 @@ from nnunetv2.paths import nnUNet_results
 from tqdm import tqdm
 
 from nnunet_pyconv.errors import InputError
-from nnunet_pyconv.planning import PAPER_PLANS
+from nnunet_pyconv.names import PAPER_PLANS
 from nnunet_pyconv.reproduction.cell import Cell
 from nnunet_pyconv.reproduction.executor import Executor, Job
 from nnunet_pyconv.reproduction.matrix import Request, cells_of, datasets_of
