@@ -8,19 +8,19 @@ from typing import get_args
 
 from nnunet_pyconv.runtime.description import Precision
 
-DESCRIPTION = (
-    "Write a trained model of nnU-Net, with any trainer, as one file that predicts by itself, without torch and without "
-    "nnU-Net: network as ONNX, preprocessing, sliding window, mirroring, folds and output as nnU-Net's. Checked against "
-    "torch before it is written."
-)
-EPILOG = """examples:
-  nnunet_pyconv export $nnUNet_results/Dataset312_ISBICell/nnUNetTrainer__nnUNetPlans__2d -o model.pyz
-  python model.pyz -i IMAGES -o PREDICTIONS          # needs numpy, scipy, onnxruntime and a reader of images
-  nnunet_pyconv predict -m model.pyz -i IMAGES -o PREDICTIONS   # executes nothing of the file"""
-
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the command's arguments."""
+    parser.description = (
+        "Write a trained model of nnU-Net, with any trainer, as one file that predicts by itself, without torch and "
+        "without nnU-Net: network as ONNX, preprocessing, sliding window, mirroring, folds and output as nnU-Net's. "
+        "Checked against torch before it is written."
+    )
+    parser.epilog = (
+        "example: nnunet_pyconv export $nnUNet_results/Dataset312_ISBICell/nnUNetTrainer__nnUNetPlans__2d "
+        "-o model.pyz; then, where numpy, scipy, onnxruntime and a reader of images are installed: "
+        "python model.pyz -i IMAGES -o OUT"
+    )
     add = parser.add_argument
     add("folder", type=Path, metavar="MODEL_FOLDER", help="nnUNet_results/DATASET/TRAINER__PLANS__CONFIGURATION")
     add("-o", dest="output", type=Path, required=True, metavar="FILE", help="the file to write, for example model.pyz")
@@ -62,7 +62,7 @@ def run(args: argparse.Namespace) -> None:
     )
     if exported.has_pyconv:
         print(
-            "Its pyramidal convolutions take 3 to 7 times as long as stock ones in ONNX Runtime, which has no fast kernel "
-            "for them. For deployment train a dilated or separable block, or half the width: as accurate, and faster."
+            "Its pyramidal convolutions take 3 to 7 times as long as stock ones in ONNX Runtime, which has no fast "
+            "kernel for them. For deployment train a dilated or separable block, or half the width."
         )
     print(f"Next: python {exported.file} -i IMAGES -o PREDICTIONS")

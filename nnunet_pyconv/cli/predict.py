@@ -7,15 +7,14 @@ from pathlib import Path
 
 from nnunet_pyconv.runtime import command
 
-DESCRIPTION = (
-    "Predict with a file that nnunet_pyconv export wrote. The file is read as data: no code of it is executed. Neither "
-    "torch nor nnU-Net is used."
-)
-EPILOG = "example: nnunet_pyconv predict -m model.pyz -i IMAGES -o PREDICTIONS"
-
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the command's arguments."""
+    parser.description = (
+        "Predict with a file that nnunet_pyconv export wrote. The file is read as data: no code of it is executed. "
+        "Neither torch nor nnU-Net is used."
+    )
+    parser.epilog = "example: nnunet_pyconv predict -m model.pyz -i IMAGES -o PREDICTIONS"
     parser.add_argument("-m", dest="model", type=Path, required=True, metavar="FILE", help="the model file")
     command.add_arguments(parser)
 

@@ -32,7 +32,7 @@ def load_checkpoint(file: Path) -> dict[str, Any]:
             raise KeyError(*sorted(missing))
     except Exception as error:  # torch and pickle raise many kinds
         raise InputError(
-            f"{file} is no checkpoint of nnU-Net, or holds more than weights and numbers ({error!r:.300}); train again, or "
-            "choose another with -chk"
+            f"{file} is no checkpoint of nnU-Net, or holds more than weights and numbers ({error!r:.300}); train "
+            "again, or choose another with -chk"
         ) from error
     return content

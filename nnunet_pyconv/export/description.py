@@ -103,7 +103,9 @@ def _normalization(model: ModelFolder) -> tuple[Normalization, ...]:
     ):
         _expect("normalisation", scheme, get_args(SchemeName))
         intensities = model.plans.foreground_intensity_properties_per_channel[str(channel)]
-        mean, std, lower, upper = (float(intensities[key]) for key in ("mean", "std", "percentile_00_5", "percentile_99_5"))
+        mean, std, lower, upper = (
+            float(intensities[key]) for key in ("mean", "std", "percentile_00_5", "percentile_99_5")
+        )
         found.append(Normalization(scheme, bool(use_mask), mean, std, lower, upper))
     return tuple(found)
 

@@ -43,7 +43,7 @@ class Exported:
         file: Where it is.
         description: Of the model.
         difference: Largest difference of logits between torch and ONNX Runtime, as a share of the largest logit.
-        has_pyconv: Whether its networks have grouped convolutions with large kernels, which ONNX Runtime computes slowly.
+        has_pyconv: Whether its networks have pyramidal convolutions, which ONNX Runtime computes slowly.
     """
 
     file: Path
@@ -78,8 +78,13 @@ def export_model(
     if output.is_dir() or (output.exists() and not overwrite):
         fix = "choose a file" if output.is_dir() else "replace it with --overwrite, or choose another"
         raise InputError(f"{output} is there already; {fix}")
-    versions = {name: importlib.metadata.version(name) for name in ("nnunet-pyconv", "nnunetv2", "torch", "onnxruntime")}
-    versions |= {"python": platform.python_version(), "date": datetime.datetime.now(datetime.timezone.utc).date().isoformat()}
+    versions = {
+        name: importlib.metadata.version(name) for name in ("nnunet-pyconv", "nnunetv2", "torch", "onnxruntime")
+    }
+    versions |= {
+        "python": platform.python_version(),
+        "date": datetime.datetime.now(datetime.timezone.utc).date().isoformat(),
+    }
     networks, files, epochs, differences = [], {}, {}, []
     with tempfile.TemporaryDirectory() as scratch, whole_files(output) as (package,):
         first: dict[str, Any] | None = None

@@ -30,11 +30,11 @@ def model_card_of(model: ModelFolder, facts: ModelFacts, versions: Mapping[str, 
     ending = model.dataset_json["file_ending"]
     use = (
         "## Predict\n\n"
-        "The file holds the network, its preprocessing and the predictor; it needs Python and a few packages, which it "
-        "names.\n\n"
+        "The file holds the network, its preprocessing and the predictor; it needs Python and a few packages, "
+        "which it names.\n\n"
         f"```bash\npython model.pyz -i IMAGES -o PREDICTIONS  # IMAGES has case_0000{ending} and so on\n```\n\n"
-        "So run, the file is a program: run it only if you trust its source. `nnunet_pyconv predict -m model.pyz` reads "
-        "it as data and executes nothing of it."
+        "So run, the file is a program: run it only if you trust its source. `nnunet_pyconv predict -m model.pyz` "
+        "reads it as data and executes nothing of it."
     )
     return model_card_with(model, facts, versions, [], use)
 

@@ -55,8 +55,8 @@ def to_onnx(network: nn.Module, channels: int, patch_size: Sequence[int], file: 
             )
     except Exception as error:  # the exporter has a dozen classes of its own
         raise InputError(
-            f"{type(network).__name__} can't be written as ONNX: {_operator_in(error)}; predict with nnUNetv2_predict, or "
-            "train a network without it"
+            f"{type(network).__name__} can't be written as ONNX: {_operator_in(error)}; predict with nnUNetv2_predict, "
+            "or train a network without it"
         ) from error
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -70,15 +70,20 @@ def find_cases(source: Path, target: Path, ending: str, previous: Path | None) -
         match = pattern.fullmatch(file.name)
         if match is None:
             raise InputError(
-                f"{file} does not end in the number of its channel; name it {file.name.removesuffix(ending)}_0000{ending}"
+                f"{file} does not end in the number of its channel; name it "
+                f"{file.name.removesuffix(ending)}_0000{ending}"
             )
         found[match["name"]].append(file)
     cases = [
-        Case(name, tuple(images), target / f"{name}{ending}", None if previous is None else previous / f"{name}{ending}")
+        Case(
+            name, tuple(images), target / f"{name}{ending}", None if previous is None else previous / f"{name}{ending}"
+        )
         for name, images in sorted(found.items())
     ]
     if missing := [str(case.previous) for case in cases if case.previous is not None and not case.previous.is_file()]:
-        raise InputError(f"-prev_stage_predictions: {', '.join(missing[:3])} missing; predict all cases with that stage")
+        raise InputError(
+            f"-prev_stage_predictions: {', '.join(missing[:3])} missing; predict all cases with that stage"
+        )
     return cases
 
 
@@ -108,7 +113,7 @@ def cases_left(cases: Sequence[Case], *, probabilities: bool, keep: bool, overwr
     return [case for case in cases if not (keep and case in there)]
 
 
-def write_beside(model: ModelFile, target: Path, arguments: dict[str, object], *, overwrite: bool) -> None:
+def write_beside(model: ModelFile, target: Path, arguments: Mapping[str, str], *, overwrite: bool) -> None:
     """Write what nnU-Net writes beside predictions, for its evaluation, ensembling and post-processing.
 
     Raises:
@@ -126,5 +131,5 @@ def write_beside(model: ModelFile, target: Path, arguments: dict[str, object], *
         (target / name).write_text(_text(content), "utf-8")
 
 
-def _text(content: object) -> str:
+def _text(content: Mapping[str, object]) -> str:
     return json.dumps(content, indent=4)

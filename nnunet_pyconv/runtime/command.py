@@ -17,15 +17,32 @@ from nnunet_pyconv.runtime.model_file import ModelFile
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the flags, which are those of nnUNetv2_predict and mean the same."""
     add = parser.add_argument
-    add("-i", dest="source", type=Path, required=True, metavar="IMAGES", help="folder of images: case_0000.png and so on")
+    add(
+        "-i",
+        dest="source",
+        type=Path,
+        required=True,
+        metavar="IMAGES",
+        help="folder of images: case_0000.png and so on",
+    )
     add("-o", dest="target", type=Path, required=True, metavar="OUT", help="folder for the predictions")
     add("-device", choices=get_args(Device), help="where the network runs (default: a GPU if ONNX Runtime has one)")
     add("--disable_tta", action="store_true", help="predict once instead of averaging over mirrored images: faster")
-    add("-step_size", type=float, default=0.5, metavar="X", help="distance of the patches, in patches (default: %(default)s)")
+    add(
+        "-step_size",
+        type=float,
+        default=0.5,
+        metavar="X",
+        help="distance of the patches, in patches (default: %(default)s)",
+    )
     add("--save_probabilities", action="store_true", help="write probabilities, too (.npz, for nnUNetv2_ensemble)")
     add("--continue_prediction", "--c", action="store_true", help="leave out cases that have been predicted")
     add("--overwrite", action="store_true", help="replace predictions that are there")
-    add("--postprocess", action="store_true", help="keep only the largest components, as nnU-Net's post-processing chose")
+    add(
+        "--postprocess",
+        action="store_true",
+        help="keep only the largest components, as nnU-Net's post-processing chose",
+    )
     add(
         "-prev_stage_predictions",
         dest="previous",
@@ -43,7 +60,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="N",
         help="threads that read, and as many that write, while the network computes (default: %(default)s)",
     )
-    add("-num_parts", type=int, default=1, metavar="N", help="number of calls that share the cases (default: %(default)s)")
+    add(
+        "-num_parts",
+        type=int,
+        default=1,
+        metavar="N",
+        help="number of calls that share the cases (default: %(default)s)",
+    )
     add("-part_id", type=int, default=0, metavar="K", help="which of them this is, from 0 (default: %(default)s)")
     add("--disable_progress_bar", action="store_true", help="print nothing while predicting")
 
@@ -55,7 +78,9 @@ def run(args: argparse.Namespace, model: ModelFile) -> None:
         InputError: Flags, a model or images that can't be used, or packages that are missing.
     """
     if not 0 <= args.part_id < args.num_parts:
-        raise InputError(f"-part_id {args.part_id}: expected 0 to {args.num_parts - 1}, as -num_parts is {args.num_parts}")
+        raise InputError(
+            f"-part_id {args.part_id}: expected 0 to {args.num_parts - 1}, as -num_parts is {args.num_parts}"
+        )
     if args.workers < 1:
         raise InputError(f"-np {args.workers}: expected at least 1")
     if args.continue_prediction and args.overwrite:
@@ -96,7 +121,7 @@ def run(args: argparse.Namespace, model: ModelFile) -> None:
     from nnunet_pyconv.runtime.folder import predict_cases
 
     args.target.mkdir(parents=True, exist_ok=True)
-    given = {key: str(value) if isinstance(value, Path) else value for key, value in vars(args).items()}
+    given = {key: str(value) for key, value in vars(args).items() if not callable(value)}
     write_beside(model, args.target, given, overwrite=args.overwrite)
     predict_cases(
         predictor,
@@ -125,7 +150,9 @@ def main(path: str, argv: Sequence[str] | None = None) -> None:
             epilog="The images have the names that nnU-Net gives them: case_0000, and case_0001 for a second channel. "
             "--model_card prints what the model is for.",
         )
-        parser.add_argument("--model_card", action=_PrintCard, nargs=0, model=model, help="print the model card and exit")
+        parser.add_argument(
+            "--model_card", action=_PrintCard, nargs=0, model=model, help="print the model card and exit"
+        )
         add_arguments(parser)
         run(parser.parse_args(argv), model)
 

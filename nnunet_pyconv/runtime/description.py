@@ -177,7 +177,8 @@ def read_description(text: bytes, where: str) -> Description:
     if schema != SCHEMA:
         raise InputError(
             f"{where} has a model of schema {schema} and this version of nnunet-pyconv reads schema {SCHEMA}; "
-            "run the file itself (python MODEL.pyz ...), if you trust its source, or: pip install --upgrade nnunet-pyconv"
+            "run the file itself (python MODEL.pyz ...), if you trust its source, or: "
+            "pip install --upgrade nnunet-pyconv"
         )
     try:
         description = _parse(content)

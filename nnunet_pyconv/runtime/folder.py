@@ -121,7 +121,7 @@ def _properties(geometry: Geometry, image: ReadImage) -> dict[str, Any]:
     }
 
 
-class _named:  # noqa: N801  # a context manager
+class _named:  # a context manager
     """Put the name of a case before the message of an error."""
 
     def __init__(self, case: Case) -> None:
@@ -145,6 +145,11 @@ class _Bar:
         if not self._shown:
             return
         if self._terminal:
-            print(f"\r{self._name}: {done}/{total} patches", end="\n" if done == total else "", file=sys.stderr, flush=True)
+            print(
+                f"\r{self._name}: {done}/{total} patches",
+                end="\n" if done == total else "",
+                file=sys.stderr,
+                flush=True,
+            )
         elif done == total:
             print(self._name, file=sys.stderr)

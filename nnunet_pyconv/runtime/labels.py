@@ -61,7 +61,8 @@ def labels_and_probabilities_of(
     probabilities = np.zeros((shape[0], *geometry.shape_before_cropping), np.float32)
     if description.regions_class_order is None:
         probabilities[0] = 1  # background
-    probabilities[(slice(None), *geometry.crop)] = inside
+    cropped = (slice(None), *geometry.crop)
+    probabilities[cropped] = inside
     back = [0, *(axis + 1 for axis in description.transpose_backward)]
     return _placed(labels, geometry, description), probabilities.transpose(back)
 
@@ -105,8 +106,7 @@ def _paint_regions(probabilities: Iterable[NDArray[np.float32]], description: De
 
 def _sigmoid(logits: NDArray[Any]) -> NDArray[np.float32]:
     with np.errstate(over="ignore"):  # 1 / infinity is 0
-        result: NDArray[np.float32] = 1 / (1 + np.exp(-logits.astype(np.float32)))
-    return result
+        return np.reciprocal(1 + np.exp(-logits.astype(np.float32)))
 
 
 def _placed(labels: NDArray[Any], geometry: Geometry, description: Description) -> Labels:

@@ -99,8 +99,8 @@ class ModelFile:
         found = hashlib.sha256(content).hexdigest()
         if found != expected:
             raise InputError(
-                f"{self.path}: {name} was changed or damaged: its SHA-256 is {found}, and {DESCRIPTION} has {expected}; "
-                "copy the file again"
+                f"{self.path}: {name} was changed or damaged: its SHA-256 is {found}, and {DESCRIPTION} has "
+                f"{expected}; copy the file again"
             )
         return content
 
@@ -115,7 +115,9 @@ class _Archive(zipfile.ZipFile):
         except FileNotFoundError as error:
             raise InputError(f"there is no file {path}; give a model that nnunet_pyconv export wrote") from error
         except (IsADirectoryError, PermissionError) as error:
-            raise InputError(f"can't read {path}: {error.strerror}; give a model that nnunet_pyconv export wrote") from error
+            raise InputError(
+                f"can't read {path}: {error.strerror}; give a model that nnunet_pyconv export wrote"
+            ) from error
         except (zipfile.BadZipFile, UnicodeDecodeError, NotImplementedError) as error:
             raise InputError(f"{path} is no model file, or is damaged ({error}); copy it again") from error
 

@@ -44,8 +44,8 @@ class OnnxNetwork:
         provider, package = PROVIDERS[device or here[0]]
         if provider not in available:
             raise InputError(
-                f"-device {device}: ONNX Runtime has no {provider} here, only {', '.join(here)}; choose one of these, or: "
-                f"pip install {package}"
+                f"-device {device}: ONNX Runtime has no {provider} here, only {', '.join(here)}; choose one of "
+                f"these, or: pip install {package}"
             )
         options = onnxruntime.SessionOptions()
         options.log_severity_level = 3  # errors; the rest is for those who make models

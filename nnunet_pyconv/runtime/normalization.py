@@ -57,8 +57,8 @@ def _rescale(image: Image, inside: NDArray[np.bool_] | None, how: Normalization)
 def _rgb(image: Image, inside: NDArray[np.bool_] | None, how: Normalization) -> None:  # noqa: ARG001
     if image.min() < 0 or image.max() > 255:
         raise InputError(
-            f"the image has values from {image.min():g} to {image.max():g}, and the model was trained on 8-bit colours; "
-            "expected 0 to 255"
+            f"the image has values from {image.min():g} to {image.max():g}, and the model was trained on 8-bit "
+            "colours; expected 0 to 255"
         )
     image /= 255.0
 

@@ -64,7 +64,7 @@ class Predictor:
         settings: How to predict.
     """
 
-    def __init__(self, model: str | Path | ModelFile, settings: Settings = Settings()) -> None:  # noqa: B008  # frozen
+    def __init__(self, model: str | Path | ModelFile, settings: Settings = Settings()) -> None:  # frozen
         """Load the networks.
 
         Args:
@@ -107,8 +107,8 @@ class Predictor:
             image = image[None]
         if dimensions not in (2, 3) or image.ndim != dimensions + 1:
             raise InputError(
-                f"the array has the shape {np.shape(array)} and the spacing {tuple(spacing)}; expected (C, Y, X) with two "
-                "spacings or (C, Z, Y, X) with three"
+                f"the array has the shape {np.shape(array)} and the spacing {tuple(spacing)}; expected (C, Y, X) with "
+                "two spacings or (C, Z, Y, X) with three"
             )
         before = None if previous is None else np.asarray(previous)
         if dimensions == 2:
@@ -146,20 +146,22 @@ class Predictor:
             raise InputError("the image has voxels that are infinite or not a number (NaN); expected finite values")
         if (previous is None) != (description.previous_stage is None):
             raise InputError(
-                f"the model is the second stage of a cascade; give the predictions of {description.previous_stage} with "
-                "-prev_stage_predictions"
+                f"the model is the second stage of a cascade; give the predictions of "
+                f"{description.previous_stage} with -prev_stage_predictions"
                 if previous is None
                 else "the model is not a second stage; leave -prev_stage_predictions out"
             )
         if previous is not None and previous.shape != image.shape[1:]:
-            raise InputError(f"the previous stage's labels have the shape {previous.shape}, the image {image.shape[1:]}")
+            raise InputError(
+                f"the previous stage's labels have the shape {previous.shape}, the image {image.shape[1:]}"
+            )
         return preprocess(image, spacing, description, previous)
 
     def logits(
         self,
         data: NDArray[np.float32],
         geometry: Geometry,
-        progress: Callable[[int, int], None] = lambda done, total: None,
+        progress: Callable[[int, int], None] | None = None,
     ) -> tuple[NDArray[np.float16], Geometry]:
         """Run the networks on what `prepare` returned; the logits `(K, Z, Y, X)` are in the network's geometry."""
         description = self.model.description

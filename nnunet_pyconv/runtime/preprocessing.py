@@ -61,7 +61,8 @@ def preprocess(
     shape_before = data.shape[1:]
     nonzero = (data != 0).any(0)
     crop = _bounding_box(nonzero)
-    data = data[(slice(None), *crop)]
+    cropped = (slice(None), *crop)
+    data = data[cropped]
     labels, inside = None, None
     if previous is not None or any(channel.use_mask for channel in description.normalization):
         nonzero = ndimage.binary_fill_holes(nonzero)[crop]

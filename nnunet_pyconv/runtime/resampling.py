@@ -152,9 +152,7 @@ def _resize_labels(labels: NDArray[np.float64], shape: Sequence[int], order: int
     return np.where(nearest_is_best, nearest, winner)
 
 
-def _resample_as_torch(
-    volume: NDArray[Any], shape: Sequence[int], axis: int | None, *, is_seg: bool
-) -> NDArray[Any]:
+def _resample_as_torch(volume: NDArray[Any], shape: Sequence[int], axis: int | None, *, is_seg: bool) -> NDArray[Any]:
     """nnU-Net's resample_torch.py: linear, and the nearest slice along a separate axis."""
     within = list(shape) if axis is None else [volume.shape[i] if i == axis else size for i, size in enumerate(shape)]
     resized = _linear_labels(volume, within) if is_seg else _linear(volume.astype(np.float32), within)
@@ -170,7 +168,9 @@ def _linear(volume: NDArray[np.float32], shape: Sequence[int]) -> NDArray[np.flo
     for axis, (old, new) in enumerate(zip(volume.shape, shape, strict=True)):
         if old == new:
             continue
-        position = np.maximum(np.float32(old / new) * (np.arange(new, dtype=np.float32) + np.float32(0.5)) - np.float32(0.5), 0)
+        position = np.maximum(
+            np.float32(old / new) * (np.arange(new, dtype=np.float32) + np.float32(0.5)) - np.float32(0.5), 0
+        )
         below = np.minimum(position.astype(np.intp), old - 1)
         share = (position - below).reshape([-1 if i == axis else 1 for i in range(volume.ndim)])
         lower, upper = np.take(volume, below, axis), np.take(volume, np.minimum(below + 1, old - 1), axis)

@@ -32,7 +32,7 @@ def predict_logits(
     mirror_axes: Sequence[int] | None,
     step_size: float,
     new_array: NewArray,
-    progress: Callable[[int, int], None] = lambda done, total: None,
+    progress: Callable[[int, int], None] | None = None,
 ) -> Half:
     """Average the networks' logits over patches, mirrorings and folds.
 
@@ -56,7 +56,7 @@ def predict_logits(
     missing = [0] * leading + [max(p - size, 0) for p, size in zip(patch_size, data.shape[leading:], strict=True)]
     below = [size // 2 for size in missing]
     padded = np.pad(data, [(b, m - b) for b, m in zip(below, missing, strict=True)]) if any(missing) else data
-    original = tuple(slice(b, b + size) for b, size in zip(below, data.shape, strict=True))
+    original = (slice(None), *(slice(b, b + size) for b, size in zip(below[1:], data.shape[1:], strict=True)))
     places = list(windows(padded.shape[1:], patch_size, step_size))
     total = len(places) * len(networks)
 
@@ -68,11 +68,13 @@ def predict_logits(
     for fold, network in enumerate(networks):
         logits = new_array((outputs, *padded.shape[1:]))
         for number, place in enumerate(places):
-            patch = np.ascontiguousarray(padded[(slice(None), *place)][None])
+            index = (slice(None), *place)
+            patch = np.ascontiguousarray(padded[index][None])
             prediction = mirrored(network, patch, mirror_axes)[0]
             prediction *= weights
-            logits[(slice(None), *place)] += prediction
-            progress(fold * len(places) + number + 1, total)
+            logits[index] += prediction
+            if progress is not None:
+                progress(fold * len(places) + number + 1, total)
         with np.errstate(over="ignore", invalid="ignore"):  # told below
             for channel in logits:
                 channel /= weight_sum
@@ -85,7 +87,7 @@ def predict_logits(
     assert average is not None  # a model has at least one network
     if len(networks) > 1:
         average /= len(networks)
-    return average[(slice(None), *original[1:])]
+    return average[original]
 
 
 def mirrored(

@@ -52,13 +52,13 @@ class Reader(ABC):
         for file, image in zip(files, images, strict=True):
             if image.array.shape != first.array.shape:
                 raise InputError(
-                    f"{file} has the shape {image.array.shape}, {files[0]} {first.array.shape}; channels of a case must "
-                    "have one"
+                    f"{file} has the shape {image.array.shape}, {files[0]} {first.array.shape}; channels of a case "
+                    "must have one"
                 )
             if not np.allclose(image.spacing, first.spacing):
                 raise InputError(
-                    f"{file} has the spacing {tuple(image.spacing)}, {files[0]} {tuple(first.spacing)}; channels of a case "
-                    "must have one"
+                    f"{file} has the spacing {tuple(image.spacing)}, {files[0]} {tuple(first.spacing)}; channels of a "
+                    "case must have one"
                 )
             for key, value in self._position(image).items():
                 if not np.allclose(value, self._position(first)[key]):

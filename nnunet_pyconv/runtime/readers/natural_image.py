@@ -17,8 +17,8 @@ _TIFF = (".tif", ".tiff")
 class NaturalImage(Reader):
     """2D images, grey or in colour; spacing is not read.
 
-    nnU-Net reads and writes by `skimage.io`, which hands over to tifffile and imageio; these are used here directly, for
-    importing scikit-image takes longer than most predictions.
+    nnU-Net reads and writes by `skimage.io`, which hands over to tifffile and imageio; these are used here directly,
+    for importing scikit-image takes longer than many a prediction.
     """
 
     def _read_file(self, file: Path) -> ReadImage:

@@ -20,7 +20,7 @@ class Nifti(Reader):
     """3D NIfTI; the axes are reversed, so that they are those of SimpleITK."""
 
     def _load(self, file: Path) -> tuple[Any, dict[str, Any]]:
-        image = nibabel.load(file)
+        image: Any = nibabel.load(file)
         return image, {"original_affine": image.affine}
 
     def _read_file(self, file: Path) -> ReadImage:
@@ -42,7 +42,7 @@ class NiftiReoriented(Nifti):
     """The same, turned to RAS for the network and back afterwards (nnU-Net's NibabelIOWithReorient)."""
 
     def _load(self, file: Path) -> tuple[Any, dict[str, Any]]:
-        image = nibabel.load(file)
+        image: Any = nibabel.load(file)
         turned = image.as_reoriented(io_orientation(image.affine))
         return turned, {"original_affine": image.affine, "reoriented_affine": turned.affine}
 

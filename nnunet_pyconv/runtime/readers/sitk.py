@@ -44,7 +44,9 @@ class Itk(Reader):
         header = image.header["sitk_stuff"]
         dimensions = len(header["spacing"])
         if dimensions not in (2, 3):
-            raise InputError("the image has 4 axes, and nnU-Net writes no labels for such; give a file for each channel")
+            raise InputError(
+                "the image has 4 axes, and nnU-Net writes no labels for such; give a file for each channel"
+            )
         result = sitk.GetImageFromArray(labels[0] if dimensions == 2 else labels)
         result.SetSpacing(header["spacing"])
         result.SetOrigin(header["origin"])
