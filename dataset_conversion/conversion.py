@@ -6,6 +6,7 @@ import argparse
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 from batchgenerators.utilities.file_and_folder_operations import save_json
 from nnunetv2.configuration import default_num_processes
@@ -19,7 +20,7 @@ from nnunet_pyconv.dataset_conversion.raw_dataset import (
     write_dataset_json,
 )
 from nnunet_pyconv.dataset_conversion.source_files import listing
-from nnunet_pyconv.errors import InputError
+from nnunet_pyconv.errors import InputError, run_command
 from nnunet_pyconv.writing import whole_folder
 
 PROTOCOLS = ("clean", "paper")
@@ -140,11 +141,10 @@ def _require_no_reduced_images(report: Report) -> None:
         )
 
 
-def build_parser(dataset: Dataset, description: str | None, prog: str | None = None) -> argparse.ArgumentParser:
-    """The flags that all converters have."""
-    parser = argparse.ArgumentParser(
-        prog=prog, description=description, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+def add_common_arguments(parser: argparse.ArgumentParser, dataset: Dataset, description: str | None) -> None:
+    """Add the flags that all converters have."""
+    parser.description = description
+    parser.formatter_class = argparse.RawDescriptionHelpFormatter
     parser.add_argument(
         "-i", dest="source", type=Path, required=True, metavar="SRC", help="folder of the downloaded data"
     )
@@ -172,27 +172,40 @@ def build_parser(dataset: Dataset, description: str | None, prog: str | None = N
         "(default: %(default)s)",
     )
     parser.add_argument("--overwrite", action="store_true", help="replace the dataset folder if it exists")
-    return parser
 
 
-def run_converter(
-    convert: Callable[..., Path], parser: argparse.ArgumentParser, argv: Sequence[str] | None = None
-) -> None:
+def run_converter(convert: Callable[..., Path], args: argparse.Namespace, **options: Any) -> None:
     """Run a converter from the command line.
 
     Args:
-        convert: Takes what the parser gives, by name.
-        parser: Of `build_parser`.
-        argv: The arguments; None for those of the process.
+        convert: Takes the arguments of `add_common_arguments` by name.
+        args: Parsed.
+        **options: Further arguments of `convert`.
 
     Raises:
         InputError: As `convert`.
     """
-    args = parser.parse_args(argv)
     if args.num_processes < 1:
         raise InputError(f"-np {args.num_processes}: at least one case at a time has to be written")
-    target = convert(**vars(args))
+    target = convert(
+        args.source,
+        dataset_id=args.dataset_id,
+        protocol=args.protocol,
+        num_processes=args.num_processes,
+        overwrite=args.overwrite,
+        **options,
+    )
     print(f"Wrote {target}")
     if (earlier := preprocessed_before(target)) is not None:
         print(f"{earlier} was made from an earlier dataset of this name: remove it before you go on")
     print(f"Next: nnUNetv2_plan_and_preprocess -d {args.dataset_id} -c 2d --verify_dataset_integrity")
+
+
+def run_as_script(
+    add_arguments: Callable[[argparse.ArgumentParser], None], run: Callable[[argparse.Namespace], None]
+) -> None:
+    """Run a converter's module as nnU-Net's are run: `python dataset_conversion/isbi_cell.py -i SRC`."""
+    parser = argparse.ArgumentParser()
+    add_arguments(parser)
+    args = parser.parse_args()
+    run_command(lambda: run(args))

@@ -17,7 +17,7 @@ from __future__ import annotations
 
 import argparse
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -30,7 +30,7 @@ from nnunet_pyconv.dataset_conversion.cases import Case, Label
 from nnunet_pyconv.dataset_conversion.images import Array, read_image, to_grey, to_mask
 from nnunet_pyconv.dataset_conversion.raw_dataset import Dataset
 from nnunet_pyconv.dataset_conversion.source_files import files_by_key, require_folder, require_pairs
-from nnunet_pyconv.errors import InputError, run_command
+from nnunet_pyconv.errors import InputError
 
 DATASET = Dataset(
     dataset_id=312,
@@ -187,26 +187,25 @@ def _case(name: str, image: _Slice, label: _Slice | None = None, foreground: str
     )
 
 
-def build_parser(prog: str | None = None) -> argparse.ArgumentParser:
-    """The command line of this converter."""
-    parser = conversion.build_parser(DATASET, __doc__, prog)
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the converter's arguments."""
+    conversion.add_common_arguments(parser, DATASET, __doc__)
     parser.add_argument(
         "--foreground",
         choices=("cell", "membrane"),
         default="cell",
         help="which class is label 1 (default: %(default)s, as in the paper)",
     )
-    return parser
 
 
-def main(argv: Sequence[str] | None = None, prog: str | None = None) -> None:
-    """Run the converter from the command line.
+def run(args: argparse.Namespace) -> None:
+    """Convert the dataset.
 
     Raises:
         InputError: As `convert`.
     """
-    conversion.run_converter(convert, build_parser(prog), argv)
+    conversion.run_converter(convert, args, foreground=args.foreground)
 
 
 if __name__ == "__main__":
-    run_command(main)
+    conversion.run_as_script(add_arguments, run)

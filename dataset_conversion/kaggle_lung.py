@@ -16,7 +16,7 @@ train_test_split with random_state=41.
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
 
@@ -29,7 +29,7 @@ from nnunet_pyconv.dataset_conversion.hounsfield import to_hounsfield
 from nnunet_pyconv.dataset_conversion.images import Array, read_grey, read_mask
 from nnunet_pyconv.dataset_conversion.raw_dataset import Dataset
 from nnunet_pyconv.dataset_conversion.source_files import files_by_key, find_root, require_pairs
-from nnunet_pyconv.errors import InputError, run_command
+from nnunet_pyconv.errors import InputError
 
 DATASET = Dataset(
     dataset_id=313,
@@ -151,19 +151,19 @@ def _oddities(name: str, image: Array, label: Label) -> Iterator[str]:
         yield "an empty mask"
 
 
-def build_parser(prog: str | None = None) -> argparse.ArgumentParser:
-    """The command line of this converter."""
-    return conversion.build_parser(DATASET, __doc__, prog)
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the converter's arguments."""
+    conversion.add_common_arguments(parser, DATASET, __doc__)
 
 
-def main(argv: Sequence[str] | None = None, prog: str | None = None) -> None:
-    """Run the converter from the command line.
+def run(args: argparse.Namespace) -> None:
+    """Convert the dataset.
 
     Raises:
         InputError: As `convert`.
     """
-    conversion.run_converter(convert, build_parser(prog), argv)
+    conversion.run_converter(convert, args)
 
 
 if __name__ == "__main__":
-    run_command(main)
+    conversion.run_as_script(add_arguments, run)

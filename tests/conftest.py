@@ -1,16 +1,19 @@
 from __future__ import annotations
 
+import json
 import os
 import signal
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import skimage.io as io
 import tifffile
 import torch
+from plans_of_nnunet import DATASET, make_plans
 
 from nnunet_pyconv.synthetic.isbi import write_synthetic_isbi
 
@@ -61,6 +64,27 @@ def _set_folders(base: Path, monkeypatch: pytest.MonkeyPatch) -> NnunetFolders:
         monkeypatch.setenv(f"nnUNet_{name}", str(folder))
     monkeypatch.delenv("nnUNet_extTrainer", raising=False)
     return folders
+
+
+@pytest.fixture
+def preprocessed(nnunet_folders: NnunetFolders) -> Path:
+    """The preprocessed folder of a dataset that nnU-Net has planned."""
+    folder = nnunet_folders.preprocessed / DATASET
+    folder.mkdir()
+    (folder / "dataset.json").write_text(
+        json.dumps({"labels": {"background": 0, "cell": 1}, "channel_names": {"0": "EM"}, "file_ending": ".png"})
+    )
+    (folder / "nnUNetPlans.json").write_text(json.dumps(make_plans()))
+    return folder
+
+
+@pytest.fixture
+def source(preprocessed: Path) -> dict[str, Any]:
+    """The dataset's plans, with the median image size that nnU-Net's planner writes."""
+    plans = make_plans()
+    plans["configurations"]["2d"]["median_image_size_in_voxels"] = [48.0, 40.0]
+    (preprocessed / "nnUNetPlans.json").write_text(json.dumps(plans))
+    return plans
 
 
 @pytest.fixture

@@ -12,7 +12,7 @@ import torch
 from torch import nn
 
 from nnunet_pyconv.architectures import PyConvUNet
-from nnunet_pyconv.nn import PyConv2d
+from nnunet_pyconv.nn import PyConv2d, Pyramid
 from nnunet_pyconv.nn.backends import available_backends, use_backend
 from nnunet_pyconv.nn.backends.choice import choose
 from nnunet_pyconv.nn.backends.native import build, kernel
@@ -107,7 +107,7 @@ def test_network_on_another_device_makes_nothing_on_the_cpu():
 
 
 def test_dilation_and_hooks_are_level_by_level(x):
-    assert PyConv2d(32, 32, dilation=2).backend_for(x) == "reference"
+    assert PyConv2d(32, 32, Pyramid((3, 3), dilations=(1, 2))).backend_for(x) == "reference"
     layer, seen = PyConv2d(32, 32), []
     layer.levels[1].register_forward_hook(lambda *_: seen.append(1))
     assert layer.backend_for(x) == "reference"
@@ -139,7 +139,7 @@ def test_recorded_as_ordinary_convolutions(x):
 
 
 def test_state_dict_knows_nothing_of_it():
-    assert list(PyConv2d(8, 8, (3, 5), bias=True).state_dict()) == [
+    assert list(PyConv2d(8, 8, Pyramid((3, 5)), bias=True).state_dict()) == [
         "levels.0.weight",
         "levels.0.bias",
         "levels.1.weight",

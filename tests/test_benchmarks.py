@@ -139,9 +139,9 @@ def test_a_step_trains_and_an_inference_has_one_output() -> None:
     assert network(prepared.batch["data"]).shape == (2, 2, 16, 16)
 
 
-def test_chosen_executions_are_counted() -> None:
+def test_chosen_backends_are_counted() -> None:
     # three stages (16, 8 and 4 pixels) with two convolutions each, and two with two each in the decoder
-    assert Prepared(System(setting="reference"), plan((16, 16)), CPU).backends() == "levels 10"
+    assert Prepared(System(setting="reference"), plan((16, 16)), CPU).backends() == "reference 10"
     assert Prepared(STOCK["stock"], plan((16, 16)), CPU).backends() is None
 
 

@@ -165,7 +165,7 @@ def test_plans_of_somebody_elses_network_are_not_replaced(volumes: Path) -> None
     file, _, _ = plan_dataset(11, "nnUNetPlannerPyConv", "Mine")
     theirs = file.read_text().replace("nnunet_pyconv.architectures", "their_package")
     file.write_text(theirs)
-    with pytest.raises(InputError, match="Mine.json is not for us to replace"):
+    with pytest.raises(InputError, match="Mine.json was not written by nnunet_pyconv plan"):
         plan_dataset(11, "nnUNetPlannerPyConv", "Mine", overwrite=True)
     assert file.read_text() == theirs
 

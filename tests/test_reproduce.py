@@ -19,7 +19,7 @@ from conftest import NnunetFolders
 
 from nnunet_pyconv.dataset_conversion import isbi_cell, kaggle_lung, liver
 from nnunet_pyconv.demo.overlap import read_overlaps
-from nnunet_pyconv.reproduction import PAPER_NETWORKS
+from nnunet_pyconv.names import PAPER_NETWORKS
 from nnunet_pyconv.synthetic.isbi import write_synthetic_isbi
 
 pytestmark = [pytest.mark.slow, pytest.mark.skipif(os.name != "posix", reason="signals")]

@@ -8,7 +8,7 @@ import pytest
 import torch
 from nnunetv2.utilities.find_objects import recursive_find_trainer_class_by_name
 from nnunetv2.utilities.plans_handling.plans_handler import PlansManager
-from test_planning import make_plans
+from plans_of_nnunet import make_plans
 
 from nnunet_pyconv.architectures import PyConvUNet
 from nnunet_pyconv.nn import PyConv2d

@@ -14,6 +14,7 @@ from torch import nn
 from tqdm import tqdm
 
 from nnunet_pyconv.benchmarks.timing import quartiles, time_in_turn
+from nnunet_pyconv.paper import Cost
 
 
 @dataclass(frozen=True)
@@ -24,15 +25,15 @@ class Subject:
         name: Its name in the table.
         build: Builds it; picklable, since a process of its own measures the memory.
         input_shape: `(C, [Z,] Y, X)`.
-        paper_parameters_m: The paper's parameters in millions, or None.
-        paper_gmac: The paper's multiply-accumulates in billions, or None.
+        paper_cost: What the paper's Table 3 prints for it; None if nothing.
+        note: A footnote; empty for none.
     """
 
     name: str
     build: Callable[[], nn.Module]
     input_shape: tuple[int, ...]
-    paper_parameters_m: float | None = None
-    paper_gmac: float | None = None
+    paper_cost: Cost | None = None
+    note: str = ""
 
 
 @dataclass(frozen=True)

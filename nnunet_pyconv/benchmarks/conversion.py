@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import shutil
-import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -12,15 +11,12 @@ import numpy as np
 import skimage.io as io
 import tifffile
 import torch
-from nnunetv2.configuration import default_num_processes
 from scipy.ndimage import gaussian_filter
 
-from nnunet_pyconv.benchmarks import report
 from nnunet_pyconv.benchmarks.report import Cell, Table
 from nnunet_pyconv.benchmarks.timing import ratios, time_in_turn
 from nnunet_pyconv.dataset_conversion import isbi_cell, kaggle_lung, liver
 from nnunet_pyconv.dataset_conversion.images import read_image
-from nnunet_pyconv.errors import InputError
 from nnunet_pyconv.synthetic.workspace import Workspace
 
 SIZE_PX = 512
@@ -145,33 +141,3 @@ def _peak_memory_mb() -> float | None:
     except ImportError:  # Windows
         return None
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-
-
-def main(argv: Sequence[str], prog: str) -> None:
-    """Measure, print and write."""
-    parser = report.parser(
-        prog, "Time the converters on made slices, and reading and writing the same files alone.", rounds=3
-    )
-    parser.add_argument("--images", type=int, default=1000, metavar="N", help="with labels (default: %(default)s)")
-    parser.add_argument(
-        "-np",
-        dest="num_processes",
-        type=report.positive,
-        default=default_num_processes,
-        metavar="N",
-        help="images at a time (default: %(default)s)",
-    )
-    parser.add_argument("--disk", type=Path, metavar="DIR", help="where the files go (default: the temporary folder)")
-    arguments = parser.parse_args(argv)
-    if arguments.images < 100:
-        parser.error(f"--images {arguments.images}: expected at least 100, a tenth of which is converted first")
-    if arguments.disk is not None and not arguments.disk.is_dir():
-        raise InputError(f"--disk {arguments.disk}: no such folder; make it, or give another")
-
-    def measure(device: torch.device) -> list[Table]:
-        if device.type != "cpu":
-            raise InputError(f"conversion is measured on a CPU, not on {device}; give -device cpu")
-        with tempfile.TemporaryDirectory(dir=arguments.disk) as folder:
-            return benchmark_conversion(arguments.images, arguments.rounds, arguments.num_processes, Path(folder))
-
-    report.run(prog, argv, arguments, measure)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -10,16 +9,13 @@ from functools import partial
 import torch
 from torch import nn
 
-from nnunet_pyconv.benchmarks import report
 from nnunet_pyconv.benchmarks.memory import peak_growth_mb
 from nnunet_pyconv.benchmarks.report import Cell, Table
 from nnunet_pyconv.benchmarks.timing import ratios, time_in_turn
-from nnunet_pyconv.nn import PyConv2d, PyConv3d
-from nnunet_pyconv.nn.backends import available_backends, use_backend
-from nnunet_pyconv.nn.backends.choice import BACKENDS
+from nnunet_pyconv.nn import PyConv2d, PyConv3d, Pyramid
+from nnunet_pyconv.nn.backends import use_backend
 
 DENSE = ("dense", "dense channels_last")
-SETTINGS = ("auto", *BACKENDS)
 DTYPES = {"float32": torch.float32, "float16": torch.float16, "bfloat16": torch.bfloat16}
 
 
@@ -71,7 +67,7 @@ def systems(case: Case, backends: Sequence[str], device: torch.device, dtype: to
     conv, pyconv = (nn.Conv2d, PyConv2d) if case.dim == 2 else (nn.Conv3d, PyConv3d)
     channels_last = torch.channels_last if case.dim == 2 else torch.channels_last_3d
     x = torch.randn(case.batch, case.channels, *[case.edge] * case.dim, device=device, dtype=dtype)
-    layer = pyconv(case.channels, case.channels, case.kernel_sizes, stride=case.stride).to(device)
+    layer = pyconv(case.channels, case.channels, Pyramid(case.kernel_sizes), stride=case.stride).to(device)
     result: dict[str, System] = {}
     for suffix, memory_format in (("", torch.contiguous_format), (" channels_last", channels_last)):
         y = x.contiguous(memory_format=memory_format)
@@ -164,45 +160,3 @@ def _runs(system: System) -> bool:
     except ValueError:  # this backend was forced and can't run here
         return False
     return True
-
-
-def main(argv: Sequence[str], prog: str) -> None:
-    """Measure, print and write."""
-    parser = report.parser(
-        prog,
-        "Time a PyConv layer (kernels 3, 5, 7, 9) in each backend against a dense 3 x 3 convolution of the same "
-        "width in its best memory format: inference, and forward + backward. About a minute on two cores.",
-        rounds=15,
-    )
-    parser.add_argument(
-        "--backends", nargs="+", choices=SETTINGS, help="default: auto and all that can run here", default=SETTINGS
-    )
-    parser.add_argument(
-        "--dtypes",
-        nargs="+",
-        choices=DTYPES,
-        help="half precision is measured under autocast (default: float32; on a GPU float16 and bfloat16)",
-    )
-    parser.add_argument(
-        "--more", action="store_true", help="stride 2, three dimensions and narrow maps instead of the usual cases"
-    )
-    parser.add_argument(
-        "--cases", nargs="+", type=_case, metavar="NxCxEDGE", help="2D cases of your own, for example 2x32x256"
-    )
-    arguments = parser.parse_args(argv)
-    cases = arguments.cases or (MORE_CASES if arguments.more else CASES)
-
-    def measure(device: torch.device) -> list[Table]:
-        dtypes = arguments.dtypes or (["float16", "bfloat16"] if device.type == "cuda" else ["float32"])
-        backends = [name for name in arguments.backends if available_backends().get(name) is None]
-        return benchmark_layer(cases, backends, arguments.rounds, device, dtypes)
-
-    report.run(prog, argv, arguments, measure)
-
-
-def _case(text: str) -> Case:
-    try:
-        batch, channels, edge = map(report.positive, text.split("x"))
-    except (ValueError, argparse.ArgumentTypeError):
-        raise argparse.ArgumentTypeError(f"{text!r} is not NxCxEDGE, three positive numbers such as 2x32x256") from None
-    return Case(batch, channels, edge)

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 
 import torch
 
-from nnunet_pyconv.benchmarks import report, systems
+from nnunet_pyconv.benchmarks import systems
 from nnunet_pyconv.benchmarks.plans import plan
 from nnunet_pyconv.benchmarks.report import Cell, Table
 from nnunet_pyconv.benchmarks.systems import STOCK, Prepared, System
@@ -92,34 +92,3 @@ def benchmark_network(
     if half:
         tables.append(Table("PyConv, bfloat16 under autocast: time / time in float32, median (quartiles)", half))
     return tables
-
-
-def main(argv: Sequence[str], prog: str) -> None:
-    """Measure, print and write."""
-    parser = report.parser(
-        prog,
-        "Time nnU-Net's default network as nnUNetTrainer and nnUNetTrainerPyConv build it: a training step (forward, "
-        "loss with deep supervision, backward, clipping, SGD), an inference, and the peak memory of a step. "
-        "nnUNet_compile holds as in a training. About five minutes on two cores.",
-        rounds=3,
-    )
-    parser.add_argument(
-        "--sizes",
-        nargs="+",
-        type=report.positive,
-        default=[256, 512],
-        metavar="PIXELS",
-        help="edges of the patches (default: 256 512)",
-    )
-    parser.add_argument(
-        "--batch", type=report.positive, default=2, metavar="N", help="patches a step (default: %(default)s)"
-    )
-    parser.add_argument("--more", action="store_true", help="the 3D network on a cube of 64 pixels (GPU: 128) instead")
-    arguments = parser.parse_args(argv)
-
-    def measure(device: torch.device) -> list[Table]:
-        cube = 128 if device.type == "cuda" else 64
-        patch_sizes = [(cube,) * 3] if arguments.more else [(edge, edge) for edge in arguments.sizes]
-        return benchmark_network(patch_sizes, arguments.batch, arguments.rounds, device)
-
-    report.run(prog, argv, arguments, measure)

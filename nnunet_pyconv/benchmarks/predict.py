@@ -10,7 +10,6 @@ from functools import partial
 import torch
 from nnunetv2.inference.predict_from_raw_data import nnUNetPredictor
 
-from nnunet_pyconv.benchmarks import report
 from nnunet_pyconv.benchmarks.network import SYSTEMS
 from nnunet_pyconv.benchmarks.plans import plan
 from nnunet_pyconv.benchmarks.report import Cell, Table
@@ -80,30 +79,3 @@ def _predictor(prepared: Prepared, device: torch.device) -> nnUNetPredictor:
 def _predict(predictor: nnUNetPredictor, system: System, image: torch.Tensor) -> None:
     with system.conditions():
         predictor.predict_logits_from_preprocessed_data(image)
-
-
-def main(argv: Sequence[str], prog: str) -> None:
-    """Measure, print and write."""
-    parser = report.parser(
-        prog,
-        "Time nnU-Net's predictor on a slice, with sliding window and mirroring and without preprocessing, for the "
-        "stock network and that of nnUNetTrainerPyConv. About two minutes on two cores.",
-        rounds=3,
-    )
-    parser.add_argument(
-        "--sizes",
-        nargs="+",
-        type=report.positive,
-        default=[256, 512],
-        metavar="PIXELS",
-        help="edges of the patches (default: 256 512)",
-    )
-    parser.add_argument(
-        "--image", type=report.positive, default=512, metavar="PIXELS", help="edge of the slice (default: %(default)s)"
-    )
-    arguments = parser.parse_args(argv)
-
-    def measure(device: torch.device) -> list[Table]:
-        return benchmark_predict(arguments.sizes, arguments.image, arguments.rounds, device)
-
-    report.run(prog, argv, arguments, measure)

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import torch
 
-from nnunet_pyconv.benchmarks import layer, report
+from nnunet_pyconv.benchmarks import layer
 from nnunet_pyconv.benchmarks.layer import DENSE, Case
 from nnunet_pyconv.benchmarks.report import Cell, Table
 from nnunet_pyconv.benchmarks.timing import Ratio, ratios, time_in_turn
@@ -135,27 +135,3 @@ def draw(tables: Sequence[Table], file: Path) -> None:
     axes[0].set_ylabel("time of a layer, ms")
     figure.legend(*axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=2, frameon=False)
     figure.savefig(file, dpi=120)
-
-
-def main(argv: Sequence[str], prog: str) -> None:
-    """Measure, print, write and draw."""
-    parser = report.parser(
-        prog,
-        "Time a PyConv layer, chosen backend and level by level, and the dense convolution against pixels, channels, "
-        "batch and threads. With -o also draws them. About two minutes on two cores.",
-        rounds=3,
-    )
-    parser.add_argument(
-        "--largest",
-        type=report.positive,
-        default=1024,
-        metavar="PIXELS",
-        help="edge of the largest map (default: %(default)s)",
-    )
-    arguments = parser.parse_args(argv)
-
-    def measure(device: torch.device) -> list[Table]:
-        threads = torch.get_num_threads() if device.type == "cpu" else 0
-        return benchmark_scaling(sweeps(arguments.largest, threads), arguments.rounds, device)
-
-    report.run(prog, argv, arguments, measure, draw)

@@ -14,9 +14,9 @@ import torch
 from nnunetv2.utilities.get_network_from_plans import get_network_from_plans
 
 from nnunet_pyconv.benchmarks.report import machine
+from nnunet_pyconv.planning.design import pyramids_for
 from nnunet_pyconv.planning.memory import training_loss
 from nnunet_pyconv.planning.planners import GB, memory_of_plan
-from nnunet_pyconv.planning.pyconv_plans import pyramids_for
 
 
 @dataclass(frozen=True)

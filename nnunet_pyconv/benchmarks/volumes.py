@@ -12,7 +12,7 @@ from batchgenerators.utilities.file_and_folder_operations import load_json
 from nnunetv2.training.nnUNetTrainer.nnUNetTrainer import nnUNetTrainer
 from nnunetv2.utilities.file_path_utilities import get_output_folder
 
-from nnunet_pyconv.benchmarks import report, short_training
+from nnunet_pyconv.benchmarks import short_training
 from nnunet_pyconv.benchmarks.plans import Planned
 from nnunet_pyconv.benchmarks.report import Cell, Table
 from nnunet_pyconv.benchmarks.systems import Prepared, System, peaks_of_step
@@ -26,7 +26,6 @@ DATASET = "Dataset021_Blobs"
 DATASET_ID = "21"
 CASES = 10
 """A fifth of them validates."""
-CONFIGURATIONS = ("2d", "3d_fullres")
 PLANS = {"plain": "nnUNetPlans", "residual": "nnUNetResEncUNetMPlans"}
 STOCK = "nnUNetTrainer"
 COMPARED = {STOCK: System(nnUNetTrainer), "nnUNetTrainerPyConv": System()}
@@ -43,7 +42,7 @@ def benchmark_volumes(
     Everything is written to a temporary folder.
 
     Args:
-        configurations: Of `CONFIGURATIONS`.
+        configurations: `2d`, `3d_fullres` or both.
         epochs: Of each training.
         iterations: Of each epoch.
         rounds: Counted training steps of each network; the results are medians.
@@ -137,36 +136,3 @@ def _rows(
             }
         )
     return rows
-
-
-def main(argv: Sequence[str], prog: str) -> None:
-    """Measure, print and write."""
-    parser = report.parser(
-        prog,
-        "Train nnUNetTrainer and nnUNetTrainerPyConv through nnU-Net's commands, on its own plans with plain and "
-        "residual encoders and on small volumes that are made for it; then measure a training step of both in turn and "
-        "its peak memory. All is written to a temporary folder. Less than ten minutes on two cores.",
-        rounds=9,
-    )
-    parser.add_argument(
-        "-c",
-        dest="configurations",
-        nargs="+",
-        choices=CONFIGURATIONS,
-        default=list(CONFIGURATIONS),
-        help=f"default: {' '.join(CONFIGURATIONS)}",
-    )
-    parser.add_argument(
-        "--epochs", type=report.positive, default=10, metavar="N", help="of a training (default: %(default)s)"
-    )
-    parser.add_argument(
-        "--iterations", type=report.positive, default=20, metavar="N", help="of an epoch (default: %(default)s)"
-    )
-    arguments = parser.parse_args(argv)
-
-    def measure(device: torch.device) -> list[Table]:
-        return benchmark_volumes(
-            arguments.configurations, arguments.epochs, arguments.iterations, arguments.rounds, device
-        )
-
-    report.run(prog, argv, arguments, measure)

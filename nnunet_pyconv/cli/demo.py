@@ -4,23 +4,19 @@ from __future__ import annotations
 
 import argparse
 import shlex
-from collections.abc import Sequence
 from pathlib import Path
 
-from nnunet_pyconv.device import DEVICES, pick_device
 from nnunet_pyconv.errors import InputError
+from nnunet_pyconv.names import DEVICES
 from nnunet_pyconv.synthetic.workspace import Workspace
 
 
-def main(argv: Sequence[str], prog: str) -> None:
-    """Run the demo and say how to go on by hand."""
-    parser = argparse.ArgumentParser(
-        prog=prog,
-        description=(
-            "Run the whole chain once through nnU-Net's own code: convert, fingerprint, plan, preprocess, train with "
-            "nnUNetTrainerPyConv, validate, predict the test set, evaluate, draw. Needs no environment variable and "
-            "leaves your own nnU-Net folders alone."
-        ),
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the command's arguments."""
+    parser.description = (
+        "Run the whole chain once through nnU-Net's own code: convert, fingerprint, plan, preprocess, train with "
+        "nnUNetTrainerPyConv, validate, predict the test set, evaluate, draw. Needs no environment variable and "
+        "leaves your own nnU-Net folders alone."
     )
     parser.add_argument(
         "-i",
@@ -40,7 +36,11 @@ def main(argv: Sequence[str], prog: str) -> None:
     )
     parser.add_argument("-device", choices=DEVICES, help="where the network runs (default: a GPU if there is one)")
     parser.add_argument("--overwrite", action="store_true", help="replace an earlier demo in DIR")
-    args = parser.parse_args(argv)
+
+
+def run(args: argparse.Namespace) -> None:
+    """Run the demo and say how to go on by hand."""
+    from nnunet_pyconv.device import pick_device  # imports torch, which takes seconds
 
     device = pick_device(args.device)
     source = None if args.source is None else args.source.absolute()

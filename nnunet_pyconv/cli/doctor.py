@@ -4,21 +4,15 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Sequence
 from pathlib import Path
 
-from nnunet_pyconv.doctor import examine, examine_model
 
-
-def main(argv: Sequence[str], prog: str) -> None:
-    """Print what was found; the exit status is 0 only if nothing blocks."""
-    parser = argparse.ArgumentParser(
-        prog=prog,
-        description=(
-            "Check versions, device, nnU-Net's three folders, whether nnU-Net finds our trainer and whether plans "
-            "resolve. The exit status is 0 only if a training could start. With MODEL_FOLDER, check instead that all "
-            "checkpoints of a trained model are whole."
-        ),
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the command's arguments."""
+    parser.description = (
+        "Check versions, device, nnU-Net's three folders, whether nnU-Net finds our trainer and whether plans "
+        "resolve. The exit status is 0 only if a training could start. With MODEL_FOLDER, check instead that all "
+        "checkpoints of a trained model are whole."
     )
     parser.add_argument(
         "model",
@@ -27,9 +21,16 @@ def main(argv: Sequence[str], prog: str) -> None:
         metavar="MODEL_FOLDER",
         help="nnUNet_results/DATASET/TRAINER__PLANS__CONFIGURATION",
     )
-    model = parser.parse_args(argv).model
+
+
+def run(args: argparse.Namespace) -> None:
+    """Print what was found; the exit status is 0 only if nothing blocks."""
+    from nnunet_pyconv.doctor import examine, examine_model  # imports torch, which takes seconds
+
     findings, goal = (
-        (examine(), "a training can start") if model is None else (examine_model(model), "all checkpoints can be used")
+        (examine(), "a training can start")
+        if args.model is None
+        else (examine_model(args.model), "all checkpoints can be used")
     )
     blocking = 0
     for finding in findings:

@@ -19,7 +19,6 @@ if TYPE_CHECKING:
 
 Job: TypeAlias = Preparation | Cell
 
-EXECUTORS = ("local", "slurm")
 DEFAULT_PARAMETERS = {"time": 24 * 60, "cpus_per_task": 12}  # minutes; nnU-Net's workers
 
 

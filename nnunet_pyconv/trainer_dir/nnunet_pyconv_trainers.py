@@ -1,5 +1,17 @@
 """The trainers that nnU-Net's finder sees."""
 
-from nnunet_pyconv.trainers import nnUNetTrainerPyConv, nnUNetTrainerPyConvBottleneck, nnUNetTrainerPyConvPaper
+from nnunet_pyconv.trainers import (
+    nnUNetTrainerPyConv,
+    nnUNetTrainerPyConvBottleneck,
+    nnUNetTrainerPyConvDilated,
+    nnUNetTrainerPyConvPaper,
+    nnUNetTrainerPyConvSeparable,
+)
 
-__all__ = ["nnUNetTrainerPyConv", "nnUNetTrainerPyConvBottleneck", "nnUNetTrainerPyConvPaper"]
+__all__ = [
+    "nnUNetTrainerPyConv",
+    "nnUNetTrainerPyConvBottleneck",
+    "nnUNetTrainerPyConvDilated",
+    "nnUNetTrainerPyConvPaper",
+    "nnUNetTrainerPyConvSeparable",
+]

@@ -2,6 +2,14 @@
 
 from nnunet_pyconv.trainers.nnUNetTrainerPyConv import nnUNetTrainerPyConv
 from nnunet_pyconv.trainers.nnUNetTrainerPyConvBottleneck import nnUNetTrainerPyConvBottleneck
+from nnunet_pyconv.trainers.nnUNetTrainerPyConvDilated import nnUNetTrainerPyConvDilated
 from nnunet_pyconv.trainers.nnUNetTrainerPyConvPaper import nnUNetTrainerPyConvPaper
+from nnunet_pyconv.trainers.nnUNetTrainerPyConvSeparable import nnUNetTrainerPyConvSeparable
 
-__all__ = ["nnUNetTrainerPyConv", "nnUNetTrainerPyConvBottleneck", "nnUNetTrainerPyConvPaper"]
+__all__ = [
+    "nnUNetTrainerPyConv",
+    "nnUNetTrainerPyConvBottleneck",
+    "nnUNetTrainerPyConvDilated",
+    "nnUNetTrainerPyConvPaper",
+    "nnUNetTrainerPyConvSeparable",
+]

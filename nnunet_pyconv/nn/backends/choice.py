@@ -9,13 +9,13 @@ from collections.abc import Iterator, Sequence
 
 import torch
 
+from nnunet_pyconv.names import BACKENDS
 from nnunet_pyconv.nn.backends.fold import fold_for
 from nnunet_pyconv.nn.backends.native import kernel
 from nnunet_pyconv.nn.backends.spec import LevelSpec
 from nnunet_pyconv.nn.backends.triton import autotune
 from nnunet_pyconv.nn.backends.triton import backend as triton_backend
 
-BACKENDS = ("native", "fold", "triton", "reference")
 VARIABLE = "NNUNET_PYCONV_BACKEND"
 
 _setting = os.environ.get(VARIABLE, "auto")
