@@ -15,7 +15,7 @@ import torch
 from numpy.typing import NDArray
 
 from nnunet_pyconv.benchmarks.designs.data import CONFIGURATION, Prepared
-from nnunet_pyconv.benchmarks.designs.design import Design
+from nnunet_pyconv.benchmarks.designs.design import design_name, parse_design
 from nnunet_pyconv.benchmarks.designs.networks import with_design
 from nnunet_pyconv.benchmarks.designs.training import train_and_predict
 from nnunet_pyconv.evaluation.metrics import (
@@ -26,6 +26,7 @@ from nnunet_pyconv.evaluation.metrics import (
     thinned_segments,
     truth_segments,
 )
+from nnunet_pyconv.planning import Design
 
 METRICS = ("dice", "iou", "mean_iou", "hd95", "nsd", "v_rand", "v_info")
 COLUMNS = ("dataset", "design", "iterations", "seed", *METRICS, "training_s", "dice_of_cases", "pseudo_dice_of_epochs")
@@ -49,13 +50,13 @@ class Run:
     seed: int
 
     def __str__(self) -> str:
-        return f"{self.dataset}_{self.design}_it{self.iterations}_seed{self.seed}"
+        return f"{self.dataset}_{design_name(self.design)}_it{self.iterations}_seed{self.seed}"
 
 
 def done_runs(file: Path) -> set[Run]:
     """Return the runs that have a row in the file; none where it isn't there."""
     return {
-        Run(row["dataset"], Design.parse(row["design"]), int(row["iterations"]), int(row["seed"]))
+        Run(row["dataset"], parse_design(row["design"]), int(row["iterations"]), int(row["seed"]))
         for row in read_rows(file)
     }
 
@@ -78,7 +79,7 @@ def execute(run: Run, prepared: Prepared, folder: Path, rows: Path, device: torc
         rows: The CSV file.
         device: Where to train.
     """
-    plans = with_design(prepared.stock_plans(), run.design, prepared.dataset_json)
+    plans = with_design(prepared.stock_plans(), run.design)
     begin = time.monotonic()
     pseudo_dice = train_and_predict(
         plans,
@@ -95,7 +96,7 @@ def execute(run: Run, prepared: Prepared, folder: Path, rows: Path, device: torc
     scores = score_cases(prepared, folder / str(run) / "test")
     row: dict[str, Any] = {
         "dataset": run.dataset,
-        "design": run.design,
+        "design": design_name(run.design),
         "iterations": run.iterations,
         "seed": run.seed,
         **{metric: f"{np.nanmean(scores[metric]):.5f}" for metric in METRICS},

@@ -13,7 +13,8 @@ import torch
 from nnunetv2.inference.predict_from_raw_data import nnUNetPredictor
 from tqdm import tqdm
 
-from nnunet_pyconv.trainers.seed import SEED_VARIABLE, SeededTrainer
+from nnunet_pyconv.names import SEED_VARIABLE
+from nnunet_pyconv.trainers.seed import SeededTrainer
 
 ITERATIONS_PER_EPOCH = 25
 FOLD = 0
@@ -34,7 +35,7 @@ class nnUNetTrainerDesign(SeededTrainer):
         super().__init__(plans, configuration, fold, dataset_json, device)
         self.num_iterations_per_epoch = ITERATIONS_PER_EPOCH
         self.num_val_iterations_per_epoch = 2
-        self.logger.plot_progress_png = lambda folder: None  # takes longer than an epoch
+        self.logger.plot_progress_png = lambda _: None  # takes longer than an epoch
 
     def on_train_start(self) -> None:
         """Seed again after the network has drawn its weights, so that the batches don't depend on the design."""
