@@ -13,9 +13,11 @@ import pytest
 import skimage.io as io
 import tifffile
 import torch
-from plans_of_nnunet import DATASET, make_plans
+from plans_of_nnunet import DATASET, DATASET_JSON, make_plans
 
+from nnunet_pyconv.sharing import share_model
 from nnunet_pyconv.synthetic.isbi import write_synthetic_isbi
+from nnunet_pyconv.trainers import nnUNetTrainerPyConv
 
 # Two tests run at a time, so each computes in one thread, and so do the commands that it starts; nnU-Net's, which take
 # all cores, don't spin where they wait. They have as few workers as it allows: each worker imports torch anew.
@@ -70,14 +72,37 @@ def _set_folders(base: Path, monkeypatch: pytest.MonkeyPatch) -> NnunetFolders:
     return folders
 
 
+@pytest.fixture(scope="module")
+def model(module_folders: NnunetFolders) -> Path:
+    """The folder of a trained model of nnUNetTrainerPyConv."""
+    from packages import make_model  # which imports this module
+
+    return make_model(module_folders, nnUNetTrainerPyConv)
+
+
+@pytest.fixture(scope="module")
+def package(model: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """What `nnunet_pyconv share` makes of it."""
+    return share_model(model, tmp_path_factory.mktemp("shared") / "model.zip").file
+
+
+@pytest.fixture
+def elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The nnUNet_results of whoever installs, who has neither data nor preprocessed data."""
+    results = tmp_path / "elsewhere"
+    results.mkdir()
+    monkeypatch.setenv("nnUNet_results", str(results))
+    for name in ("nnUNet_raw", "nnUNet_preprocessed", "nnUNet_extTrainer"):
+        monkeypatch.delenv(name, raising=False)
+    return results
+
+
 @pytest.fixture
 def preprocessed(nnunet_folders: NnunetFolders) -> Path:
     """The preprocessed folder of a dataset that nnU-Net has planned."""
     folder = nnunet_folders.preprocessed / DATASET
     folder.mkdir()
-    (folder / "dataset.json").write_text(
-        json.dumps({"labels": {"background": 0, "cell": 1}, "channel_names": {"0": "EM"}, "file_ending": ".png"})
-    )
+    (folder / "dataset.json").write_text(json.dumps(DATASET_JSON))
     (folder / "nnUNetPlans.json").write_text(json.dumps(make_plans()))
     return folder
 

@@ -9,7 +9,7 @@ from torch import nn
 from torch.profiler import ProfilerActivity, profile
 
 from nnunet_pyconv.benchmarks.training_memory import CASES, FLAT_KERNELS, FLAT_STRIDES, PlannedNetwork, measure_on_gpu
-from nnunet_pyconv.nn import PyConv2d
+from nnunet_pyconv.nn import BLOCKS, PyConv2d
 from nnunet_pyconv.nn.backends import use_backend
 from nnunet_pyconv.planning.memory import TrainingMemory, training_loss, training_memory
 from nnunet_pyconv.planning.planners import memory_of_plan
@@ -24,6 +24,12 @@ SMALL = [
         PlannedNetwork((24, 16, 16), 2, residual),
         PlannedNetwork((8, 32, 32), 2, residual, FLAT_KERNELS[:3], FLAT_STRIDES[:3]),
     )
+]
+OF_BLOCKS = [
+    PlannedNetwork(patch_size, 2, strides=((1,) * len(patch_size), (2,) * len(patch_size)), block=block)
+    for block in BLOCKS
+    for patch_size in ((64, 64), (16, 16, 16))
+    if block != "plain"
 ]
 
 
@@ -83,7 +89,7 @@ def estimate(case: PlannedNetwork) -> TrainingMemory:
     return training_memory(network, (case.batch_size, 1, *case.patch_size), torch.float32)
 
 
-@pytest.mark.parametrize("case", SMALL, ids=str)
+@pytest.mark.parametrize("case", [*SMALL, *OF_BLOCKS], ids=str)
 def test_estimate_is_what_a_training_step_saves_and_allocates(case: PlannedNetwork) -> None:
     network, image = build(case), torch.randn(case.batch_size, 1, *case.patch_size)
     estimated = estimate(case)

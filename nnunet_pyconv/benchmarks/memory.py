@@ -12,6 +12,8 @@ from unittest import mock
 
 import torch
 
+from nnunet_pyconv.child_processes import end_with_parent
+
 Result = TypeVar("Result")
 
 _STATUS = Path("/proc/self/status")
@@ -59,11 +61,14 @@ def in_fresh_process(function: Callable[[], Result]) -> Result:
     context = multiprocessing.get_context("spawn")
     with (
         mock.patch.dict(os.environ, MALLOC_MMAP_THRESHOLD_="65536", MALLOC_MMAP_MAX_="1000000"),
-        ProcessPoolExecutor(
-            1, mp_context=context, initializer=torch.set_num_threads, initargs=(torch.get_num_threads(),)
-        ) as pool,
+        ProcessPoolExecutor(1, mp_context=context, initializer=_begin, initargs=(torch.get_num_threads(),)) as pool,
     ):
         return pool.submit(function).result()
+
+
+def _begin(num_threads: int) -> None:
+    end_with_parent()
+    torch.set_num_threads(num_threads)
 
 
 def _resident_bytes() -> int:

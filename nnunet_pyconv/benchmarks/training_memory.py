@@ -14,6 +14,7 @@ import torch
 from nnunetv2.utilities.get_network_from_plans import get_network_from_plans
 
 from nnunet_pyconv.benchmarks.report import machine
+from nnunet_pyconv.nn import Block
 from nnunet_pyconv.planning.design import pyramids_for
 from nnunet_pyconv.planning.memory import training_loss
 from nnunet_pyconv.planning.planners import GB, memory_of_plan
@@ -28,10 +29,13 @@ class PlannedNetwork:
     residual: bool = False
     kernel_sizes: tuple[tuple[int, ...], ...] | None = None
     strides: tuple[tuple[int, ...], ...] | None = None
+    block: Block = "plain"
 
     def __str__(self) -> str:
         patch = " x ".join(map(str, self.patch_size))
-        return f"{'residual' if self.residual else 'plain'}, {self.batch_size} of {patch}"
+        network = "residual" if self.residual else "plain"
+        block = "" if self.block == "plain" else f" {self.block}"
+        return f"{network}{block}, {self.batch_size} of {patch}"
 
     def architecture(self) -> dict[str, Any]:
         """Return the entry `architecture` of plans for it, with 2 convolutions or nnU-Net's blocks a stage."""
@@ -58,7 +62,7 @@ class PlannedNetwork:
             "nonlin": "torch.nn.LeakyReLU",
             "nonlin_kwargs": {"inplace": True},
         }
-        arch_kwargs["pyramid"] = pyramids_for(self.patch_size, arch_kwargs)
+        arch_kwargs |= {"pyramid": pyramids_for(self.patch_size, arch_kwargs, self.block), "block": self.block}
         name = "PyConvResidualEncoderUNet" if self.residual else "PyConvUNet"
         return {
             "network_class_name": f"nnunet_pyconv.architectures.pyconv_unet.{name}",

@@ -24,6 +24,7 @@ from nnunetv2.utilities.plans_handling.plans_handler import PlansManager
 from tqdm import tqdm
 
 from nnunet_pyconv.dataset_conversion import isbi_cell
+from nnunet_pyconv.dataset_conversion.conversion import convert
 from nnunet_pyconv.demo.folder import DemoFolder
 from nnunet_pyconv.demo.network import CONFIGURATION, REAL, SYNTHETIC, DemoTraining, small_configuration
 from nnunet_pyconv.demo.overlap import CaseOverlap, format_table, mean_overlap, read_overlaps
@@ -61,7 +62,7 @@ def run(folder: DemoFolder, source: Path | None, device: torch.device) -> Path:
         training = REAL
 
     with console.step("convert it to nnU-Net's raw format"):
-        dataset = isbi_cell.convert(source)
+        dataset = convert(isbi_cell, source)
     with console.step("extract the fingerprint, plan the experiment, preprocess"):
         _plan_and_preprocess(folder, dataset.name, training)
     with console.step(f"train fold {FOLD} with {TRAINER} on {device}"):
@@ -79,7 +80,7 @@ def run(folder: DemoFolder, source: Path | None, device: torch.device) -> Path:
             dataset / "imagesTs",
             dataset / "labelsTs",
             folder.predictions,
-            isbi_cell.DATASET.file_ending,
+            isbi_cell.DESCRIPTION.file_ending,
         )
     print(f"\n{format_table([*overlaps, mean_overlap(overlaps)])}\n")
     return dataset
@@ -109,7 +110,7 @@ class _Console:
 
 
 def _plan_and_preprocess(folder: DemoFolder, dataset_name: str, training: DemoTraining) -> None:
-    dataset_id = isbi_cell.DATASET.dataset_id
+    dataset_id = isbi_cell.DESCRIPTION.dataset_id
     extract_fingerprint_dataset(dataset_id, check_dataset_integrity=True, num_processes=default_num_processes)
     plan_experiment_dataset(dataset_id)
     plans_file = folder.preprocessed / dataset_name / f"{PLANS}.json"
