@@ -5,14 +5,14 @@ from __future__ import annotations
 import contextlib
 import io
 import os
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from nnunet_pyconv.cli import COMMANDS, parse
 from nnunet_pyconv.cli.benchmark import SUBJECTS
-from nnunet_pyconv.cli.convert import DATASETS
+from nnunet_pyconv.dataset_conversion.registry import CONVERTERS
 
-GROUPS = {"benchmark": SUBJECTS, "convert": DATASETS}
+GROUPS: dict[str, Iterable[str]] = {"benchmark": SUBJECTS, "convert": ("folder", *CONVERTERS)}
 
 
 def on_page_markdown(markdown: str, page: Any, **_: Any) -> str:

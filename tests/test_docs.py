@@ -8,6 +8,7 @@ import re
 import shlex
 import subprocess
 import sys
+import textwrap
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -17,11 +18,11 @@ from nnunet_pyconv.cli import parse
 
 ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md"))]
-BLOCK = re.compile(r"^```(\w+)[^\n]*\n(.*?)^```", re.MULTILINE | re.DOTALL)
+BLOCK = re.compile(r"^ *```(\w+)[^\n]*\n(.*?)^ *```", re.MULTILINE | re.DOTALL)
 
 
 def blocks(page: Path, language: str) -> list[str]:
-    return [text for found, text in BLOCK.findall(page.read_text("utf-8")) if found == language]
+    return [textwrap.dedent(text) for found, text in BLOCK.findall(page.read_text("utf-8")) if found == language]
 
 
 def commands(page: Path) -> Iterator[list[str]]:
@@ -64,8 +65,8 @@ def test_names_and_files_exist(page: Path) -> None:
 
 
 def find(dotted: str) -> object:
-    """Import a module, or the attribute of one."""
-    parts = dotted.split(".")
+    """Import a module, or the attribute of one; None where there is neither."""
+    parts = re.sub("^dataset_conversion", "nnunet_pyconv.dataset_conversion", dotted).split(".")  # where it installs
     for length in range(len(parts), 0, -1):
         try:
             found: object = importlib.import_module(".".join(parts[:length]))

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[1]
-TITLED = re.compile(r'^( *)```python title="([^"]+)"\n(.*?)^ *```', re.MULTILINE | re.DOTALL)
+TITLED = re.compile(r'^( *)```(?:python|text) title="([^"]+)"\n(.*?)^ *```', re.MULTILINE | re.DOTALL)
 RECIPES = ["dataset", "network"]
 
 
