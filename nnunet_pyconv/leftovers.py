@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from nnunet_pyconv.locks import is_locked
-from nnunet_pyconv.nnunet_folders import nnunet_folder_if_set
+from nnunet_pyconv.nnunet_folders import Variable, nnunet_folder_if_set
 from nnunet_pyconv.trainers.robust_checkpoints import LOCK, PARTIAL
 from nnunet_pyconv.writing import finish_or_remove, interrupted_targets
 
@@ -38,7 +38,8 @@ class Leftover:
 def find_leftovers() -> list[Leftover]:
     """Look through nnU-Net's folders and the current one; what a running process writes is not among them."""
     folders = {Path.cwd()}
-    for variable, levels in (("nnUNet_raw", 0), ("nnUNet_preprocessed", 1), ("nnUNet_results", 2)):
+    searched: dict[Variable, int] = {"nnUNet_raw": 0, "nnUNet_preprocessed": 1, "nnUNet_results": 2}
+    for variable, levels in searched.items():
         base = nnunet_folder_if_set(variable)
         if base is not None and base.is_dir():
             folders |= {base, *(path for level in range(levels) for path in base.glob("*/" * (level + 1)))}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import sys
 from graphlib import TopologicalSorter
 from pathlib import Path
 
@@ -14,7 +15,8 @@ INSTALLED_BELOW = ("dataset_conversion", "plans")  # pyproject's package-dir
 
 # what each part may import of the others, from the bottom to the top
 ALLOWED: dict[str, set[str]] = {
-    "errors": set(),
+    "runtime": set(),
+    "errors": {"runtime"},
     "terminations": set(),
     "markdown": set(),
     "child_processes": set(),
@@ -26,7 +28,17 @@ ALLOWED: dict[str, set[str]] = {
     "writing": {"errors", "exchange", "locks", "terminations"},
     "nn": {"names"},
     "architectures": {"nn"},
-    "trainers": {"architectures", "checkpoints", "child_processes", "locks", "names", "nn"},
+    "distillation": {"checkpoints", "errors"},
+    "trainers": {
+        "architectures",
+        "checkpoints",
+        "child_processes",
+        "distillation",
+        "errors",
+        "locks",
+        "names",
+        "nn",
+    },
     "trainer_dir": {"trainers"},
     "nnunet_folders": {"errors", "trainer_dir"},
     "nnunet_commands": {"nnunet_folders", "terminations"},
@@ -64,6 +76,7 @@ ALLOWED: dict[str, set[str]] = {
         "writing",
     },
     "sharing": {"checkpoints", "errors", "markdown", "nnunet_folders", "trainers", "writing"},
+    "export": {"checkpoints", "errors", "nn", "nnunet_folders", "runtime", "sharing", "writing"},
     "reproduction": {
         "dataset_conversion",
         "errors",
@@ -90,6 +103,8 @@ ALLOWED: dict[str, set[str]] = {
 }
 ON_TOP = {"cli", "__init__", "__main__"}  # these may import everything, and nothing imports them
 WITHOUT_NNUNET = ("nn", "architectures")
+# what a model file needs besides Python itself; the last four only for images that they read
+OF_RUNTIME = {"numpy", "scipy", "onnxruntime", "imageio", "tifffile", "SimpleITK", "nibabel"}
 
 
 def parts() -> dict[str, list[Path]]:
@@ -148,3 +163,10 @@ def test_within_evaluation() -> None:
 @pytest.mark.parametrize("part", WITHOUT_NNUNET)
 def test_networks_do_without_nnunet(part: str) -> None:
     assert not [module for module in imported_modules(parts()[part]) if module.startswith("nnunetv2")]
+
+
+def test_the_runtime_needs_little() -> None:
+    """It is copied into model files, which run where neither torch, nor nnU-Net, nor the rest of this project is."""
+    foreign = {module.split(".")[0] for module in imported_modules(parts()["runtime"])} - set(sys.stdlib_module_names)
+    assert foreign - {"nnunet_pyconv"} <= OF_RUNTIME
+    assert not imported_parts(parts()["runtime"], set(parts())) - {"runtime"}

@@ -18,7 +18,7 @@ import pytest
 import SimpleITK as sitk  # noqa: N813  # its own habit
 import torch
 from conftest import NnunetFolders
-from test_nnunet_chain import run
+from console_commands import run
 
 from nnunet_pyconv.synthetic.volumes import write_synthetic_volumes
 from nnunet_pyconv.trainer_dir import TRAINER_DIR
