@@ -14,17 +14,18 @@ import pytest
 import torch
 from conftest import NnunetFolders
 from console_commands import run
-from test_nnunet_chain import DATASET, read_pngs
-from test_paper_plans import NETWORKS
+from pictures import read_pngs
 
 from nnunet_pyconv.dataset_conversion import isbi_cell
 from nnunet_pyconv.dataset_conversion.conversion import convert
 from nnunet_pyconv.demo.overlap import read_overlaps
+from nnunet_pyconv.paper import NETWORKS
 from nnunet_pyconv.synthetic.isbi import write_synthetic_isbi
 from nnunet_pyconv.trainer_dir import TRAINER_DIR
 
 pytestmark = pytest.mark.slow
 
+DATASET = "Dataset312_ISBICell"
 PLANS = "PyConvUNetPaperPlans"
 SHORT_TRAINERS = """
 import os
@@ -95,7 +96,7 @@ def test_the_papers_recipe(configuration: str, number: str, validated: int, fold
 
 
 @pytest.mark.parametrize("trainer", ["StockShort", "PyConvShort"])
-@pytest.mark.parametrize("configuration", NETWORKS)
+@pytest.mark.parametrize("configuration", [network.configuration for network in NETWORKS])
 def test_nnunets_recipe(configuration: str, trainer: str, folders: NnunetFolders) -> None:
     fold = train(folders, configuration, trainer)
     assert len(read_overlaps(fold / "validation" / "summary.json", ".png")) == 2

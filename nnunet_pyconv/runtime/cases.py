@@ -8,6 +8,7 @@ from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from nnunet_pyconv.runtime.errors import InputError
 from nnunet_pyconv.runtime.model_file import DATASET, PLANS, ModelFile
