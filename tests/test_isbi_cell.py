@@ -14,7 +14,8 @@ import numpy as np
 import pytest
 import skimage.io as io
 import tifffile
-from conftest import NnunetFolders, read_all
+from conftest import NnunetFolders
+from pictures import read_all
 
 from nnunet_pyconv.cli import main
 from nnunet_pyconv.dataset_conversion import conversion, isbi_cell, write

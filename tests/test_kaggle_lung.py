@@ -9,10 +9,11 @@ import numpy as np
 import pytest
 import skimage.io as io
 import tifffile
-from conftest import NnunetFolders, read_all
+from conftest import NnunetFolders
 from nnunetv2.experiment_planning.plan_and_preprocess_api import extract_fingerprint_dataset
 from nnunetv2.imageio.natural_image_reader_writer import NaturalImage2DIO
 from numpy.typing import NDArray
+from pictures import read_all
 
 from nnunet_pyconv.dataset_conversion import conversion, kaggle_lung
 from nnunet_pyconv.errors import InputError

@@ -170,3 +170,8 @@ def test_the_runtime_needs_little() -> None:
     foreign = {module.split(".")[0] for module in imported_modules(parts()["runtime"])} - set(sys.stdlib_module_names)
     assert foreign - {"nnunet_pyconv"} <= OF_RUNTIME
     assert not imported_parts(parts()["runtime"], set(parts())) - {"runtime"}
+
+
+def test_no_test_imports_from_another_one() -> None:
+    for test in (ROOT / "tests").glob("test_*.py"):
+        assert not [module for module in imported_modules([test]) if module.startswith("test_")], test.name

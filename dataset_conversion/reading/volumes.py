@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import SimpleITK
-
 from nnunet_pyconv.dataset_conversion.reading.failures import reading
 from nnunet_pyconv.dataset_conversion.reading.raster import Geometry, Raster
 from nnunet_pyconv.errors import InputError
@@ -21,6 +19,8 @@ def read_volume(path: Path) -> Raster:
     Raises:
         InputError: As `read`; several values a voxel (vectors, colours).
     """
+    import SimpleITK  # takes as long to import as all else that converting pictures needs
+
     if not path.is_file():  # SimpleITK's own message has ten lines
         raise InputError(f"can't read {path}: no such file")
     with reading(path, "NIfTI, NRRD or MetaImage"):
