@@ -34,7 +34,16 @@ ALLOWED: dict[str, set[str]] = {
     "planning": {"architectures", "errors", "names", "nn", "nnunet_folders", "paper", "writing"},
     "dataset_conversion": {"errors", "nnunet_folders", "writing"},
     "synthetic": {"errors", "trainer_dir"},
-    "evaluation": {"checkpoints", "child_processes", "errors", "markdown", "nnunet_folders", "paper", "planning", "writing"},
+    "evaluation": {
+        "checkpoints",
+        "child_processes",
+        "errors",
+        "markdown",
+        "nnunet_folders",
+        "paper",
+        "planning",
+        "writing",
+    },
     "benchmarks": {
         "architectures",
         "child_processes",

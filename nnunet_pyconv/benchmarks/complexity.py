@@ -14,6 +14,7 @@ from torch import nn
 from tqdm import tqdm
 
 from nnunet_pyconv.benchmarks.timing import quartiles, time_in_turn
+from nnunet_pyconv.child_processes import end_with_parent
 from nnunet_pyconv.paper import Cost
 
 
@@ -150,7 +151,8 @@ def peak_memory_mib(subject: Subject, device: torch.device) -> tuple[float | Non
         return _peak_growth(subject, device, _cuda_mib)
     if device.type != "cpu" or platform.system() != "Linux":
         return None, None
-    with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as child:
+    context = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(1, mp_context=context, initializer=end_with_parent) as child:
         return child.submit(_peak_growth, subject, device, _resident_mib).result()
 
 

@@ -53,9 +53,7 @@ def in_fresh_process(function: Callable[[], float | None]) -> float | None:
     context = multiprocessing.get_context("spawn")
     with (
         mock.patch.dict(os.environ, MALLOC_MMAP_THRESHOLD_="65536", MALLOC_MMAP_MAX_="1000000"),
-        ProcessPoolExecutor(
-            1, mp_context=context, initializer=_begin, initargs=(torch.get_num_threads(),)
-        ) as pool,
+        ProcessPoolExecutor(1, mp_context=context, initializer=_begin, initargs=(torch.get_num_threads(),)) as pool,
     ):
         return pool.submit(function).result()
 
