@@ -13,7 +13,7 @@ import pytest
 import skimage.io as io
 import tifffile
 import torch
-from plans_of_nnunet import DATASET, make_plans
+from plans_of_nnunet import DATASET, DATASET_JSON, make_plans
 
 from nnunet_pyconv.sharing import share_model
 from nnunet_pyconv.synthetic.isbi import write_synthetic_isbi
@@ -33,8 +33,12 @@ os.environ |= {
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
+@pytest.hookimpl(tryfirst=True)  # before -m chooses
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Begin with the files that have slow tests, so that none of them is left over at the end."""
+    """Begin with the files that have slow tests, so that none of them is left over at the end; long ones are slow."""
+    for item in items:
+        if item.get_closest_marker("long"):
+            item.add_marker("slow")
     items.sort(key=lambda item: item.get_closest_marker("slow") is None)
 
 
@@ -98,9 +102,7 @@ def preprocessed(nnunet_folders: NnunetFolders) -> Path:
     """The preprocessed folder of a dataset that nnU-Net has planned."""
     folder = nnunet_folders.preprocessed / DATASET
     folder.mkdir()
-    (folder / "dataset.json").write_text(
-        json.dumps({"labels": {"background": 0, "cell": 1}, "channel_names": {"0": "EM"}, "file_ending": ".png"})
-    )
+    (folder / "dataset.json").write_text(json.dumps(DATASET_JSON))
     (folder / "nnUNetPlans.json").write_text(json.dumps(make_plans()))
     return folder
 

@@ -23,8 +23,8 @@ from nnunetv2.inference.predict_from_raw_data import nnUNetPredictor
 from nnunetv2.run.load_pretrained_weights import load_pretrained_weights
 from nnunetv2.run.run_training import maybe_load_checkpoint
 from nnunetv2.training.nnUNetTrainer.nnUNetTrainer import nnUNetTrainer
+from plans_of_nnunet import DATASET, make_plans
 from test_nnunet_modes import dataset_json, make_trainer, plans_3d
-from test_planning import DATASET, make_plans
 
 import nnunet_pyconv
 from nnunet_pyconv.checkpoints import (

@@ -13,7 +13,7 @@ from conftest import NnunetFolders
 from nnunet_pyconv import __version__
 from nnunet_pyconv.cli import COMMANDS, main, parse
 from nnunet_pyconv.cli.benchmark import SUBJECTS
-from nnunet_pyconv.cli.convert import DATASETS
+from nnunet_pyconv.dataset_conversion.registry import CONVERTERS
 from nnunet_pyconv.errors import run_command
 from nnunet_pyconv.trainer_dir import TRAINER_DIR
 
@@ -36,7 +36,7 @@ def run(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]
     [
         ["-h"],
         *([name, "-h"] for name in COMMANDS),
-        *(["convert", name, "-h"] for name in DATASETS),
+        *(["convert", name, "-h"] for name in ("folder", *CONVERTERS)),
         *(["benchmark", name, "-h"] for name in SUBJECTS),
     ],
     ids=" ".join,
@@ -69,7 +69,7 @@ def test_names_are_those_of_the_classes_and_tables() -> None:
 
     assert tuple(PLANNERS) == names.PLANNERS
     assert set(names.BACKENDS) == set(available_backends())
-    assert {dataset.key for dataset in paper.DATASETS} <= set(DATASETS)
+    assert {dataset.key for dataset in paper.DATASETS} <= set(CONVERTERS)
 
 
 def test_a_command_is_kept_for_reports() -> None:
@@ -130,7 +130,7 @@ def test_number_of_processes(
     with pytest.raises(SystemExit) as exit_:
         main(["convert", "isbi_cell", "-i", str(tmp_path), "-np", number])
     assert exit_.value.code == 2
-    assert f"-np {number}: at least one" in capsys.readouterr().err
+    assert f"-np: '{number}' is not a positive number" in capsys.readouterr().err
 
 
 def test_device_that_is_not_there(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

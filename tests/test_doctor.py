@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import torch
 from conftest import NnunetFolders
-from test_planning import DATASET, make_plans
+from plans_of_nnunet import DATASET, make_plans
 
 from nnunet_pyconv.cli import main
 from nnunet_pyconv.doctor import Finding, examine

@@ -16,6 +16,7 @@ import torch
 from conftest import NnunetFolders, read_all
 
 from nnunet_pyconv.dataset_conversion import isbi_cell
+from nnunet_pyconv.dataset_conversion.conversion import convert
 from nnunet_pyconv.demo.overlap import read_overlaps
 from nnunet_pyconv.planning import plan_pyconv
 from nnunet_pyconv.synthetic.isbi import write_synthetic_isbi
@@ -75,7 +76,7 @@ def folders(module_folders: NnunetFolders, tmp_path_factory: pytest.TempPathFact
     """Converted, planned and preprocessed data."""
     source = tmp_path_factory.mktemp("source")
     write_synthetic_isbi(source, labelled=10, unlabelled=1, size_px=48)
-    isbi_cell.convert(source)
+    convert(isbi_cell, source)
     run("nnUNetv2_plan_and_preprocess", "-d", "312", "-c", "2d", "-np", "2", "--verify_dataset_integrity")
     return module_folders
 
