@@ -86,7 +86,7 @@ def _write_cases(
             data = case.read()
             _require_usable(case, data, ending)
         except InputError as error:
-            if not case.known_odd:
+            if not case.known_faulty:
                 raise
             return error
         for number, image in enumerate(data.images):
