@@ -92,12 +92,11 @@ def _write_cases(
         for number, image in enumerate(data.images):
             save_pixels(folder / images / f"{case.name}_{number:04d}{ending}", image, data.geometry)
         if labels is not None and data.label is not None:
+            (folder / labels).mkdir(exist_ok=True)
             save_pixels(folder / labels / f"{case.name}{ending}", data.label, data.geometry)
         return CaseFindings.of(case, data, len(dataset.classes), ending in PICTURE_ENDINGS)
 
     (folder / images).mkdir()
-    if labels is not None:
-        (folder / labels).mkdir()
     of_part = findings.cases.setdefault(images, {})
     for case, found in zip(cases, several_at_a_time(write, cases, num_processes, images), strict=True):
         if isinstance(found, InputError):

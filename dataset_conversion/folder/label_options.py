@@ -23,6 +23,11 @@ HALF: Literal["half"] = "half"
 Key = TypeVar("Key", float, Colour)
 
 
+def threshold(text: str) -> float | Literal["half"]:
+    """Read the value of `--threshold`, for `type=` of an argument."""
+    return HALF if text == HALF else float(text)
+
+
 def coding_of(
     *,
     labels: Sequence[str] | None = None,

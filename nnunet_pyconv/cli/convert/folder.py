@@ -7,7 +7,7 @@ import re
 from pathlib import Path
 
 from nnunet_pyconv.cli.convert.common import add_common_arguments, say_what_next
-from nnunet_pyconv.dataset_conversion.folder.label_options import HALF, coding_of
+from nnunet_pyconv.dataset_conversion.folder.label_options import HALF, coding_of, threshold
 from nnunet_pyconv.dataset_conversion.folder.request import FolderRequest
 from nnunet_pyconv.errors import InputError
 
@@ -52,7 +52,7 @@ images of two values need no option. All files are read once before anything is 
     add(
         "--threshold",
         nargs="?",
-        type=float,
+        type=threshold,
         const=HALF,
         metavar="VALUE",
         help="for label images with blurred edges or JPEG compression: values from VALUE on are foreground (default: "
