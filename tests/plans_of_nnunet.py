@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 DATASET = "Dataset312_ISBICell"
+DATASET_JSON = {"labels": {"background": 0, "cell": 1}, "channel_names": {"0": "EM"}, "file_ending": ".png"}
 
 
 def make_plans(network: str = "PlainConvUNet", patch_size: int = 32) -> dict[str, Any]:

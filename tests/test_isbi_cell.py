@@ -256,24 +256,6 @@ def test_interrupt_leaves_things_as_they_were(
     assert sorted(nnunet_folders.raw.rglob("*")) == before
 
 
-def test_failure_of_the_last_step_keeps_the_earlier_dataset(
-    isbi_tiffs: Path, nnunet_folders: NnunetFolders, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    (convert(isbi_tiffs) / "mine.txt").touch()
-    before = sorted(nnunet_folders.raw.rglob("*"))
-    rename = Path.rename
-
-    def fail_for_the_new(self: Path, target: Path) -> Path:
-        if self.name == "new":
-            raise OSError("device is gone")
-        return rename(self, target)
-
-    monkeypatch.setattr(Path, "rename", fail_for_the_new)
-    with pytest.raises(OSError, match="device is gone"):
-        convert(isbi_tiffs, overwrite=True)
-    assert sorted(nnunet_folders.raw.rglob("*")) == before
-
-
 @pytest.mark.slow
 @pytest.mark.skipif(os.name != "posix", reason="signals")
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT], ids=["terminated", "interrupted"])

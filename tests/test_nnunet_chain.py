@@ -5,8 +5,6 @@ from __future__ import annotations
 import json
 import os
 import shutil
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +12,7 @@ import pytest
 import skimage.io as io
 import torch
 from conftest import NnunetFolders, read_all
+from console_commands import run
 
 from nnunet_pyconv.dataset_conversion import isbi_cell
 from nnunet_pyconv.dataset_conversion.conversion import convert
@@ -51,24 +50,6 @@ class nnUNetTrainerShort(nnUNetTrainer):
         super().__init__(plans, configuration, fold, dataset_json, device)
         self.num_epochs, self.num_iterations_per_epoch, self.num_val_iterations_per_epoch = 1, 60, 1
 """
-
-
-def run(command: str, *arguments: str, unset: tuple[str, ...] = (), **environment: str) -> str:
-    """Run a console command of this environment; its output is shown if it fails. Trainings have no workers."""
-    env = {name: value for name, value in os.environ.items() if name not in unset}
-    if command == "nnUNetv2_train":
-        env["nnUNet_n_proc_DA"] = "0"
-    env |= environment
-    done = subprocess.run(
-        [str(Path(sys.executable).with_name(command)), *arguments],
-        env=env,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 0, done.stdout
-    return done.stdout
 
 
 @pytest.fixture(scope="module")

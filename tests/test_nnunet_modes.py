@@ -14,7 +14,7 @@ from nnunetv2.run.load_pretrained_weights import load_pretrained_weights
 from nnunetv2.run.run_training import maybe_load_checkpoint
 from nnunetv2.training.nnUNetTrainer.nnUNetTrainer import nnUNetTrainer
 from nnunetv2.utilities.plans_handling.plans_handler import PlansManager
-from test_planning import DATASET, make_plans
+from plans_of_nnunet import DATASET, make_plans
 
 from nnunet_pyconv.architectures.pyconv_unet import check_patch_size
 from nnunet_pyconv.nn import Block

@@ -13,7 +13,8 @@ import numpy as np
 import pytest
 import torch
 from conftest import NnunetFolders
-from test_nnunet_chain import DATASET, read_pngs, run
+from console_commands import run
+from test_nnunet_chain import DATASET, read_pngs
 from test_paper_plans import NETWORKS
 
 from nnunet_pyconv.dataset_conversion import isbi_cell

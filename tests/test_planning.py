@@ -6,23 +6,11 @@ from typing import Any
 
 import pytest
 import torch
-from conftest import NnunetFolders
 from nnunetv2.utilities.get_network_from_plans import get_network_from_plans
 from plans_of_nnunet import DATASET, make_plans
 
 from nnunet_pyconv.errors import InputError
 from nnunet_pyconv.planning import plan_pyconv
-
-
-@pytest.fixture
-def preprocessed(nnunet_folders: NnunetFolders) -> Path:
-    folder = nnunet_folders.preprocessed / DATASET
-    folder.mkdir()
-    (folder / "dataset.json").write_text(
-        json.dumps({"labels": {"background": 0, "cell": 1}, "channel_names": {"0": "EM"}, "file_ending": ".png"})
-    )
-    (folder / "nnUNetPlans.json").write_text(json.dumps(make_plans()))
-    return folder
 
 
 @pytest.mark.parametrize("dataset", [312, "312", DATASET], ids=str)

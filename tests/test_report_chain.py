@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 from conftest import NnunetFolders
+from console_commands import run
 from nnunetv2.evaluation.evaluate_predictions import load_summary_json
-from test_nnunet_chain import run
 
 from nnunet_pyconv.dataset_conversion import isbi_cell
 from nnunet_pyconv.dataset_conversion.conversion import convert

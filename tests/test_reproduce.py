@@ -20,11 +20,12 @@ from conftest import NnunetFolders
 from nnunet_pyconv.dataset_conversion import isbi_cell, kaggle_lung, liver
 from nnunet_pyconv.dataset_conversion.conversion import convert
 from nnunet_pyconv.demo.overlap import read_overlaps
-from nnunet_pyconv.names import PAPER_NETWORKS
+from nnunet_pyconv.paper import NETWORKS
 from nnunet_pyconv.synthetic.isbi import write_synthetic_isbi
 
 pytestmark = [pytest.mark.slow, pytest.mark.skipif(os.name != "posix", reason="signals")]
 
+PAPER_NETWORKS = [network.key for network in NETWORKS if network.table_2]
 TRAINER = "nnUNetTrainerPyConvPaperShort"
 SHORT_TRAINER = f"""
 import os

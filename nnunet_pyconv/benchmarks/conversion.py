@@ -13,7 +13,7 @@ import tifffile
 import torch
 from scipy.ndimage import gaussian_filter
 
-from nnunet_pyconv.benchmarks.report import Cell, Table
+from nnunet_pyconv.benchmarks.report import Measurements, Value
 from nnunet_pyconv.benchmarks.timing import ratios, time_in_turn
 from nnunet_pyconv.dataset_conversion import isbi_cell, kaggle_lung, liver
 from nnunet_pyconv.dataset_conversion.conversion import convert
@@ -25,7 +25,7 @@ SIZE_PX = 512
 CONVERTED, COPIED = "converted", "read and written"
 
 
-def benchmark_conversion(images: int, rounds: int, num_processes: int, folder: Path) -> list[Table]:
+def benchmark_conversion(images: int, rounds: int, num_processes: int, folder: Path) -> list[Measurements]:
     """Convert made files of the three layouts.
 
     Args:
@@ -47,7 +47,7 @@ def benchmark_conversion(images: int, rounds: int, num_processes: int, folder: P
             _row("liver", _write_liver, liver, images, rounds, num_processes, folder),
         ]
     title = f"{images} made slices of {SIZE_PX} x {SIZE_PX} with labels, {num_processes} at a time; median (quartiles)"
-    return [Table(title, rows)]
+    return [Measurements(title, rows)]
 
 
 def _row(
@@ -58,7 +58,7 @@ def _row(
     rounds: int,
     num_processes: int,
     folder: Path,
-) -> dict[str, Cell]:
+) -> dict[str, Value]:
     few, all_ = folder / f"{dataset}_few", folder / dataset
     write(few, images // 10)
     convert(converter, few, num_processes=num_processes, overwrite=True)

@@ -87,7 +87,7 @@ class PyConv(nn.Module):
             `(N, out_channels, [Z',] Y', X')` with `Y' = ceil(Y / stride)`; the levels' outputs in pyramid order.
         """
         if self.pyramid.depthwise:
-            shares = torch.split(x, [level.in_channels for level in self.levels], dim=1)
+            shares = torch.split(x, [level.weight.shape[0] for level in self.levels], dim=1)  # type: ignore[index, misc]
             return torch.cat([pyconv(share, [level]) for share, level in zip(shares, self.levels, strict=True)], dim=1)
         return pyconv(x, self.levels)
 

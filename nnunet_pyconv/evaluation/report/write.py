@@ -39,6 +39,7 @@ class Request:
         tolerance: Of the normalised surface Dice, in mm, or in pixels where the files carry no spacing.
         num_processes: Cases to score at a time.
         command: The command line, for the page.
+        trust: Whether to load checkpoints that would run code.
     """
 
     datasets: Sequence[Dataset]
@@ -49,6 +50,7 @@ class Request:
     tolerance: float = 1.0
     num_processes: int = 1
     command: str = ""
+    trust: bool = False
 
 
 def write_report(request: Request, folder: Path, *, overwrite: bool = False) -> Path:
@@ -75,7 +77,7 @@ def write_report(request: Request, folder: Path, *, overwrite: bool = False) -> 
             f"no trained model of {', '.join(sorted(without))} in nnUNet_results that -tr, -p and -c choose; train "
             "one, or give --predictions NAME=FOLDER"
         )
-    logs = [_read_logs(systems) for _, _, systems in found]
+    logs = [_read_logs(systems, trust=request.trust) for _, _, systems in found]
     baselines = find_baselines([systems for _, _, systems in found], NETWORK_NAMES, request.baseline)
     comparisons = [_compare(request, *entry, baseline) for entry, baseline in zip(found, baselines, strict=True)]
     with whole_folder(folder) as new:
@@ -115,11 +117,11 @@ def _find(request: Request, dataset: Dataset) -> list[tuple[str, list[System]]]:
     return [(kind, systems) for kind, systems in found if systems]
 
 
-def _read_logs(systems: Sequence[System]) -> dict[str, list[TrainingLog]]:
+def _read_logs(systems: Sequence[System], *, trust: bool) -> dict[str, list[TrainingLog]]:
     """The logs of all folds that have a checkpoint, by the system's name."""
     logs = {}
     for system, name in zip(systems, short_names(systems, NETWORK_NAMES), strict=True):
-        folds = [read_training_log(file) for file in system.checkpoints.values() if file is not None]
+        folds = [read_training_log(file, trust=trust) for file in system.checkpoints.values() if file is not None]
         if folds:
             logs[name] = folds
     return logs

@@ -8,23 +8,26 @@ import platform
 import tempfile
 import zipfile
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
-from safetensors.torch import save_model
 from tqdm import tqdm
 
 from nnunet_pyconv.errors import InputError
 from nnunet_pyconv.sharing.archive import CHUNK
+from nnunet_pyconv.sharing.harmless import check_classes
 from nnunet_pyconv.sharing.manifest import MANIFEST, Manifest
-from nnunet_pyconv.sharing.model_card import MODEL_CARD, ModelFacts, model_card, read_report
+from nnunet_pyconv.sharing.members import MODEL_CARD, SHIM, safetensors_of
+from nnunet_pyconv.sharing.model_card import ModelFacts, model_card, read_report
 from nnunet_pyconv.sharing.model_folder import ModelFolder, open_model
-from nnunet_pyconv.sharing.trainer_class import SHIM, find_trainer, shim_source
-from nnunet_pyconv.terminations import terminations_raised
+from nnunet_pyconv.sharing.requirements import KNOWN, requirements_of_this_machine
+from nnunet_pyconv.sharing.safe_checkpoint import TrainingState, save_checkpoint_as_safetensors
+from nnunet_pyconv.sharing.trainer_class import find_trainer, shim_source
+from nnunet_pyconv.writing import check_target, whole_files
 
 
 @dataclass(frozen=True)
-class Shared:
+class SharedModel:
     """A written package.
 
     Attributes:
@@ -46,7 +49,8 @@ def share_model(
     checkpoint: str = "checkpoint_final.pth",
     report: Path | None = None,
     overwrite: bool = False,
-) -> Shared:
+    trust: bool = False,
+) -> SharedModel:
     """Write what nnU-Net's export takes from a model, with hashes, a model card, a trainer shim and safetensors.
 
     The members have the paths that nnU-Net's export gives them, so `nnUNetv2_install_pretrained_model_from_zip` takes
@@ -59,68 +63,62 @@ def share_model(
         checkpoint: Name of the checkpoint.
         report: Folder of `nnunet_pyconv report`, whose tables enter the model card.
         overwrite: Whether to replace the file.
+        trust: Whether to load checkpoints that would run code.
 
     Raises:
-        InputError: A folder, fold, checkpoint or report that can't be used, or a file that is there.
+        InputError: A folder, fold, checkpoint or report that can't be used, or a file that exists.
     """
+    check_target(output, overwrite=overwrite, kind="file")
     model = open_model(folder, folds, checkpoint)
+    check_classes(model.plans.plans)
     own_card = model.path / MODEL_CARD
     if own_card.is_file() and report is not None:
         raise InputError(f"{own_card} is taken as it is, and --report would change nothing; remove one of them")
     tables = read_report(report, model.path.parent.name) if report is not None else []
-    if output.is_dir() or (output.exists() and not overwrite):
-        mend = "choose a file" if output.is_dir() else "replace it with --overwrite, or choose another"
-        raise InputError(f"{output} is there already; {mend}")
-    try:
-        output.parent.mkdir(parents=True, exist_ok=True)
-        with (
-            tempfile.TemporaryDirectory(prefix=f".{output.name}-", dir=output.parent) as hidden,
-            terminations_raised(),
-        ):
-            made = Path(hidden)
-            facts = _write_weights(model, made)
-            if facts.trainer.__module__.startswith("nnunet_pyconv."):
-                (made / SHIM).parent.mkdir()
-                (made / SHIM).write_text(shim_source(facts.trainer), "utf-8")
-            manifest = _manifest(model, facts)
-            if not own_card.is_file():
-                (made / MODEL_CARD).write_text(model_card(model, facts, manifest, tables), "utf-8")
-            members = {name: model.path / name for name in model.files()}
-            if own_card.is_file():
-                members[MODEL_CARD] = own_card
-            members |= {file.relative_to(made).as_posix(): file for file in sorted(made.rglob("*")) if file.is_file()}
-            package = made / "package.zip"
-            manifest = _write_package(package, manifest, members)
-            package.replace(output)
-    except OSError as error:
-        raise InputError(f"can't write {output}: {error}; make room, or choose another place with -o") from error
-    return Shared(output, manifest, own_card.is_file())
+    with (
+        whole_files(output, overwrite=overwrite) as (package,),
+        tempfile.TemporaryDirectory(prefix="made-", dir=package.parent.parent) as made_here,
+    ):
+        made = Path(made_here)
+        facts = _write_weights(model, made, trust=trust)
+        if facts.trainer.__module__.startswith("nnunet_pyconv."):
+            (made / SHIM).parent.mkdir()
+            (made / SHIM).write_text(shim_source(facts.trainer), "utf-8")
+        manifest = _manifest(model, facts)
+        if not own_card.is_file():
+            (made / MODEL_CARD).write_text(model_card(model, facts, manifest, tables), "utf-8")
+        members = {name: model.path / name for name in model.files()}
+        if own_card.is_file():
+            members[MODEL_CARD] = own_card
+        members |= {file.relative_to(made).as_posix(): file for file in sorted(made.rglob("*")) if file.is_file()}
+        manifest = _write_package(package, manifest, members)
+    return SharedModel(output, manifest, own_card.is_file())
 
 
-def _write_weights(model: ModelFolder, made: Path) -> ModelFacts:
+def _write_weights(model: ModelFolder, made: Path, *, trust: bool) -> ModelFacts:
     """Write the weights of each fold as safetensors, which needs the network and so proves that it can be built."""
     epochs: dict[str, int] = {}
     for fold in tqdm(model.folds, desc="weights", unit="fold", disable=None):
-        checkpoint = model.load_checkpoint(fold)
-        trainer = find_trainer(checkpoint["trainer_name"])
-        epochs[fold] = checkpoint["current_epoch"]
+        checkpoint = model.load_checkpoint(fold, trust=trust)
+        state = TrainingState.of(checkpoint)
+        trainer = find_trainer(state.trainer_name)
+        epochs[fold] = state.current_epoch
         network = model.build_network(trainer, checkpoint["network_weights"], fold)
-        file = made / f"fold_{fold}" / Path(model.checkpoint).with_suffix(".safetensors")
+        file = made / safetensors_of(fold, model.checkpoint)
         file.parent.mkdir()
-        save_model(network, str(file))  # knows tensors that have several names, as in nnU-Net's networks
+        save_checkpoint_as_safetensors(network, state, file)
     return ModelFacts(trainer, sum(parameter.numel() for parameter in network.parameters()), epochs)
 
 
 def _manifest(model: ModelFolder, facts: ModelFacts) -> Manifest:
-    versions = {name: importlib.metadata.version(name) for name in ("nnunet-pyconv", "nnunetv2", "torch")}
-    nnunet = ".".join(versions["nnunetv2"].split(".")[:2])
+    versions = {name: importlib.metadata.version(name) for name in (*KNOWN, "torch")}
     return Manifest(
         model=model.model,
         folds=model.folds,
         checkpoint=model.checkpoint,
-        trainer={"name": facts.trainer.__name__, "module": facts.trainer.__module__},
+        trainer_module=facts.trainer.__module__,
         network=model.configuration_manager.network_arch_class_name,
-        requires=(f"nnunet-pyconv>={versions['nnunet-pyconv']}", f"nnunetv2>={nnunet}"),
+        requires=requirements_of_this_machine(),
         versions={**versions, "python": platform.python_version()},
         sha256={},
     )
@@ -137,6 +135,6 @@ def _write_package(package: Path, manifest: Manifest, members: dict[str, Path]) 
                     digest.update(chunk)
                     target.write(chunk)
             hashes[name] = digest.hexdigest()
-        manifest = Manifest(**{**vars(manifest), "sha256": hashes})
+        manifest = replace(manifest, sha256=hashes)
         archive.writestr(f"{manifest.model}/{MANIFEST}", manifest.to_json())
     return manifest
