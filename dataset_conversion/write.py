@@ -25,13 +25,14 @@ from nnunet_pyconv.writing import whole_folder
 PREVIEW = "preview.png"
 
 
-def write_dataset(target: Path, dataset: RawDataset, num_processes: int) -> Findings:
+def write_dataset(target: Path, dataset: RawDataset, *, num_processes: int, overwrite: bool) -> Findings:
     """Write a dataset folder with its preview, print its summary and what is odd.
 
     Args:
         target: The dataset folder; a link is followed.
         dataset: What it is to hold.
         num_processes: Cases written at a time.
+        overwrite: Whether to replace the folder if it exists.
 
     Returns:
         What the cases are like.
@@ -45,7 +46,7 @@ def write_dataset(target: Path, dataset: RawDataset, num_processes: int) -> Find
             f"{NUM_FOLDS} folds of them"
         )
     findings = Findings(dataset.classes)
-    with whole_folder(target.resolve()) as folder:
+    with whole_folder(target, overwrite=overwrite) as folder:
         _write_cases(folder, dataset, dataset.training, "imagesTr", "labelsTr", findings, num_processes)
         _write_cases(folder, dataset, dataset.test, "imagesTs", "labelsTs", findings, num_processes)
         _write_cases(folder, dataset, dataset.unlabelled, "imagesChallenge", None, findings, num_processes)

@@ -181,7 +181,7 @@ def test_target_that_is_a_link(name: str, tmp_path: Path, nnunet_folders: Nnunet
     link = nnunet_folders.raw / f"Dataset{description.dataset_id}_{description.name}"
     link.symlink_to(tmp_path / "disk", target_is_directory=True)
     source = write_dataset(name, tmp_path / "data")
-    with pytest.raises(InputError, match=r"is a link to .*disk, which does not exist"):
+    with pytest.raises(InputError, match=r"is a link to .*disk, which is not there"):
         run(name, source)
     (tmp_path / "disk").mkdir()
     with pytest.raises(InputError, match="exists already"):
