@@ -48,7 +48,7 @@ ALLOWED: dict[str, set[str]] = {
         "writing",
     },
     "sharing": {"errors", "markdown", "nnunet_folders", "terminations", "trainers", "writing"},
-    "export": {"errors", "nn", "nnunet_folders", "runtime", "sharing", "writing"},
+    "export": {"errors", "markdown", "nn", "nnunet_folders", "runtime", "sharing", "writing"},
     "reproduction": {"errors", "names", "nnunet_folders", "planning", "terminations", "trainer_dir", "trainers"},
     "demo": {"dataset_conversion", "errors", "evaluation", "synthetic"},
     "doctor": {"architectures", "device", "errors", "nn", "nnunet_folders", "planning", "trainer_dir"},
