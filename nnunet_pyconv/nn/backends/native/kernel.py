@@ -1,7 +1,7 @@
 """The compiled backend: all levels in one pass over the image, as torch operators.
 
-`nnunet_pyconv::native` and its two gradients call the C library with data pointers. Which layers are executed so is
-decided in `choice.py`.
+`nnunet_pyconv::native` and its two gradients call the C library with data pointers. Which layers take this
+backend is decided in `choice.py`.
 """
 
 from __future__ import annotations
@@ -19,8 +19,13 @@ from typing import Any
 import torch
 
 from nnunet_pyconv.nn.backends.native import build
-from nnunet_pyconv.nn.backends.operators import output_shape, register
-from nnunet_pyconv.nn.backends.spec import LevelSpec
+from nnunet_pyconv.nn.backends.operators import Kernels, register
+from nnunet_pyconv.nn.backends.spec import Workload, output_shape
+
+MOST_LEVELS, LARGEST_KERNEL = 16, 31
+"""`MAX_LEVELS` and `MAX_KERNEL` of the C sources."""
+LARGEST_STRIDE = 16
+"""Beyond that, the scratch memory of a task, whose size grows with the stride, would be out of proportion."""
 
 _lock = threading.Lock()
 
@@ -34,9 +39,17 @@ def unavailable_because() -> str | None:
     return library if isinstance(library, str) else None
 
 
-def supports(levels: Sequence[LevelSpec]) -> bool:
-    """Tell whether the kernel was compiled for so many levels and such kernels."""
-    return len(levels) <= 16 and all(max(level.kernel_size) <= 31 for level in levels)
+def limits(work: Workload) -> str | None:
+    """Say why the kernel can't compute something, or return None; its sizes are compiled in, its integers 64 bits."""
+    if work.device.type not in ("cpu", "meta"):
+        return f"the compiled kernel runs on a CPU, not on {work.device.type}"
+    if work.dtype != torch.float32:
+        return f"the compiled kernel computes in float32, not in {work.dtype}"
+    if len(work.levels) > MOST_LEVELS or any(max(level.kernel_size) > LARGEST_KERNEL for level in work.levels):
+        return f"the compiled kernel has at most {MOST_LEVELS} levels and kernels up to {LARGEST_KERNEL}"
+    if max(work.stride) > LARGEST_STRIDE:
+        return f"the compiled kernel has strides up to {LARGEST_STRIDE}, not {work.stride}"
+    return None
 
 
 @functools.lru_cache(maxsize=1)
@@ -108,7 +121,7 @@ def _forward(
     x: torch.Tensor, weights: list[torch.Tensor], biases: list[torch.Tensor], groups: list[int], stride: list[int]
 ) -> torch.Tensor:
     x, weights, biases = x.contiguous(), [w.contiguous() for w in weights], [b.contiguous() for b in biases]
-    y = x.new_empty(output_shape(x, weights, stride))
+    y = x.new_empty(output_shape(x.shape, weights, stride))
     shape = _arguments(x.shape, y.shape, stride, weights, groups)
     pointers = _pointers(biases or [None] * len(weights))
     _call("pyconv_forward", *shape, x, _pointers(weights), pointers, y)
@@ -135,5 +148,5 @@ def _weight_gradient(
     return gradients
 
 
-native_levels = register("native", _forward, _input_gradient, _weight_gradient, device="cpu")
+native_levels = register(Kernels("native", _forward, _input_gradient, _weight_gradient, limits, device="cpu"))
 """The backend as a torch operator, for float32; see `operators.register`."""

@@ -1,0 +1,22 @@
+"""The layer as TorchScript can read it."""
+
+from __future__ import annotations
+
+import torch
+from torch import nn
+
+
+class ScriptedLevels(nn.Module):
+    """The levels one after the other, the reference backend: what `torch.jit.script` makes of a PyConv layer."""
+
+    def __init__(self, levels: nn.ModuleList, dim: int) -> None:
+        super().__init__()
+        self.levels = levels
+        self.channel_axis = -1 - dim
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Convolve `(N, C, [Z,] Y, X)`, or without N."""
+        outputs = []
+        for level in self.levels:
+            outputs.append(level(x))  # TorchScript unrolls loops over modules, but no comprehensions
+        return torch.cat(outputs, dim=self.channel_axis)
