@@ -16,7 +16,7 @@ from torch import nn
 from torch._subclasses import FakeTensorMode
 from torch.autograd import forward_ad
 
-from nnunet_pyconv.nn import PyConv2d, PyConv3d
+from nnunet_pyconv.nn import PyConv2d, PyConv3d, Pyramid
 from nnunet_pyconv.nn.backends import use_backend
 from nnunet_pyconv.nn.backends.fold import folded
 from nnunet_pyconv.nn.backends.reference import convolve
@@ -72,7 +72,7 @@ def layers(draw: st.DrawFn) -> tuple[Any, Any]:
     stride = tuple(draw(st.sampled_from([1, 2, 40])) for _ in range(dim))
     channels = groups * draw(st.integers(1, 3)), groups * draw(st.integers(1, 4))
     layer = (PyConv2d if dim == 2 else PyConv3d)(
-        *channels, [kernel], groups=[groups], stride=stride, bias=draw(st.booleans())
+        *channels, Pyramid((kernel,), groups=(groups,)), stride=stride, bias=draw(st.booleans())
     )
     CHANGES[draw(st.sampled_from(list(CHANGES)))](layer.levels[0])
     return copy.deepcopy(layer.levels[0]), layer
@@ -305,7 +305,7 @@ HAND_CHANGES: dict[str, Callable[[Any], None]] = {
 @pytest.mark.parametrize("setting", BACKENDS)
 @pytest.mark.parametrize("change", HAND_CHANGES)
 def test_a_layer_changed_by_hand_is_what_its_levels_are(setting, change):
-    layer, x = PyConv2d(8, 8, (3, 5), bias=True), torch.randn(2, 8, 9, 12)
+    layer, x = PyConv2d(8, 8, Pyramid((3, 5)), bias=True), torch.randn(2, 8, 9, 12)
     HAND_CHANGES[change](layer)
     expected = outcome(lambda: torch.cat([level(x) for level in layer.levels], dim=1))
     with use_backend(setting):
@@ -315,7 +315,7 @@ def test_a_layer_changed_by_hand_is_what_its_levels_are(setting, change):
 @pytest.mark.parametrize("setting", BACKENDS)
 def test_hooks_on_all_modules_see_the_levels(setting):
     seen = []
-    layer, x = PyConv2d(8, 8, (3, 5)), torch.randn(1, 8, 9, 12)
+    layer, x = PyConv2d(8, 8, Pyramid((3, 5))), torch.randn(1, 8, 9, 12)
     handle = nn.modules.module.register_module_forward_hook(lambda module, *_: seen.append(type(module)))
     try:
         with use_backend(setting):
@@ -328,7 +328,7 @@ def test_hooks_on_all_modules_see_the_levels(setting):
 @pytest.mark.parametrize("setting", BACKENDS)
 @pytest.mark.parametrize("no_grad", [False, True], ids=["", "no_grad"])
 def test_transforms_of_torch_func(setting, no_grad):
-    layer, x, tangent = PyConv2d(8, 8, (3, 5)), torch.randn(2, 8, 9, 8), torch.randn(2, 8, 9, 8)
+    layer, x, tangent = PyConv2d(8, 8, Pyramid((3, 5))), torch.randn(2, 8, 9, 8), torch.randn(2, 8, 9, 8)
     with use_backend(setting), torch.set_grad_enabled(not no_grad):
         # the layer is linear
         torch.testing.assert_close(torch.func.jvp(layer, (x,), (tangent,))[1], layer(tangent))
@@ -356,7 +356,7 @@ def test_the_operators_refuse_to_drop_tangents(needs_gradient):
 @pytest.mark.slow
 @pytest.mark.parametrize("setting", BACKENDS)
 def test_compiled_functions_derive_and_refuse_alike(setting):
-    layer, x, tangent = PyConv2d(8, 8, (3, 5)), torch.randn(2, 8, 9, 8), torch.randn(2, 8, 9, 8)
+    layer, x, tangent = PyConv2d(8, 8, Pyramid((3, 5))), torch.randn(2, 8, 9, 8), torch.randn(2, 8, 9, 8)
     torch._dynamo.reset()
     with use_backend(setting):
         plain = torch.compile(layer, backend="aot_eager", fullgraph=True)
@@ -371,7 +371,7 @@ def test_compiled_functions_derive_and_refuse_alike(setting):
 @pytest.mark.filterwarnings("ignore:.*torch.jit.* is deprecated")
 @pytest.mark.parametrize("layer_type", [PyConv2d, PyConv3d])
 def test_torchscript_records_the_levels(layer_type):
-    network = nn.Sequential(layer_type(4, 4, (3, 5), bias=True), nn.ReLU())
+    network = nn.Sequential(layer_type(4, 4, Pyramid((3, 5)), bias=True), nn.ReLU())
     x = torch.randn(2, 4, *(7, 6, 5)[: layer_type._dim])
     scripted, file = torch.jit.script(network), io.BytesIO()
     assert list(scripted.state_dict()) == list(network.state_dict())

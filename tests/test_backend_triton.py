@@ -21,7 +21,7 @@ from hypothesis import strategies as st
 from nnunet_pyconv.nn import PyConv2d, PyConv3d, Pyramid
 from nnunet_pyconv.nn.backends import available_backends, choice, use_backend
 from nnunet_pyconv.nn.backends.reference import convolve
-from nnunet_pyconv.nn.backends.spec import LevelSpec, Workload
+from nnunet_pyconv.nn.backends.spec import Workload, levels_of
 from nnunet_pyconv.nn.backends.triton import autotune, tiles
 from nnunet_pyconv.nn.backends.triton import backend as triton_backend
 
@@ -303,7 +303,7 @@ def test_choice_on_a_gpu(deterministic, expected, monkeypatch):
 @pytest.mark.parametrize("channels", [8, 32, 64, 256])
 def test_tiles_of_a_layer(channels, backward):
     layer = PyConv2d(channels, channels)
-    levels = tuple(LevelSpec.of(level.weight, level.groups) for level in layer.levels)
+    levels = levels_of([level.weight for level in layer.levels], [level.groups for level in layer.levels])
     layout = tiles.lay_out(levels, (1, 1, 1), backward, 8, torch.device("cpu"))
     sets = layout.sets.tolist()
     targets = sorted(s[3] + t * s[5] + c for s in sets for t in range(s[0]) for c in range(s[5]))

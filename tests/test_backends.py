@@ -111,7 +111,10 @@ def test_empty_batch(setting):
 @pytest.mark.parametrize("setting", BACKENDS)
 @pytest.mark.parametrize("layer_type", [PyConv2d, PyConv3d])
 def test_input_without_a_batch(setting, layer_type):
-    layer, x = layer_type(8, 8, (3, 5), bias=True), torch.randn(8, *(9, 7, 8)[: layer_type._dim], requires_grad=True)
+    layer, x = (
+        layer_type(8, 8, Pyramid((3, 5)), bias=True),
+        torch.randn(8, *(9, 7, 8)[: layer_type._dim], requires_grad=True),
+    )
     with use_backend(setting):
         torch.testing.assert_close(layer(x), layer(x[None])[0])
     assert_agrees(setting, layer, x)

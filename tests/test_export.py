@@ -131,7 +131,7 @@ def edited(name: str, **changes: Any) -> Callable[[Path], None]:
         (edited("2d", normalization_schemes=["MyNormalization"]), "normalisation MyNormalization"),
         (edited("2d", preprocessor_name="MyPreprocessor"), "preprocessor MyPreprocessor"),
         (edited("2d", resampling_fn_data="my_resampling"), "resampling function my_resampling"),
-        (edited("2d", resampling_fn_data_kwargs={"separate_z_anisotropy_threshold": 5}), "separate_z_anisotropy_threshold"),
+        (edited("2d", resampling_fn_data_kwargs={"separate_z_anisotropy_threshold": 5}), "separate_z_anisotropy"),
         (edited("plans", image_reader_writer="MyIO"), "reader MyIO"),
         (lambda folder: (folder / "fold_0" / "checkpoint_final.pth").write_bytes(b"no"), "no checkpoint of nnU-Net"),
     ],

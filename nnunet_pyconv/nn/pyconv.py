@@ -86,19 +86,14 @@ class PyConv(nn.Module):
         Returns:
             `(N, out_channels, [Z',] Y', X')` with `Y' = ceil(Y / stride)`; the levels' outputs in pyramid order.
         """
-        if self.pyramid.depthwise:
-            channels = -self._dim - 1  # also without a batch
-            shares = torch.split(x, [level.weight.shape[0] for level in self.levels], channels)  # type: ignore[index, misc]
-            outputs = [pyconv(share, [level], self._dim) for share, level in zip(shares, self.levels, strict=True)]
-            return torch.cat(outputs, channels)
-        return pyconv(x, self.levels, self._dim)
+        return pyconv(x, self.levels, self._dim, shares=self.pyramid.depthwise)
 
     def backend_for(self, x: torch.Tensor) -> str:
         """Tell how `forward` would execute this input: "native", "fold", "triton" or "reference"."""
-        return backend_for(x, self.levels, self._dim)
+        return backend_for(x, self.levels, self._dim, shares=self.pyramid.depthwise)
 
     def __prepare_scriptable__(self) -> nn.Module:  # torch.jit.script asks for it
-        return ScriptedLevels(self.levels, self._dim)
+        return ScriptedLevels(self.levels, self._dim, shares=self.pyramid.depthwise)
 
     def extra_repr(self) -> str:
         """Channels and, for each level, kernel, dilation, groups and output channels."""

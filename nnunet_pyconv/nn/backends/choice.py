@@ -13,9 +13,10 @@ import torch
 from nnunet_pyconv.names import BACKENDS
 from nnunet_pyconv.nn.backends.fold import fold_for
 from nnunet_pyconv.nn.backends.native import kernel
-from nnunet_pyconv.nn.backends.spec import LevelSpec, Workload
+from nnunet_pyconv.nn.backends.spec import Workload
 from nnunet_pyconv.nn.backends.triton import autotune
 from nnunet_pyconv.nn.backends.triton import backend as triton_backend
+from nnunet_pyconv.nn.level import Level
 
 VARIABLE = "NNUNET_PYCONV_BACKEND"
 
@@ -60,7 +61,7 @@ def available_backends() -> dict[str, str | None]:
 
 
 def choose(work: Workload, x: torch.Tensor) -> str:
-    """Choose the backend of a layer of ordinary convolutions without dilation.
+    """Choose the backend of a layer of ordinary convolutions.
 
     On a CPU the compiled kernel is taken, unless `reference_is_faster`; without the kernel, and for float64, the fold.
     The kernel computes a half-precision input in float32. On an NVIDIA GPU the faster of the Triton kernels and the
@@ -79,6 +80,8 @@ def choose(work: Workload, x: torch.Tensor) -> str:
         ValueError: A forced backend that can't run here, or an unknown one in the environment variable.
     """
     _check(_setting)
+    if _setting in ("fold", "triton") and not work.is_plain:
+        return "reference"  # they are not written for dilation and shares
     if _setting in ("native", "triton"):
         if refusal := _native_refusal(work) if _setting == "native" else _triton_refusal(work):
             raise ValueError(
@@ -93,6 +96,8 @@ def choose(work: Workload, x: torch.Tensor) -> str:
         return "reference"
     if not _native_refusal(work):
         return "reference" if reference_is_faster(work.levels, work.x_size[-1]) else "native"
+    if not work.is_plain:
+        return "reference"
     return "reference" if all(fold_for(level, work.stride) == (1, 1) for level in work.levels) else "fold"
 
 
@@ -106,7 +111,7 @@ def _can_measure(x: torch.Tensor) -> bool:
     )
 
 
-def reference_is_faster(levels: Sequence[LevelSpec], width: int) -> bool:
+def reference_is_faster(levels: Sequence[Level], width: int) -> bool:
     """The cost rule: tell whether the reference is faster than the compiled kernel.
 
     The library's vectors run along the channels and the kernel's along the width, so the library wins where most of
@@ -130,7 +135,7 @@ def _kernel_cost(width: int) -> float:
     return 2.6 if width <= 6 else 1.5 if width <= 8 else 1.3 if width <= 12 else 1.0
 
 
-def _library_cost(level: LevelSpec) -> float:
+def _library_cost(level: Level) -> float:
     """Time of a multiplication in the library, relative to the compiled kernel's on a wide map."""
     in_blocks = level.groups == 1 or level.outputs % 8 == 0  # for others the library has no fast kernels
     if level.inputs >= 64 and level.outputs >= 16:

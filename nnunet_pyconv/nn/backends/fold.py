@@ -15,10 +15,11 @@ import torch.nn.functional as F  # noqa: N812
 
 from nnunet_pyconv.nn.backends import contract
 from nnunet_pyconv.nn.backends.reference import convolve
-from nnunet_pyconv.nn.backends.spec import LevelSpec, output_size
+from nnunet_pyconv.nn.backends.spec import levels_of, output_size
+from nnunet_pyconv.nn.level import Level
 
 
-def fold_for(level: LevelSpec, stride: Sequence[int]) -> tuple[int, int]:
+def fold_for(level: Level, stride: Sequence[int]) -> tuple[int, int]:
     """Choose the block `(rows, columns)` of output pixels to fold for a level; `(1, 1)` where nothing is gained.
 
     The rule is fitted to measurement, see `docs/performance.md`: the fewer outputs a group has, the larger the block,
@@ -66,7 +67,7 @@ def folded(
     contract.check_forward(
         x, [weight], [] if bias is None else [bias], [groups], stride, dtype_of=contract.autocast_dtype
     )
-    rows, columns = block or fold_for(LevelSpec.of(weight, groups), stride)
+    rows, columns = block or fold_for(levels_of([weight], [groups])[0], stride)
     if rows == columns == 1:
         return convolve(x, weight, bias, stride, groups)
     (out_y, out_x), (stride_y, stride_x) = output_size(x.shape[-2:], stride[-2:]), stride[-2:]

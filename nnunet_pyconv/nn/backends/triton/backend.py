@@ -17,8 +17,8 @@ import os
 
 import torch
 
-from nnunet_pyconv.nn.backends.operators import Kernels, register
-from nnunet_pyconv.nn.backends.spec import LevelSpec, Workload, output_shape
+from nnunet_pyconv.nn.backends.operators import Ints, Kernels, register
+from nnunet_pyconv.nn.backends.spec import Workload, levels_of, output_shape
 from nnunet_pyconv.nn.backends.triton import tiles
 from nnunet_pyconv.nn.backends.triton.tiles import Layout, three
 
@@ -58,6 +58,8 @@ def limits(work: Workload) -> str | None:
         return f"the Triton kernels run on an NVIDIA GPU, not on {work.device.type}"
     if work.dtype not in DTYPES:
         return f"the Triton kernels compute in half or single precision, not in {work.dtype}"
+    if not work.is_plain:
+        return "the Triton kernels take levels of all channels without dilation"
     out_channels = sum(level.groups * level.outputs for level in work.levels)
     values = work.x_size[0] * math.prod(work.x_size[2:]) * max(work.x_size[1], out_channels)
     weights = sum(math.prod(level.kernel_size) * level.groups * level.outputs * level.inputs for level in work.levels)
@@ -67,7 +69,7 @@ def limits(work: Workload) -> str | None:
 
 
 def _forward(
-    x: torch.Tensor, weights: list[torch.Tensor], biases: list[torch.Tensor], groups: list[int], stride: list[int]
+    x: torch.Tensor, weights: list[torch.Tensor], biases: list[torch.Tensor], groups: Ints, stride: Ints, _: Ints
 ) -> torch.Tensor:
     y = x.new_empty(output_shape(x.shape, weights, stride))
     _convolve(x, weights, torch.cat(biases).float() if biases else None, groups, stride, y, backward=False)
@@ -75,7 +77,7 @@ def _forward(
 
 
 def _input_gradient(
-    gradient: torch.Tensor, weights: list[torch.Tensor], groups: list[int], stride: list[int], x_size: list[int]
+    gradient: torch.Tensor, weights: list[torch.Tensor], groups: Ints, stride: Ints, x_size: Ints, _: Ints
 ) -> torch.Tensor:
     x_gradient = gradient.new_empty(x_size)
     _convolve(gradient, weights, None, groups, stride, x_gradient, backward=True)
@@ -132,7 +134,7 @@ def _convolve(
 
 
 def _weight_gradient(
-    gradient: torch.Tensor, x: torch.Tensor, weights: list[torch.Tensor], groups: list[int], stride: list[int]
+    gradient: torch.Tensor, x: torch.Tensor, weights: list[torch.Tensor], groups: Ints, stride: Ints, _: Ints
 ) -> list[torch.Tensor]:
     from nnunet_pyconv.nn.backends.triton import kernels
 
@@ -184,7 +186,7 @@ def _weight_gradient(
 def _layout(
     source: torch.Tensor, weights: list[torch.Tensor], groups: list[int], stride: list[int], backward: bool
 ) -> Layout:
-    levels = tuple(LevelSpec.of(w, g) for w, g in zip(weights, groups, strict=True))
+    levels = levels_of(weights, groups)
     return tiles.lay_out(levels, three(stride), backward, 16 // source.element_size(), source.device)
 
 
