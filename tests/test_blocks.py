@@ -16,7 +16,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from nnunetv2.utilities.find_objects import recursive_find_trainer_class_by_name
 from nnunetv2.utilities.plans_handling.plans_handler import PlansManager
-from plans_of_nnunet import make_plans
+from plans_of_nnunet import DATASET_JSON, make_plans
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
@@ -38,7 +38,6 @@ from nnunet_pyconv.nn.blocks import block_for
 from nnunet_pyconv.planning import Design, network_on_meta, swap_plans
 from nnunet_pyconv.trainer_dir import TRAINER_DIR
 
-DATASET_JSON = {"labels": {"background": 0, "cell": 1}, "channel_names": {"0": "EM"}, "file_ending": ".png"}
 TRAINERS = {"plain": "", "bottleneck": "Bottleneck", "dilated": "Dilated", "separable": "Separable"}
 PYRAMIDS = {"plain": Pyramid(), "bottleneck": Pyramid(), "dilated": DILATED, "separable": DEPTHWISE}
 
@@ -96,7 +95,7 @@ def oracle(module: nn.Module, x: torch.Tensor) -> torch.Tensor:
     block=st.sampled_from(BLOCKS),
     in_channels=st.integers(1, 13),
     out_channels=st.integers(1, 13),
-    size=st.tuples(st.integers(2, 11), st.integers(2, 11)),
+    size=st.tuples(st.integers(3, 11), st.integers(3, 11)),
     stride=st.sampled_from([1, 2, (1, 2)]),
     bias=st.booleans(),
 )

@@ -6,7 +6,7 @@ import pytest
 import torch
 from dynamic_network_architectures.architectures.unet import PlainConvUNet, ResidualEncoderUNet
 from nnunetv2.utilities.plans_handling.plans_handler import PlansManager
-from plans_of_nnunet import make_plans
+from plans_of_nnunet import DATASET_JSON, make_plans
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
@@ -15,8 +15,6 @@ from nnunet_pyconv.nn import PyConv2d, PyConvBottleneck, Pyramid, convert_to_pyc
 from nnunet_pyconv.nn.backends import use_backend
 from nnunet_pyconv.planning import Design, network_on_meta, swap_plans
 from nnunet_pyconv.trainers import nnUNetTrainerPyConvBottleneck
-
-DATASET_JSON = {"labels": {"background": 0, "cell": 1}, "channel_names": {"0": "EM"}, "file_ending": ".png"}
 
 
 def unet(kind=PlainConvUNet, dim=2, input_channels=1):

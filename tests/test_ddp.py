@@ -12,8 +12,7 @@ import torch.distributed as dist
 import torch.multiprocessing as mp
 from dynamic_network_architectures.building_blocks.simple_conv_blocks import ConvDropoutNormReLU
 from nnunetv2.utilities.plans_handling.plans_handler import PlansManager
-from plans_of_nnunet import make_plans
-from test_trainer import DATASET_JSON
+from plans_of_nnunet import DATASET_JSON, make_plans
 from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 
@@ -60,8 +59,8 @@ def work(rank: int, port: int, network: str, trainer: type[nnUNetTrainerPyConv],
     ("network", "trainer"),
     [
         ("PlainConvUNet", nnUNetTrainerPyConv),
-        ("ResidualEncoderUNet", nnUNetTrainerPyConv),
-        ("PlainConvUNet", nnUNetTrainerPyConvBottleneck),
+        pytest.param("ResidualEncoderUNet", nnUNetTrainerPyConv, marks=pytest.mark.long),
+        pytest.param("PlainConvUNet", nnUNetTrainerPyConvBottleneck, marks=pytest.mark.long),
     ],
 )
 def test_two_processes_have_the_gradients_of_one(

@@ -8,25 +8,12 @@ from typing import Any
 
 import pytest
 import torch
-from conftest import NnunetFolders
 from nnunetv2.utilities.get_network_from_plans import get_network_from_plans
-from plans_of_nnunet import make_plans
+from plans_of_nnunet import DATASET_JSON, make_plans
 
 from nnunet_pyconv.cli import main
 from nnunet_pyconv.errors import InputError
 from nnunet_pyconv.planning import Design, plan_pyconv, swap_plans
-
-DATASET = "Dataset312_ISBICell"
-DATASET_JSON = {"labels": {"background": 0, "cell": 1}, "channel_names": {"0": "EM"}, "file_ending": ".png"}
-
-
-@pytest.fixture
-def preprocessed(nnunet_folders: NnunetFolders) -> Path:
-    folder = nnunet_folders.preprocessed / DATASET
-    folder.mkdir()
-    (folder / "dataset.json").write_text(json.dumps(DATASET_JSON))
-    (folder / "nnUNetPlans.json").write_text(json.dumps(make_plans()))
-    return folder
 
 
 def architecture(design: Design, network: str = "PlainConvUNet") -> dict[str, Any]:
@@ -139,4 +126,4 @@ def test_design_of_the_papers_networks(preprocessed: Path, capsys: pytest.Captur
     with pytest.raises(SystemExit) as exit_:
         main(["plan", "-d", "312", "--paper", "-width", "0.5"])
     assert exit_.value.code == 2
-    assert "give none of -pl, -o, -block, -width and -stages with it" in capsys.readouterr().err
+    assert "give none of -pl, -block, -width and -stages with it" in capsys.readouterr().err

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 from nnunetv2.utilities.plans_handling.plans_handler import PlansManager
-from plans_of_nnunet import make_plans
+from plans_of_nnunet import DATASET_JSON, make_plans
 
 from nnunet_pyconv import architectures
 from nnunet_pyconv.cli import main
@@ -25,7 +25,6 @@ NETWORKS = {
     "2d_fcn8s": architectures.FCN8s,
     "2d_multires_unet": architectures.MultiResUNet,
 }
-DATASET_JSON = {"labels": {"background": 0, "cell": 1}, "channel_names": {"0": "EM"}, "file_ending": ".png"}
 
 
 def test_configurations_share_the_preprocessed_data(source: dict[str, Any]) -> None:
@@ -61,7 +60,9 @@ def test_the_command_says_how_to_train(source: dict[str, Any], capsys: pytest.Ca
     assert "-tr nnUNetTrainerPyConvPaper -p Mine\n" in capsys.readouterr().out
     with pytest.raises(SystemExit, match="2"):
         main(["plan", "-d", "312", "--paper", "-block", "bottleneck"])
-    assert "--paper writes the paper's networks into existing plans; give neither" in capsys.readouterr().err
+    assert (
+        "--paper writes the paper's networks into existing plans; give none of -pl, -block" in capsys.readouterr().err
+    )
 
 
 def test_existing_plans_stay(source: dict[str, Any]) -> None:

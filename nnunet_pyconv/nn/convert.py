@@ -166,6 +166,7 @@ def _update_input_keys(network: nn.Module) -> None:
         if isinstance(layer, PyConvBottleneck):
             key += ".reduce"
         elif isinstance(layer, PyConvSeparable):
-            key, layer = f"{key}.depthwise", layer.depthwise
+            key += ".depthwise"
+            layer = network.get_submodule(key)
         keys += [f"{key}.levels.{z}" for z in range(len(layer.levels))] if isinstance(layer, PyConv) else [key]
     network.keys_to_in_proj = tuple(keys)  # type: ignore[assignment]  # a plain attribute of that class

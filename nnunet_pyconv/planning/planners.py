@@ -100,7 +100,7 @@ class nnUNetPlannerPyConv(ExperimentPlanner):
         of_design = "" if design == Design() else design.plans_name.removeprefix("nnUNet").removesuffix("Plans")
         return f"{cls.__name__}{of_design.removeprefix('PyConv')}Plans"
 
-    def static_estimate_VRAM_usage(  # type: ignore[override]  # noqa: N802  # nnU-Net's name, which it calls on self
+    def static_estimate_VRAM_usage(  # noqa: N802  # nnU-Net's name, which it calls on self
         self,
         patch_size: Sequence[int],
         input_channels: int,
@@ -171,7 +171,7 @@ class nnUNetPlannerPyConv(ExperimentPlanner):
 
     def _largest_batch(self, plan: Mapping[str, Any], limit: int, cache: dict[Any, Any]) -> int:
         def memory(batch_size: int) -> TrainingMemory:
-            key = (tuple(plan["patch_size"]), plan["architecture"]["arch_kwargs"]["strides"], batch_size)
+            key = (str(plan["patch_size"]), str(plan["architecture"]["arch_kwargs"]["strides"]), batch_size)
             if key not in cache:
                 cache[key] = self.memory_of(plan, batch_size)
             return cache[key]
