@@ -9,12 +9,11 @@ from pathlib import Path
 
 import pytest
 import torch
+from backends import needs_kernel
 
 from nnunet_pyconv.nn import PyConv2d
 from nnunet_pyconv.nn.backends import available_backends, use_backend
 from nnunet_pyconv.nn.backends.native import build, kernel
-
-needs_kernel = pytest.mark.skipif(available_backends()["native"] is not None, reason="no kernel")
 
 
 @pytest.fixture

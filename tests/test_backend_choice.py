@@ -1,14 +1,15 @@
-"""Which backend is chosen, how to force one, and where level by level is a must."""
+"""Which backend is chosen, how to force one, and where only the reference will do."""
 
 from __future__ import annotations
 
 import io
 import subprocess
 import sys
-from types import SimpleNamespace
+from dataclasses import replace
 
 import pytest
 import torch
+from backends import needs_kernel
 from torch import nn
 
 from nnunet_pyconv.architectures import PyConvUNet
@@ -16,9 +17,7 @@ from nnunet_pyconv.nn import PyConv2d, Pyramid
 from nnunet_pyconv.nn.backends import available_backends, use_backend
 from nnunet_pyconv.nn.backends.choice import choose
 from nnunet_pyconv.nn.backends.native import build, kernel
-from nnunet_pyconv.nn.backends.spec import LevelSpec
-
-needs_kernel = pytest.mark.skipif(available_backends()["native"] is not None, reason="no kernel")
+from nnunet_pyconv.nn.backends.spec import Workload
 
 
 @pytest.fixture
@@ -85,17 +84,17 @@ def test_float64_and_other_devices(x):
     assert layer.double().backend_for(x.double()) == "fold"
     assert layer.to("meta").backend_for(x.to("meta")) == "reference"
     with use_backend("native"), pytest.raises(ValueError, match=r"computes in float32, not in torch\.float64"):
-        layer.backend_for(x.double())
+        PyConv2d(32, 32).double()(x.double())
 
 
 @pytest.mark.parametrize("setting", ["native", "triton"])
 def test_device_of_apple(setting):
-    """Neither a CPU nor CUDA: level by level, and what is forced in vain is named. No such tensor can be made here."""
-    level = LevelSpec.of(torch.empty(8, 32, 3, 3), 1)
-    x = SimpleNamespace(device=torch.device("mps"), dtype=torch.float32, shape=(1, 32, 48, 48), numel=lambda: 73728)
-    assert choose(x, [level], [1, 1]) == "reference"
+    """Neither a CPU nor CUDA: the reference, and what is forced in vain is named. No such tensor can be made here."""
+    x = torch.empty(1, 32, 48, 48)
+    work = replace(Workload.of(x, [torch.empty(8, 32, 3, 3)], [1], [1, 1]), device=torch.device("mps"))
+    assert choose(work, x) == "reference"
     with use_backend(setting), pytest.raises(ValueError, match='not on mps; use "auto"'):
-        choose(x, [level], [1, 1])
+        choose(work, x)
 
 
 def test_network_on_another_device_makes_nothing_on_the_cpu():
@@ -106,7 +105,7 @@ def test_network_on_another_device_makes_nothing_on_the_cpu():
     assert {parameter.grad.device.type for parameter in network.parameters()} == {"meta"}
 
 
-def test_dilation_and_hooks_are_level_by_level(x):
+def test_dilation_and_hooks_take_the_reference(x):
     assert PyConv2d(32, 32, Pyramid((3, 3), dilations=(1, 2))).backend_for(x) == "reference"
     layer, seen = PyConv2d(32, 32), []
     layer.levels[1].register_forward_hook(lambda *_: seen.append(1))

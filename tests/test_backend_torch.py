@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import pytest
 import torch
+from backends import NATIVE, needs_kernel
 from torch.utils.checkpoint import checkpoint
 from torch.utils.flop_counter import FlopCounterMode
 
 from nnunet_pyconv.nn import PyConv2d, PyConv3d, Pyramid
-from nnunet_pyconv.nn.backends import available_backends, use_backend
+from nnunet_pyconv.nn.backends import use_backend
 
-needs_kernel = pytest.mark.skipif(available_backends()["native"] is not None, reason="no kernel")
-BACKENDS = [pytest.param("native", marks=needs_kernel), "fold", "reference"]
+BACKENDS = [NATIVE, "fold", "reference"]
 
 
 @pytest.fixture

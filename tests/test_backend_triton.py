@@ -9,18 +9,19 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
+from backends import assert_agrees
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from test_execution import assert_agrees
 
 from nnunet_pyconv.nn import PyConv2d, PyConv3d, Pyramid
 from nnunet_pyconv.nn.backends import available_backends, choice, use_backend
 from nnunet_pyconv.nn.backends.reference import convolve
-from nnunet_pyconv.nn.backends.spec import LevelSpec
+from nnunet_pyconv.nn.backends.spec import Workload, levels_of
 from nnunet_pyconv.nn.backends.triton import autotune, tiles
 from nnunet_pyconv.nn.backends.triton import backend as triton_backend
 
@@ -222,21 +223,21 @@ def test_without_triton(monkeypatch):
     assert "Triton is not installed" in available_backends()["triton"]
 
 
-@pytest.fixture
-def levels():
-    return [LevelSpec.of(level.weight, level.groups) for level in PyConv2d(8, 8).levels]
+def work_for(x):
+    levels = PyConv2d(8, 8).levels
+    return Workload.of(x, [level.weight for level in levels], [level.groups for level in levels], (1, 1))
 
 
-def level_by_level(x, weights, biases, groups, stride):
+def by_reference(x, weights, biases, groups, stride):
     return torch.cat([convolve(x, w, None, stride, g) for w, g in zip(weights, groups, strict=True)], dim=1)
 
 
 @pytest.fixture
-def fastest(levels, monkeypatch):
+def fastest(monkeypatch):
     """`autotune.fastest` with times that the test gives; counts the measurements."""
     autotune._fastest.cache_clear()
     autotune._warn_once.cache_clear()
-    monkeypatch.setattr(autotune, "triton_levels", level_by_level)
+    monkeypatch.setattr(autotune, "triton_levels", by_reference)
     measured = []
 
     def ask(triton_ms, levels_ms, size=(1, 8, 9, 9), trained=False, dtype=torch.float32):
@@ -250,7 +251,7 @@ def fastest(levels, monkeypatch):
             return time
 
         monkeypatch.setattr(autotune, "milliseconds", fake)
-        return autotune.fastest(torch.empty(size), dtype, levels, (1, 1), trained)
+        return autotune.fastest(work_for(torch.empty(size, dtype=dtype)), trained)
 
     ask.measured = measured
     yield ask
@@ -268,34 +269,32 @@ def test_the_faster_one_is_taken_and_remembered(fastest):
 
 
 def test_kernels_that_compute_something_else_are_left_with_a_warning(fastest, monkeypatch):
-    monkeypatch.setattr(autotune, "triton_levels", lambda *arguments: 1.1 * level_by_level(*arguments))
-    with pytest.warns(UserWarning, match=r"level by level.*differs"):
+    monkeypatch.setattr(autotune, "triton_levels", lambda *arguments: 1.1 * by_reference(*arguments))
+    with pytest.warns(UserWarning, match=r"reference backend.*differs"):
         assert fastest(1.0, 2.0) == "reference"
     assert not fastest.measured
 
 
 def test_what_is_measured_is_a_whole_step(fastest):
     fastest(2.0, 1.0, trained=True)
-    fastest.measured[1]()  # level by level, forward and backward
+    fastest.measured[1]()  # the reference, forward and backward
 
 
 def test_kernels_that_fail_are_left_with_one_warning(fastest):
-    with pytest.warns(UserWarning, match=r"level by level.*RuntimeError: no C compiler"):
+    with pytest.warns(UserWarning, match=r"reference backend.*RuntimeError: no C compiler"):
         assert fastest(RuntimeError("no C compiler\nmore"), 1.0) == "reference"
     assert fastest(RuntimeError("no C compiler"), 1.0, trained=True) == "reference"  # a second one would be an error
 
 
 @pytest.mark.parametrize(("deterministic", "expected"), [(False, "measured"), (True, "reference")])
-def test_choice_on_a_gpu(deterministic, expected, monkeypatch, levels):
-    class OnGpu(torch.Tensor):
-        device = torch.device("cuda")
-
+def test_choice_on_a_gpu(deterministic, expected, monkeypatch):
+    x = torch.empty(1, 8, 32, 32)
     monkeypatch.setattr(choice, "_triton_machine_refusal", lambda: None)
     monkeypatch.setattr(autotune, "fastest", lambda *arguments, **options: "measured")
     monkeypatch.setattr(choice, "_can_measure", lambda x: not torch.are_deterministic_algorithms_enabled())
     torch.use_deterministic_algorithms(deterministic)
     try:
-        assert choice.choose(torch.empty(1, 8, 32, 32).as_subclass(OnGpu), levels, (1, 1)) == expected
+        assert choice.choose(replace(work_for(x), device=torch.device("cuda")), x) == expected
     finally:
         torch.use_deterministic_algorithms(False)
 
@@ -304,7 +303,7 @@ def test_choice_on_a_gpu(deterministic, expected, monkeypatch, levels):
 @pytest.mark.parametrize("channels", [8, 32, 64, 256])
 def test_tiles_of_a_layer(channels, backward):
     layer = PyConv2d(channels, channels)
-    levels = tuple(LevelSpec.of(level.weight, level.groups) for level in layer.levels)
+    levels = levels_of([level.weight for level in layer.levels], [level.groups for level in layer.levels])
     layout = tiles.lay_out(levels, (1, 1, 1), backward, 8, torch.device("cpu"))
     sets = layout.sets.tolist()
     targets = sorted(s[3] + t * s[5] + c for s in sets for t in range(s[0]) for c in range(s[5]))

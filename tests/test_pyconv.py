@@ -5,12 +5,13 @@ from typing import Any
 import pytest
 import torch
 import torch.nn.functional as F
+from backends import needs_kernel
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch.utils.flop_counter import FlopCounterMode
 
 from nnunet_pyconv.nn import PyConv2d, PyConv3d, Pyramid
-from nnunet_pyconv.nn.backends import available_backends, use_backend
+from nnunet_pyconv.nn.backends import use_backend
 
 # kernels, groups and split of PyConv2, PyConv3 and PyConv4 for 64 channels, as published
 PUBLISHED = [
@@ -176,9 +177,8 @@ def test_kernels_instead_of_a_pyramid() -> None:
 
 
 @pytest.mark.skipif(torch.__version__.startswith("2.4."), reason="torch 2.4 counts its own operators only")
+@needs_kernel
 def test_flop_counter_sees_forward_and_backward_of_the_compiled_kernel() -> None:
-    if (reason := available_backends()["native"]) is not None:
-        pytest.skip(f"no compiled kernel: {reason}")
     layer = PyConv2d(16, 16)
     x = torch.randn(2, 16, 24, 24, requires_grad=True)
     with use_backend("native"), FlopCounterMode(display=False) as counter:

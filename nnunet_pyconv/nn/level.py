@@ -26,6 +26,16 @@ class Level:
     first_in_channel: int = 0
 
     @property
+    def inputs(self) -> int:
+        """Input channels of a group."""
+        return self.in_channels // self.groups
+
+    @property
+    def outputs(self) -> int:
+        """Output channels of a group."""
+        return self.out_channels // self.groups
+
+    @property
     def padding(self) -> tuple[int, ...]:
         """Padding along each spatial axis that keeps the size of the feature map."""
         return tuple(edge // 2 for edge in self.reach)

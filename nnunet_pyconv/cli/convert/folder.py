@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import re
 from pathlib import Path
+from typing import Literal
 
 from nnunet_pyconv.cli.convert.common import add_common_arguments, say_what_next
 from nnunet_pyconv.errors import InputError
@@ -50,7 +51,7 @@ images of two values need no option. All files are read once before anything is 
     add(
         "--threshold",
         nargs="?",
-        type=float,
+        type=_threshold,
         const="half",
         metavar="VALUE",
         help="for label images with blurred edges or JPEG compression: values from VALUE on are foreground (default: "
@@ -118,3 +119,8 @@ def run(args: argparse.Namespace) -> None:
         )
     )
     say_what_next(target)
+
+
+def _threshold(text: str) -> float | Literal["half"]:
+    """Read the value of --threshold."""
+    return "half" if text == "half" else float(text)

@@ -22,7 +22,7 @@ import torch
 
 SOURCES = Path(__file__).parent / "csrc"
 PREBUILT = Path(__file__).parent / "prebuilt"
-INTERFACE = 1
+INTERFACE = 2
 """The `pyconv_interface` of the C source that `kernel.py` is written for."""
 
 COMMON_FLAGS = ("-O3", "-std=gnu11", "-shared", "-fPIC", "-fvisibility=hidden")

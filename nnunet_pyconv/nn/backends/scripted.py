@@ -1,0 +1,24 @@
+"""The layer as TorchScript can read it."""
+
+from __future__ import annotations
+
+import torch
+from torch import nn
+
+
+class ScriptedLevels(nn.Module):
+    """The levels one after the other, the reference backend: what `torch.jit.script` makes of a PyConv layer."""
+
+    def __init__(self, levels: nn.ModuleList, dim: int, shares: bool) -> None:
+        super().__init__()
+        self.levels = levels
+        self.channel_axis = -1 - dim
+        self.shares: list[int] = [level.in_channels for level in levels] if shares else []  # type: ignore[misc]
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Convolve `(N, C, [Z,] Y, X)`, or without N."""
+        inputs = torch.split(x, self.shares, dim=self.channel_axis) if self.shares else [x] * len(self.levels)
+        outputs = []
+        for place, level in enumerate(self.levels):
+            outputs.append(level(inputs[place]))  # TorchScript unrolls loops over modules, but no comprehensions
+        return torch.cat(outputs, dim=self.channel_axis)
