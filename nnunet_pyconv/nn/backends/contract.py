@@ -55,7 +55,9 @@ def violation(
             one before ends.
         dtype_of: The dtype in which a tensor takes part, `own_dtype` or `autocast_dtype`.
     """
-    return _wrong_sizes(x.shape, weights, biases, groups, stride, geometry) or _wrong_kind(x, [*weights, *biases], dtype_of)
+    return _wrong_sizes(x.shape, weights, biases, groups, stride, geometry) or _wrong_kind(
+        x, [*weights, *biases], dtype_of
+    )
 
 
 def check_forward(

@@ -136,7 +136,8 @@ def _is_ordinary(levels: list[nn.Module], dim: int) -> bool:
             type(level) is convolution  # a subclass may compute something else
             and "forward" not in vars(level)
             and level.stride == levels[0].stride
-            and level.padding == tuple(d * (k // 2) for k, d in zip(level.weight.shape[2:], level.dilation, strict=True))
+            and level.padding
+            == tuple(d * (k // 2) for k, d in zip(level.weight.shape[2:], level.dilation, strict=True))
             and level.padding_mode == "zeros"
             and (level.bias is None) == (levels[0].bias is None)
             and not (level._forward_hooks or level._forward_pre_hooks)
@@ -144,3 +145,7 @@ def _is_ordinary(levels: list[nn.Module], dim: int) -> bool:
             for level in levels
         )
     )
+
+
+def _same_padding(level: Conv) -> tuple[int, ...]:
+    return tuple(d * (k // 2) for k, d in zip(level.weight.shape[2:], level.dilation, strict=True))

@@ -48,12 +48,16 @@ class Kernels:
     limits: Callable[[Workload], str | None]
     device: str | None
 
-    def check_forward(self, x: torch.Tensor, weights: Tensors, biases: Tensors, groups: Any, stride: Any, geometry: Any) -> None:
+    def check_forward(
+        self, x: torch.Tensor, weights: Tensors, biases: Tensors, groups: Any, stride: Any, geometry: Any
+    ) -> None:
         """Raise a RuntimeError for arguments that the forward pass can't take."""
         contract.check_forward(x, weights, biases, groups, stride, geometry)
         self._check_limits(Workload.of(x, weights, groups, stride, geometry))
 
-    def check_input_gradient(self, gradient: torch.Tensor, weights: Tensors, groups: Any, stride: Any, x: Any, geometry: Any) -> None:
+    def check_input_gradient(
+        self, gradient: torch.Tensor, weights: Tensors, groups: Any, stride: Any, x: Any, geometry: Any
+    ) -> None:
         """Raise a RuntimeError for arguments that the gradient of the input can't take."""
         contract.check_input_gradient(gradient, weights, groups, stride, x, geometry)
         of_output = Workload.of(gradient, weights, groups, stride, geometry)
@@ -88,26 +92,34 @@ def register(kernels: Kernels) -> Forward:
             f"nnunet_pyconv::{name}{suffix}", function, mutates_args=(), device_types=kernels.device, schema=schema
         )
 
-    def forward(x: torch.Tensor, weights: Any, biases: Any, groups: Any, stride: Any, geometry: Any = ()) -> torch.Tensor:
+    def forward(
+        x: torch.Tensor, weights: Any, biases: Any, groups: Any, stride: Any, geometry: Any = ()
+    ) -> torch.Tensor:
         kernels.check_forward(x, weights, biases, groups, stride, geometry)
         if x.shape[0] == 0:
             return x.new_empty(output_shape(x.shape, weights, stride))
         return kernels.forward(x, weights, biases, groups, stride, geometry)
 
-    def input_gradient(gradient: torch.Tensor, weights: Any, groups: Any, stride: Any, x_size: Any, geometry: Any = ()) -> torch.Tensor:
+    def input_gradient(
+        gradient: torch.Tensor, weights: Any, groups: Any, stride: Any, x_size: Any, geometry: Any = ()
+    ) -> torch.Tensor:
         kernels.check_input_gradient(gradient, weights, groups, stride, x_size, geometry)
         if gradient.shape[0] == 0:
             return gradient.new_empty(x_size)
         return kernels.input_gradient(gradient, weights, groups, stride, x_size, geometry)
 
-    def weight_gradient(gradient: torch.Tensor, x: torch.Tensor, weights: Any, groups: Any, stride: Any, geometry: Any = ()) -> Tensors:
+    def weight_gradient(
+        gradient: torch.Tensor, x: torch.Tensor, weights: Any, groups: Any, stride: Any, geometry: Any = ()
+    ) -> Tensors:
         kernels.check_weight_gradient(gradient, x, weights, groups, stride, geometry)
         if x.shape[0] == 0:
             return [x.new_zeros(w.shape) for w in weights]
         return kernels.weight_gradient(gradient, x, weights, groups, stride, geometry)
 
     operator = custom_op(
-        "", forward, "(Tensor x, Tensor[] weights, Tensor[] biases, int[] groups, int[] stride, int[] geometry=[]) -> Tensor"
+        "",
+        forward,
+        "(Tensor x, Tensor[] weights, Tensor[] biases, int[] groups, int[] stride, int[] geometry=[]) -> Tensor",
     )
     of_input = custom_op(
         "_input_gradient",
@@ -126,7 +138,9 @@ def register(kernels: Kernels) -> Forward:
         return x.new_empty(output_shape(x.shape, weights, stride))
 
     @of_input.register_fake  # type: ignore[untyped-decorator]
-    def _(gradient: torch.Tensor, weights: Any, groups: Any, stride: Any, x_size: Any, geometry: Any = ()) -> torch.Tensor:
+    def _(
+        gradient: torch.Tensor, weights: Any, groups: Any, stride: Any, x_size: Any, geometry: Any = ()
+    ) -> torch.Tensor:
         kernels.check_input_gradient(gradient, weights, groups, stride, x_size, geometry)
         return gradient.new_empty(x_size)
 
@@ -146,8 +160,8 @@ def register(kernels: Kernels) -> Forward:
         if need_biases and ctx.biases:
             total = gradient.sum([0, *range(2, gradient.dim())])
             bias_gradients = list(torch.split(total, [w.shape[0] for w in weights]))
-        weight_gradients, bias_gradients = weight_gradients or [None] * len(weights), bias_gradients or [None] * ctx.biases
-        return x_gradient, weight_gradients, bias_gradients, None, None, None
+        of_lists = weight_gradients or [None] * len(weights), bias_gradients or [None] * ctx.biases
+        return x_gradient, *of_lists, None, None, None
 
     def refuse_second_order(ctx: Any, *gradients: Any) -> Any:
         raise NotImplementedError(

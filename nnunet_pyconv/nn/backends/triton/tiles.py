@@ -101,9 +101,7 @@ def three(per_axis: Sequence[int]) -> Axes:
 
 
 @functools.lru_cache(maxsize=256)
-def lay_out(
-    levels: tuple[Level, ...], stride: Axes, backward: bool, most_at_once: int, device: torch.device
-) -> Layout:
+def lay_out(levels: tuple[Level, ...], stride: Axes, backward: bool, most_at_once: int, device: torch.device) -> Layout:
     """Cut a layer into tiles.
 
     Args:
