@@ -160,8 +160,8 @@ def register(kernels: Kernels) -> Forward:
         if need_biases and ctx.biases:
             total = gradient.sum([0, *range(2, gradient.dim())])
             bias_gradients = list(torch.split(total, [w.shape[0] for w in weights]))
-        of_lists = weight_gradients or [None] * len(weights), bias_gradients or [None] * ctx.biases
-        return x_gradient, *of_lists, None, None, None
+        no_weights, no_biases = [None] * len(weights), [None] * ctx.biases
+        return x_gradient, weight_gradients or no_weights, bias_gradients or no_biases, None, None, None
 
     def refuse_second_order(ctx: Any, *gradients: Any) -> Any:
         raise NotImplementedError(

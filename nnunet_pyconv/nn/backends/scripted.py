@@ -13,11 +13,14 @@ class ScriptedLevels(nn.Module):
         super().__init__()
         self.levels = levels
         self.channel_axis = -1 - dim
-        self.shares: list[int] = [level.in_channels for level in levels] if shares else []  # type: ignore[misc]
+        self.in_channels: list[int] = [level.in_channels for level in levels]  # type: ignore[misc]
+        self.shares = shares
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Convolve `(N, C, [Z,] Y, X)`, or without N."""
-        inputs = torch.split(x, self.shares, dim=self.channel_axis) if self.shares else [x] * len(self.levels)
+        inputs = [x] * len(self.levels)
+        if self.shares:
+            inputs = list(torch.split(x, self.in_channels, dim=self.channel_axis))
         outputs = []
         for place, level in enumerate(self.levels):
             outputs.append(level(inputs[place]))  # TorchScript unrolls loops over modules, but no comprehensions
