@@ -17,10 +17,10 @@ from conftest import NnunetFolders
 
 from nnunet_pyconv.cli import main
 from nnunet_pyconv.errors import InputError
+from nnunet_pyconv.nnunet_commands import Step, run_steps
 from nnunet_pyconv.reproduction import Cell, Preparation, Request, cells_of, datasets_of
 from nnunet_pyconv.reproduction.executor import Executor
 from nnunet_pyconv.reproduction.reproduce import report_commands, reproduce
-from nnunet_pyconv.reproduction.step import Step, run_steps
 
 DATASET = "Dataset312_ISBICell"
 
@@ -108,7 +108,7 @@ def test_interrupt_ends_all_that_runs(number: int, tmp_path: Path) -> None:
     job = f"""
 from pathlib import Path
 from nnunet_pyconv.errors import run_command
-from nnunet_pyconv.reproduction.step import Step, run_steps
+from nnunet_pyconv.nnunet_commands import Step, run_steps
 run_command(lambda: run_steps("job", [Step("train", {python(code)!r})], Path("log")))
 """
     process = subprocess.Popen(python(job), cwd=tmp_path)
@@ -129,7 +129,7 @@ run_command(lambda: run_steps("job", [Step("train", {python(code)!r})], Path("lo
 def test_command_that_survived_its_job_keeps_the_lock(tmp_path: Path) -> None:
     job = f"""
 from pathlib import Path
-from nnunet_pyconv.reproduction.step import Step, run_steps
+from nnunet_pyconv.nnunet_commands import Step, run_steps
 run_steps("job", [Step("train", {python("input()")!r})], Path("log"))
 """
     sleeper = python("import os, pathlib, time; pathlib.Path('pid').write_text(str(os.getpid())); time.sleep(600)")

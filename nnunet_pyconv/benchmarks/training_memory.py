@@ -21,7 +21,7 @@ from nnunet_pyconv.planning.planners import GB, memory_of_plan
 
 
 @dataclass(frozen=True)
-class Case:
+class PlannedNetwork:
     """A network as nnU-Net plans it: patch in pixels, patches in a batch, plain or residual encoder."""
 
     patch_size: tuple[int, ...]
@@ -77,16 +77,16 @@ CASES = tuple(
     case
     for residual in (False, True)
     for case in (
-        Case((512, 512), 12, residual),
-        Case((320, 256), 16, residual),
-        Case((128, 128, 128), 2, residual),
-        Case((20, 320, 256), 2, residual, FLAT_KERNELS, FLAT_STRIDES),
+        PlannedNetwork((512, 512), 12, residual),
+        PlannedNetwork((320, 256), 16, residual),
+        PlannedNetwork((128, 128, 128), 2, residual),
+        PlannedNetwork((20, 320, 256), 2, residual, FLAT_KERNELS, FLAT_STRIDES),
     )
 )
 """Plans of nnU-Net's 8 GB, in 2D and 3D, isotropic and flat."""
 
 
-def measure_on_gpu(case: Case, channels: int = 1, classes: int = 3) -> int:
+def measure_on_gpu(case: PlannedNetwork, channels: int = 1, classes: int = 3) -> int:
     """Train for three steps on the GPU in mixed precision, as nnU-Net's trainer does.
 
     Args:

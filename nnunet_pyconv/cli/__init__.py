@@ -18,6 +18,8 @@ COMMANDS = {
     "report": "write tables and figures of trained models and predictions",
     "share": "write a trained model to a file, with hashes and a model card",
     "install": "check a shared model and install it into nnUNet_results",
+    "export": "write a trained model as a file that predicts without torch",
+    "predict": "predict with such a file",
     "complexity": "count and measure what the networks cost",
     "trainer_dir": "print the folder for nnUNet_extTrainer",
     "doctor": "check that a training could start",

@@ -11,8 +11,8 @@ from nnunetv2.paths import nnUNet_results
 
 from nnunet_pyconv.errors import InputError
 from nnunet_pyconv.names import SEED_VARIABLE
-from nnunet_pyconv.reproduction.preparation import Preparation
-from nnunet_pyconv.reproduction.step import LOG, Outcome, Step, run_steps
+from nnunet_pyconv.nnunet_commands import Outcome, Step, run_steps
+from nnunet_pyconv.reproduction.preparation import LOG, Preparation
 
 FINAL, LATEST, BEST = "checkpoint_final.pth", "checkpoint_latest.pth", "checkpoint_best.pth"
 

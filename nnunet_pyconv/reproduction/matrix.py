@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -11,6 +10,7 @@ from typing import Any
 
 from nnunetv2.paths import nnUNet_preprocessed, nnUNet_raw, nnUNet_results
 
+from nnunet_pyconv.dataset_conversion.registry import load_converter
 from nnunet_pyconv.errors import InputError
 from nnunet_pyconv.names import RECIPES
 from nnunet_pyconv.reproduction.cell import BEST, FINAL, Cell
@@ -156,7 +156,7 @@ def _read_dataset_json(file: Path) -> dict[str, Any]:
 
 def _folder_name(name: str) -> str:
     """The name of the dataset folder, whatever ID it was given."""
-    dataset = importlib.import_module(f"nnunet_pyconv.dataset_conversion.{name}").DATASET
+    dataset = load_converter(name).DESCRIPTION
     base = Path(nnUNet_raw.require())
     found = sorted(folder.name for folder in base.glob(f"Dataset[0-9][0-9][0-9]_{dataset.name}"))
     if len(found) > 1:

@@ -11,7 +11,9 @@ from nnunetv2.paths import nnUNet_preprocessed, nnUNet_raw
 
 from nnunet_pyconv.errors import InputError
 from nnunet_pyconv.names import DEFAULT_SOURCE, PAPER_PLANS
-from nnunet_pyconv.reproduction.step import LOG, Outcome, Step, run_steps
+from nnunet_pyconv.nnunet_commands import Outcome, Step, run_steps
+
+LOG = "reproduce.log"
 
 SPACING_OF_SLICES = 999  # what nnU-Net takes for the distance of slices in a dataset of pictures
 

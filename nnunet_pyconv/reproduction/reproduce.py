@@ -12,10 +12,10 @@ from tqdm import tqdm
 
 from nnunet_pyconv.errors import InputError
 from nnunet_pyconv.names import PAPER_PLANS
+from nnunet_pyconv.nnunet_commands import Outcome
 from nnunet_pyconv.reproduction.cell import Cell
 from nnunet_pyconv.reproduction.executor import Executor, Job
 from nnunet_pyconv.reproduction.matrix import Request, cells_of, datasets_of
-from nnunet_pyconv.reproduction.step import Outcome
 
 
 def reproduce(request: Request, executor: str, slurm_parameters: Mapping[str, Any]) -> tuple[list[Cell], list[Outcome]]:

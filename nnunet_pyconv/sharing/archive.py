@@ -51,7 +51,11 @@ class Package:
         return sum(member.file_size for member in self.archive.infolist())
 
     def json(self, name: str) -> Any:
-        """Read a JSON file of the model's folder."""
+        """Read a JSON file of the model's folder.
+
+        Raises:
+            InputError: No JSON.
+        """
         return _read_json(self.archive, f"{self.manifest.model}/{name}", MAX_JSON)
 
     def copy(self, name: str, folder: Path) -> None:

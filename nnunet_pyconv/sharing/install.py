@@ -15,6 +15,7 @@ from nnunet_pyconv.sharing.archive import Package, open_package
 from nnunet_pyconv.sharing.harmless import check_classes, postprocessing_from_json
 from nnunet_pyconv.sharing.manifest import MANIFEST, Manifest
 from nnunet_pyconv.sharing.members import (
+    DATASET,
     PICKLED_POSTPROCESSING,
     PLANS,
     POSTPROCESSING,
@@ -64,6 +65,7 @@ def install_model(file: Path, *, overwrite: bool = False) -> InstalledModel:
         manifest = package.manifest
         check_installed(manifest.requires)
         check_classes(package.json(PLANS))
+        package.json(DATASET)
         target = results / manifest.model
         check_target(target, overwrite=overwrite)
         size_gb, free_gb = (number / 1e9 for number in (package.size, shutil.disk_usage(results).free))

@@ -53,13 +53,35 @@ def model_card(model: ModelFolder, facts: ModelFacts, manifest: Manifest, tables
         manifest: Of the package, its hashes not needed.
         tables: Tables of a report, as Markdown that begins with the text of a third-level heading.
     """
+    use = (
+        f"```bash\n{install_command(manifest.requires)}\nnnunet_pyconv install model.zip\n"
+        f"{manifest.predict_command}\n```\n\n"
+        "`nnunet_pyconv install` writes the checkpoints anew from the `.safetensors`, which run no code when they are "
+        "read. The package's own `.pth` files are pickles, whose loading can run code: those who install it with "
+        "`nnUNetv2_install_pretrained_model_from_zip` have to trust its source."
+    )
+    return model_card_with(model, facts, manifest.versions, tables, f"## Install and predict\n\n{use}")
+
+
+def model_card_with(
+    model: ModelFolder, facts: ModelFacts, versions: Mapping[str, str], tables: Sequence[str], use: str
+) -> str:
+    """Write a model card for another kind of file.
+
+    Args:
+        model: The model.
+        facts: What its checkpoints tell.
+        versions: What the file was made with.
+        tables: As of `model_card`.
+        use: The last section, with its heading: how to use the file.
+    """
     configuration = model.configuration_manager
     labels = ", ".join(f"{escape(name)} ({value})" for name, value in model.dataset_json["labels"].items())
     channels = model.dataset_json.get("channel_names", model.dataset_json.get("modality", {}))
     epochs = ", ".join(f"fold {fold}: {number}" for fold, number in facts.epochs.items())
     cascade = configuration.previous_stage_name
     sections = [
-        f"# {escape(manifest.model.replace('/', ' '))}",
+        f"# {escape(model.model.replace('/', ' '))}",
         "## Model",
         f"- Dataset: {escape(model.path.parent.name)}, {model.dataset_json.get('numTraining', 'unknown')} training "
         "cases\n"
@@ -68,9 +90,10 @@ def model_card(model: ModelFolder, facts: ModelFacts, manifest: Manifest, tables
         f"- Configuration: {escape(model.setup.configuration)} of {escape(model.plans.plans_name)}; patch "
         f"{' x '.join(map(str, configuration.patch_size))}, batch {configuration.batch_size}\n"
         + (f"- Cascade: needs predictions of {cascade}, a model of its own\n" if cascade else "")
-        + f"- Network: {manifest.network}, trained by {facts.trainer.__name__}, {facts.parameters:,} parameters\n"
-        f"- Epochs: {epochs}; checkpoint {manifest.checkpoint}\n"
-        f"- Made with: {', '.join(f'{name} {version}' for name, version in manifest.versions.items())}",
+        + f"- Network: {configuration.network_arch_class_name}, trained by {facts.trainer.__name__}, "
+        f"{facts.parameters:,} parameters\n"
+        f"- Epochs: {epochs}; checkpoint {model.checkpoint}\n"
+        f"- Made with: {', '.join(f'{name} {version}' for name, version in versions.items())}",
         "## Validation",
         _validation(model),
         *(f"### {text.strip()}" for text in tables),
@@ -78,12 +101,7 @@ def model_card(model: ModelFolder, facts: ModelFacts, manifest: Manifest, tables
         "*To be filled in: for which images and questions, and for which not. Not a medical device.*",
         "## Licence",
         "*To be filled in. The licence of the training data may limit that of the weights.*",
-        "## Install and predict",
-        "```bash\n"
-        f"{install_command(manifest.requires)}\nnnunet_pyconv install model.zip\n{manifest.predict_command}\n```",
-        "`nnunet_pyconv install` writes the checkpoints anew from the `.safetensors`, which run no code when they are "
-        "read. The package's own `.pth` files are pickles, whose loading can run code: those who install it with "
-        "`nnUNetv2_install_pretrained_model_from_zip` have to trust its source.",
+        use,
     ]
     return "\n\n".join(sections) + "\n"
 

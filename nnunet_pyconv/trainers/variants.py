@@ -6,6 +6,9 @@ It takes its network from `nnUNetTrainerPyConv` and all else from nnU-Net's clas
 
 The trainers of the other blocks have them alike, for example `nnUNetTrainerPyConvDilated_50epochs`, and of the paper's
 recipe there are nnU-Net's training lengths: `nnUNetTrainerPyConvPaper_5epochs` and so on.
+
+With a teacher there are both, `nnUNetTrainerPyConvDistilled_50epochs`, and `nnUNetTrainerDistilled_50epochs`, whose
+network is that of nnU-Net's variant.
 """
 
 from __future__ import annotations
@@ -19,17 +22,21 @@ from nnunetv2.utilities.find_class_by_name import recursive_find_python_class
 from nnunetv2.utilities.plans_handling.plans_handler import ConfigurationManager, PlansManager
 from torch import nn
 
+from nnunet_pyconv.trainers.nnUNetTrainerDistilled import nnUNetTrainerDistilled
 from nnunet_pyconv.trainers.nnUNetTrainerPyConv import nnUNetTrainerPyConv, with_pyconv
 from nnunet_pyconv.trainers.nnUNetTrainerPyConvBottleneck import nnUNetTrainerPyConvBottleneck
 from nnunet_pyconv.trainers.nnUNetTrainerPyConvDilated import nnUNetTrainerPyConvDilated
+from nnunet_pyconv.trainers.nnUNetTrainerPyConvDistilled import nnUNetTrainerPyConvDistilled
 from nnunet_pyconv.trainers.nnUNetTrainerPyConvPaper import nnUNetTrainerPyConvPaper
 from nnunet_pyconv.trainers.nnUNetTrainerPyConvSeparable import nnUNetTrainerPyConvSeparable
 
 _TRAINERS: dict[str, type[nnUNetTrainer]] = {
     trainer.__name__: trainer
     for trainer in (
+        nnUNetTrainerDistilled,
         nnUNetTrainerPyConvBottleneck,
         nnUNetTrainerPyConvDilated,
+        nnUNetTrainerPyConvDistilled,
         nnUNetTrainerPyConvPaper,
         nnUNetTrainerPyConvSeparable,
         nnUNetTrainerPyConv,  # its name begins the others', so it comes last
@@ -45,8 +52,13 @@ def __getattr__(name: str) -> type[nnUNetTrainer]:
     if stock is None:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     trainer = _TRAINERS[prefix]
-    # the paper's recipe sets a length of its own, and the variant's follows it
-    bases = (_with_network_of(stock, trainer), stock) if issubclass(trainer, nnUNetTrainerPyConv) else (stock, trainer)
+    bases: tuple[type, ...]
+    if trainer is nnUNetTrainerPyConvPaper:
+        bases = (stock, trainer)  # the recipe sets a length of its own, and the variant's follows it
+    elif issubclass(trainer, nnUNetTrainerPyConv):
+        bases = (_with_network_of(stock, trainer), stock)
+    else:
+        bases = (trainer, stock)
     return type(name, bases, {"__module__": __name__, "__doc__": stock.__doc__})
 
 

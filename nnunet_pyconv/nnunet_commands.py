@@ -1,4 +1,4 @@
-"""Steps: one command of nnU-Net each, with a log, that run one after another and may be resumed."""
+"""Run nnU-Net's commands one after another, each as a step with a log; a later call can go on where one ended."""
 
 from __future__ import annotations
 
@@ -15,10 +15,9 @@ from typing import IO
 
 from tqdm import tqdm
 
+from nnunet_pyconv.nnunet_folders import with_our_trainers
 from nnunet_pyconv.terminations import terminations_raised
-from nnunet_pyconv.trainer_dir import TRAINER_DIR
 
-LOG = "reproduce.log"
 SECONDS_TO_END = 20
 SECONDS_BETWEEN_LOOKS = 2.0
 
@@ -133,15 +132,8 @@ def _end(process: subprocess.Popen[bytes]) -> None:
 
 def variables_for_commands() -> dict[str, str]:
     """Variables with which the commands of this installation and our trainers are found."""
-    others = os.environ.get("nnUNet_extTrainer", "").split(os.pathsep)  # noqa: SIM112  # nnU-Net's name
-    return {
-        "PATH": _joined([str(Path(sys.executable).parent), os.environ.get("PATH", "")]),
-        "nnUNet_extTrainer": _joined([str(TRAINER_DIR), *(folder for folder in others if folder != str(TRAINER_DIR))]),
-    }
-
-
-def _joined(folders: Sequence[str]) -> str:
-    return os.pathsep.join(folder for folder in folders if folder)
+    folders = [str(Path(sys.executable).parent), *filter(None, [os.environ.get("PATH")])]
+    return {"PATH": os.pathsep.join(folders), **with_our_trainers()}
 
 
 def _locked(stream: IO[str]) -> bool:

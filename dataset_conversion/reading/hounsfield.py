@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from nnunet_pyconv.dataset_conversion.images import Array
+from nnunet_pyconv.dataset_conversion.reading.raster import Array
 from nnunet_pyconv.errors import InputError
 
 _INT16 = np.iinfo(np.int16)

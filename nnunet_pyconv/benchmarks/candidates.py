@@ -20,7 +20,7 @@ from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 from tqdm import tqdm
 
-from nnunet_pyconv.benchmarks.memory import in_fresh_process, peak_growth_mb
+from nnunet_pyconv.benchmarks.memory import in_fresh_process, megabytes, peak_growth_bytes
 from nnunet_pyconv.benchmarks.plans import Planned
 from nnunet_pyconv.nn import PyConv2d, PyConv3d
 from nnunet_pyconv.nn.backends import use_backend
@@ -28,7 +28,7 @@ from nnunet_pyconv.trainers import nnUNetTrainerPyConv
 
 
 @dataclass(frozen=True)
-class System:
+class Candidate:
     """A network and how it computes.
 
     Attributes:
@@ -45,34 +45,34 @@ class System:
 
     @contextlib.contextmanager
     def conditions(self) -> Iterator[None]:
-        """Compute as this system does inside a `with` block."""
+        """Compute as this candidate does inside a `with` block."""
         with use_backend(self.setting), torch.autocast("cpu", torch.bfloat16, enabled=self.bfloat16):
             yield
 
 
-STOCK = {"stock": System(nnUNetTrainer), "stock channels_last": System(nnUNetTrainer, channels_last=True)}
+STOCK = {"stock": Candidate(nnUNetTrainer), "stock channels_last": Candidate(nnUNetTrainer, channels_last=True)}
 """The references: the better of them counts."""
 
 
-def that_run(compared: Mapping[str, System], device: torch.device) -> dict[str, System]:
+def measurable(compared: Mapping[str, Candidate], device: torch.device) -> dict[str, Candidate]:
     """Leave out what is a matter of the CPU alone: on a GPU nnU-Net chooses the dtype."""
-    return {name: system for name, system in compared.items() if device.type == "cpu" or not system.bfloat16}
+    return {name: candidate for name, candidate in compared.items() if device.type == "cpu" or not candidate.bfloat16}
 
 
 class Prepared:
     """A trainer that nnU-Net has initialised (network, optimizer, loss; compiled if nnU-Net would) and a batch.
 
     Attributes:
-        system: What it was made of.
+        candidate: What it was made of.
         trainer: Its folders are gone, so it can't write, but it computes.
         batch: Noise with the shapes and dtypes that nnU-Net's data loader gives: `data`, `(N, C, *patch_size)`, and
             `target`, a label map for each output of deep supervision.
     """
 
-    def __init__(self, system: System, planned: Planned, device: torch.device) -> None:
+    def __init__(self, candidate: Candidate, planned: Planned, device: torch.device) -> None:
         """Build them for the network of some plans."""
-        self.system = system
-        self.trainer = _trainer(system, planned, device)
+        self.candidate = candidate
+        self.trainer = _trainer(candidate, planned, device)
         patch_size, batch_size = self.trainer.configuration_manager.patch_size, self.trainer.batch_size
         labels = len(planned.dataset_json["labels"])
         data = torch.randn(batch_size, self.trainer.num_input_channels, *patch_size, device=device)
@@ -83,7 +83,7 @@ class Prepared:
                 for scales in self.trainer._get_deep_supervision_scales()
             )
         ]
-        if system.channels_last:
+        if candidate.channels_last:
             memory_format = torch.channels_last if len(patch_size) == 2 else torch.channels_last_3d
             self.trainer.network.to(memory_format=memory_format)
             data = data.contiguous(memory_format=memory_format)
@@ -96,7 +96,7 @@ class Prepared:
 
     def train(self) -> None:
         """Make nnU-Net's training step: forward, loss of all outputs, backward, clipping, SGD."""
-        with self.system.conditions():
+        with self.candidate.conditions():
             self.trainer.train_step(self.batch)
 
     def stop_training(self) -> None:
@@ -107,7 +107,7 @@ class Prepared:
     def infer(self) -> None:
         """Compute the output, in inference mode and on a GPU under autocast, as nnU-Net's predictor does."""
         x = self.batch["data"]
-        with self.system.conditions(), torch.inference_mode(), torch.autocast("cuda", enabled=x.is_cuda):
+        with self.candidate.conditions(), torch.inference_mode(), torch.autocast("cuda", enabled=x.is_cuda):
             self.trainer.network(x)
 
     def parameters_m(self) -> float:
@@ -130,42 +130,42 @@ class Prepared:
 
         layers = {module for module in self.network.modules() if isinstance(module, (PyConv2d, PyConv3d))}
         hooks = [layer.register_forward_pre_hook(note) for layer in layers]
-        with self.system.conditions(), torch.inference_mode():
+        with self.candidate.conditions(), torch.inference_mode():
             self.network(self.batch["data"])
         for hook in hooks:
             hook.remove()
         return ", ".join(f"{name} {count}" for name, count in chosen.most_common()) or None
 
 
-def peaks_of_step(compared: Mapping[str, System], planned: Planned, device: torch.device) -> dict[str, float | None]:
-    """Measure each system's peak memory of a training step in MB, with network, gradients and momentum.
+def peaks_of_step(compared: Mapping[str, Candidate], planned: Planned, device: torch.device) -> dict[str, float | None]:
+    """Measure each candidate's peak memory of a training step in MB, with network, gradients and momentum.
 
-    In a process of its own each; see `memory.peak_growth_mb`.
+    In a process of its own each; see `memory.peak_growth_bytes`.
     """
     return {
-        name: in_fresh_process(partial(_peak_of_step, system, planned, device))
-        for name, system in tqdm(compared.items(), desc="peak memory", unit="network", leave=False)
+        name: megabytes(in_fresh_process(partial(_peak_of_step, candidate, planned, device)))
+        for name, candidate in tqdm(compared.items(), desc="peak memory", unit="network", leave=False)
     }
 
 
-def _peak_of_step(system: System, planned: Planned, device: torch.device) -> float | None:
-    return peak_growth_mb(partial(_two_steps, system, planned, device), device)
+def _peak_of_step(candidate: Candidate, planned: Planned, device: torch.device) -> int | None:
+    return peak_growth_bytes(partial(_two_steps, candidate, planned, device), device)
 
 
-def _two_steps(system: System, planned: Planned, device: torch.device) -> None:
-    prepared = Prepared(system, planned, device)
+def _two_steps(candidate: Candidate, planned: Planned, device: torch.device) -> None:
+    prepared = Prepared(candidate, planned, device)
     for _ in range(2):  # the momentum is there from the second step on
         prepared.train()
 
 
-def _trainer(system: System, planned: Planned, device: torch.device) -> nnUNetTrainer:
+def _trainer(candidate: Candidate, planned: Planned, device: torch.device) -> nnUNetTrainer:
     with (
         tempfile.TemporaryDirectory() as folder,
         mock.patch.dict(os.environ, nnUNet_preprocessed=folder, nnUNet_results=folder),
         contextlib.redirect_stdout(io.StringIO()),  # nnU-Net narrates
     ):
         plans = {**planned.plans, "continue_training": False}
-        trainer = system.trainer(plans, planned.configuration, 0, planned.dataset_json, device)
+        trainer = candidate.trainer(plans, planned.configuration, 0, planned.dataset_json, device)
         preprocessed = Path(trainer.preprocessed_dataset_folder)
         preprocessed.mkdir(parents=True)
         (preprocessed / "case.npz").touch()  # nnU-Net reads off it what kind of data it will load
