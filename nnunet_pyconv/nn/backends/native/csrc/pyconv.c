@@ -1,4 +1,4 @@
-/* The compiled execution of a pyramidal convolution: single precision, NCHW or NCDHW, any number of levels.
+/* The native backend of a pyramidal convolution: single precision, NCHW or NCDHW, any number of levels.
  *
  * A plain C library that takes data pointers, so that it depends on no version of Python or torch. Sizes are 64-bit
  * integers:
@@ -12,7 +12,6 @@
 
 #define EXPORT __attribute__((visibility("default")))
 
-EXPORT const int64_t pyconv_interface = 1; /* raised when the functions below change */
 EXPORT const int64_t pyconv_max_levels = MAX_LEVELS;
 EXPORT const int64_t pyconv_max_kernel = MAX_KERNEL;
 
