@@ -6,8 +6,6 @@ import torch
 
 from nnunet_pyconv.errors import InputError
 
-DEVICES = ("cpu", "cuda", "mps")
-
 
 def available_devices() -> list[str]:
     """The devices that torch sees, the fastest first; `cpu` is always among them."""

@@ -13,11 +13,11 @@ from backends import needs_kernel
 from torch import nn
 
 from nnunet_pyconv.architectures import PyConvUNet
-from nnunet_pyconv.nn import PyConv2d
+from nnunet_pyconv.nn import PyConv2d, Pyramid
 from nnunet_pyconv.nn.backends import available_backends, use_backend
 from nnunet_pyconv.nn.backends.choice import choose
 from nnunet_pyconv.nn.backends.native import build, kernel
-from nnunet_pyconv.nn.backends.spec import Workload
+from nnunet_pyconv.nn.backends.workload import Workload
 
 
 @pytest.fixture
@@ -106,7 +106,7 @@ def test_network_on_another_device_makes_nothing_on_the_cpu():
 
 
 def test_dilation_and_hooks_take_the_reference(x):
-    assert PyConv2d(32, 32, dilation=2).backend_for(x) == "reference"
+    assert PyConv2d(32, 32, Pyramid((3, 3), dilations=(1, 2))).backend_for(x) == "reference"
     layer, seen = PyConv2d(32, 32), []
     layer.levels[1].register_forward_hook(lambda *_: seen.append(1))
     assert layer.backend_for(x) == "reference"
@@ -138,7 +138,7 @@ def test_recorded_as_ordinary_convolutions(x):
 
 
 def test_state_dict_knows_nothing_of_it():
-    assert list(PyConv2d(8, 8, (3, 5), bias=True).state_dict()) == [
+    assert list(PyConv2d(8, 8, Pyramid((3, 5)), bias=True).state_dict()) == [
         "levels.0.weight",
         "levels.0.bias",
         "levels.1.weight",

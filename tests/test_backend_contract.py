@@ -16,7 +16,7 @@ from torch import nn
 from torch._subclasses import FakeTensorMode
 from torch.autograd import forward_ad
 
-from nnunet_pyconv.nn import PyConv2d, PyConv3d
+from nnunet_pyconv.nn import PyConv2d, PyConv3d, Pyramid
 from nnunet_pyconv.nn.backends import use_backend
 from nnunet_pyconv.nn.backends.fold import folded
 from nnunet_pyconv.nn.backends.reference import convolve
@@ -72,7 +72,7 @@ def layers(draw: st.DrawFn) -> tuple[Any, Any]:
     stride = tuple(draw(st.sampled_from([1, 2, 40])) for _ in range(dim))
     channels = groups * draw(st.integers(1, 3)), groups * draw(st.integers(1, 4))
     layer = (PyConv2d if dim == 2 else PyConv3d)(
-        *channels, [kernel], groups=[groups], stride=stride, bias=draw(st.booleans())
+        *channels, Pyramid((kernel,), groups=(groups,)), stride=stride, bias=draw(st.booleans())
     )
     CHANGES[draw(st.sampled_from(list(CHANGES)))](layer.levels[0])
     return copy.deepcopy(layer.levels[0]), layer
@@ -305,7 +305,7 @@ HAND_CHANGES: dict[str, Callable[[Any], None]] = {
 @pytest.mark.parametrize("setting", BACKENDS)
 @pytest.mark.parametrize("change", HAND_CHANGES)
 def test_a_layer_changed_by_hand_is_what_its_levels_are(setting, change):
-    layer, x = PyConv2d(8, 8, (3, 5), bias=True), torch.randn(2, 8, 9, 12)
+    layer, x = PyConv2d(8, 8, Pyramid((3, 5)), bias=True), torch.randn(2, 8, 9, 12)
     HAND_CHANGES[change](layer)
     expected = outcome(lambda: torch.cat([level(x) for level in layer.levels], dim=1))
     with use_backend(setting):
@@ -313,9 +313,23 @@ def test_a_layer_changed_by_hand_is_what_its_levels_are(setting, change):
 
 
 @pytest.mark.parametrize("setting", BACKENDS)
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64], ids=str)
+@pytest.mark.parametrize(
+    "size", [(2, 8, 9, 7), (8, 9, 7), (0, 8, 9, 7), (2, 7, 9, 7), (4, 9, 7), (8, 9), (1, 2, 8, 9, 7), (8,)], ids=str
+)
+def test_shares_are_convolved_like_a_depthwise_convolution(setting, size, dtype):
+    layer, x = PyConv2d(8, 8, Pyramid((3, 3), depthwise=True), bias=True), torch.randn(size, dtype=dtype)
+    conv = nn.Conv2d(8, 8, 3, padding=1, groups=8)
+    for name, parameter in conv.named_parameters():
+        parameter.data = torch.cat([getattr(level, name).data for level in layer.levels])
+    with use_backend(setting):
+        assert_same(outcome(lambda: layer(x)), outcome(lambda: conv(x)))
+
+
+@pytest.mark.parametrize("setting", BACKENDS)
 @pytest.mark.parametrize("no_grad", [False, True], ids=["", "no_grad"])
 def test_transforms_of_torch_func(setting, no_grad):
-    layer, x, tangent = PyConv2d(8, 8, (3, 5)), torch.randn(2, 8, 9, 8), torch.randn(2, 8, 9, 8)
+    layer, x, tangent = PyConv2d(8, 8, Pyramid((3, 5))), torch.randn(2, 8, 9, 8), torch.randn(2, 8, 9, 8)
     with use_backend(setting), torch.set_grad_enabled(not no_grad):
         # the layer is linear
         torch.testing.assert_close(torch.func.jvp(layer, (x,), (tangent,))[1], layer(tangent))
@@ -343,7 +357,7 @@ def test_the_operators_refuse_to_drop_tangents(needs_gradient):
 @pytest.mark.slow
 @pytest.mark.parametrize("setting", BACKENDS)
 def test_compiled_functions_derive_and_refuse_alike(setting):
-    layer, x, tangent = PyConv2d(8, 8, (3, 5)), torch.randn(2, 8, 9, 8), torch.randn(2, 8, 9, 8)
+    layer, x, tangent = PyConv2d(8, 8, Pyramid((3, 5))), torch.randn(2, 8, 9, 8), torch.randn(2, 8, 9, 8)
     torch._dynamo.reset()
     with use_backend(setting):
         plain = torch.compile(layer, backend="aot_eager", fullgraph=True)
@@ -357,8 +371,9 @@ def test_compiled_functions_derive_and_refuse_alike(setting):
 
 @pytest.mark.filterwarnings("ignore:.*torch.jit.* is deprecated")
 @pytest.mark.parametrize("layer_type", [PyConv2d, PyConv3d])
-def test_torchscript_records_the_levels(layer_type):
-    network = nn.Sequential(layer_type(4, 4, (3, 5), bias=True), nn.ReLU())
+@pytest.mark.parametrize("depthwise", [False, True])
+def test_torchscript_records_the_levels(layer_type, depthwise):
+    network = nn.Sequential(layer_type(4, 4, Pyramid((3, 5), depthwise=depthwise), bias=True), nn.ReLU())
     x = torch.randn(2, 4, *(7, 6, 5)[: layer_type._dim])
     scripted, file = torch.jit.script(network), io.BytesIO()
     assert list(scripted.state_dict()) == list(network.state_dict())

@@ -8,7 +8,7 @@ from backends import NATIVE, needs_kernel
 from torch.utils.checkpoint import checkpoint
 from torch.utils.flop_counter import FlopCounterMode
 
-from nnunet_pyconv.nn import PyConv2d, PyConv3d
+from nnunet_pyconv.nn import PyConv2d, PyConv3d, Pyramid
 from nnunet_pyconv.nn.backends import use_backend
 
 BACKENDS = [NATIVE, "fold", "reference"]
@@ -47,7 +47,7 @@ def test_compile_has_no_graph_break(setting, dynamic, layer, x):
 def test_operator_keeps_its_contract():
     for layer, x in (
         (PyConv2d(8, 8, bias=True, stride=2), torch.randn(2, 8, 19, 22, requires_grad=True)),
-        (PyConv3d(4, 4, (3, 5)), torch.randn(1, 4, 6, 7, 18)),
+        (PyConv3d(4, 4, Pyramid((3, 5))), torch.randn(1, 4, 6, 7, 18)),
     ):
         arguments = (
             x,

@@ -8,7 +8,7 @@ from backends import NATIVE, assert_agrees, needs_kernel, run
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from nnunet_pyconv.nn import PyConv2d, PyConv3d
+from nnunet_pyconv.nn import PyConv2d, PyConv3d, Pyramid
 from nnunet_pyconv.nn.backends import use_backend
 
 BACKENDS = [NATIVE, "fold", "auto"]
@@ -40,7 +40,7 @@ def test_agrees_in_2d(setting, channels, size, stride, bias):
 )
 @pytest.mark.parametrize("stride", [1, (1, 2, 2)], ids=str)
 def test_agrees_in_3d(setting, kernels, stride):
-    layer = PyConv3d(8, 16, kernels, stride=stride, bias=True)
+    layer = PyConv3d(8, 16, Pyramid(kernels), stride=stride, bias=True)
     assert_agrees(setting, layer, torch.randn(1, 8, 9, 12, 19, requires_grad=True))
 
 
@@ -59,7 +59,7 @@ def test_agrees_on_tiny_maps(setting, size):
 def test_the_kernel_agrees_on_narrow_maps(batch, size, stride):
     # several images or depths share a vector, and 21 output channels are blocks of 4 and a rest
     layer_type, kernels = (PyConv2d, (3, 5, 7)) if len(size) == 2 else (PyConv3d, (3, (5, 3, 5)))
-    layer = layer_type(8, 21 * len(kernels), kernels, groups=(1,) * len(kernels), stride=stride, bias=True)
+    layer = layer_type(8, 21 * len(kernels), Pyramid(kernels, groups=(1,) * len(kernels)), stride=stride, bias=True)
     assert_agrees("native", layer, torch.randn(batch, 8, *size, requires_grad=True))
 
 
@@ -111,7 +111,10 @@ def test_empty_batch(setting):
 @pytest.mark.parametrize("setting", BACKENDS)
 @pytest.mark.parametrize("layer_type", [PyConv2d, PyConv3d])
 def test_input_without_a_batch(setting, layer_type):
-    layer, x = layer_type(8, 8, (3, 5), bias=True), torch.randn(8, *(9, 7, 8)[: layer_type._dim], requires_grad=True)
+    layer, x = (
+        layer_type(8, 8, Pyramid((3, 5)), bias=True),
+        torch.randn(8, *(9, 7, 8)[: layer_type._dim], requires_grad=True),
+    )
     with use_backend(setting):
         torch.testing.assert_close(layer(x), layer(x[None])[0])
     assert_agrees(setting, layer, x)
@@ -124,7 +127,7 @@ def test_input_without_a_batch(setting, layer_type):
     ids=str,
 )
 def test_any_number_of_threads_gives_the_same_bits(setting, channels, size, kernels):
-    layer = (PyConv2d if len(size) == 2 else PyConv3d)(channels, channels, kernels)
+    layer = (PyConv2d if len(size) == 2 else PyConv3d)(channels, channels, Pyramid(kernels))
     x = torch.randn(2, channels, *size, requires_grad=True)
     threads, results = torch.get_num_threads(), []
     try:
@@ -150,5 +153,5 @@ def test_agrees_for_random_layers(setting, data):
     stride = data.draw(st.lists(st.integers(1, 3), min_size=dim, max_size=dim), "stride")
     size = data.draw(st.lists(st.integers(1, 40 if dim == 2 else 12), min_size=dim, max_size=dim), "size")
     bias = data.draw(st.booleans(), "bias")
-    layer = (PyConv2d if dim == 2 else PyConv3d)(in_channels, out_channels, kernels, stride=stride, bias=bias)
+    layer = (PyConv2d if dim == 2 else PyConv3d)(in_channels, out_channels, Pyramid(kernels), stride=stride, bias=bias)
     assert_agrees(setting, layer, torch.randn(2, in_channels, *size, requires_grad=True))

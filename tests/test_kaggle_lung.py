@@ -14,7 +14,7 @@ from nnunetv2.experiment_planning.plan_and_preprocess_api import extract_fingerp
 from nnunetv2.imageio.natural_image_reader_writer import NaturalImage2DIO
 from numpy.typing import NDArray
 
-from nnunet_pyconv.dataset_conversion import kaggle_lung
+from nnunet_pyconv.dataset_conversion import conversion, kaggle_lung
 from nnunet_pyconv.errors import InputError
 
 NAME = "Dataset313_KaggleLung"
@@ -44,7 +44,7 @@ def lungs(tmp_path: Path) -> Path:
 
 
 def convert(source: Path, **arguments: object) -> Path:
-    return kaggle_lung.convert(source, num_processes=2, **arguments)  # type: ignore[arg-type]
+    return conversion.convert(kaggle_lung, source, num_processes=2, **arguments)  # type: ignore[arg-type]
 
 
 def split_names(folder: Path) -> tuple[set[str], set[str]]:
@@ -260,12 +260,12 @@ THREE_PAGES = np.stack([HU, HU, HU]).astype(np.int16)
         (LABEL, Path.unlink, r"ID_0003_Z_0103\.tif in .*2d_images has no label in .*2d_masks"),
         (IMAGE, Path.unlink, r"ID_0003_Z_0103\.tif in .*2d_masks has no image in .*2d_images"),
         (LABEL, lambda p: tifffile.imwrite(p, MASK[:20]), "image has 32 x 40 pixels and its label 20 x 40"),
-        (LABEL, lambda p: tifffile.imwrite(p, MASK * 2), r"has 2 values \(0, 2\); expected two, 0 and 255"),
+        (LABEL, lambda p: tifffile.imwrite(p, MASK + 2), r"has 2 values \(2, 3\); expected two, 0 and 255"),
         (IMAGE, lambda p: p.write_bytes(p.read_bytes()[:700]), r"can't read .*2d_images.*truncated"),
         (IMAGE, lambda p: p.write_bytes(b"not a picture"), r"can't read .*2d_images"),
         (IMAGE, lambda p: tifffile.imwrite(p, COLOURS, photometric="rgb"), "is a colour image"),
-        (IMAGE, lambda p: tifffile.imwrite(p, THREE_PAGES, photometric="minisblack"), "expected one grey image"),
-        (IMAGE, lambda p: tifffile.imwrite(p, HU.astype(np.complex64)), "pixels of type complex64; expected Hounsf"),
+        (IMAGE, lambda p: tifffile.imwrite(p, THREE_PAGES, photometric="minisblack"), "3 pages; expected one"),
+        (IMAGE, lambda p: tifffile.imwrite(p, HU.astype(np.complex64)), "pixels of type complex64; expected integers"),
         (IMAGE, lambda p: tifffile.imwrite(p, MASK), "ID_0003_Z_0103: pixels of 8 bits, among images of int16"),
         (IMAGE, lambda p: tifffile.imwrite(p, HU.astype(np.int8)), "pixels of type int8; expected Hounsfield"),
         (IMAGE, lambda p: tifffile.imwrite(p, HU * np.float32(np.nan)), "not finite.*-1024"),
@@ -273,7 +273,7 @@ THREE_PAGES = np.stack([HU, HU, HU]).astype(np.int16)
         ("2d_images/ID_0003_Z_0103.tiff", lambda p: tifffile.imwrite(p, HU), "both have the name ID_0003_Z_0103"),
     ],
     ids=[
-        "no-mask", "no-image", "other-size", "mask-of-2", "truncated", "no-picture", "colours", "pages",
+        "no-mask", "no-image", "other-size", "mask-of-2-and-3", "truncated", "no-picture", "colours", "pages",
         "complex", "one-of-8-bits", "int8", "nan", "no-hounsfield", "duplicate",
     ],
 )  # fmt: skip
@@ -299,13 +299,13 @@ def test_folders_that_are_missing(tmp_path: Path, lungs: Path, nnunet_folders: N
             (tmp_path / "both" / name / folder).mkdir(parents=True)
     with pytest.raises(InputError, match="holds the kaggleLung data 2 times"):
         convert(tmp_path / "both")
-    with pytest.raises(InputError, match=r"has no slice \(\*.tif or \*.tiff or \*.png\)"):
+    with pytest.raises(InputError, match=r"has no slice \(\*\.png, \*\.tif, "):
         convert(tmp_path / "both" / "one")
 
 
 def test_too_few(tmp_path: Path, nnunet_folders: NnunetFolders) -> None:
     write_lung(tmp_path, 0, HU.astype(np.int16))
-    with pytest.raises(InputError, match="found 1 labelled slice; expected at least 2"):
+    with pytest.raises(InputError, match="found 1 labelled case; expected at least 2"):
         convert(tmp_path)
     for number in range(6):
         write_lung(tmp_path, number, HU.astype(np.int16))

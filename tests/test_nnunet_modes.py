@@ -14,12 +14,12 @@ from nnunetv2.run.load_pretrained_weights import load_pretrained_weights
 from nnunetv2.run.run_training import maybe_load_checkpoint
 from nnunetv2.training.nnUNetTrainer.nnUNetTrainer import nnUNetTrainer
 from nnunetv2.utilities.plans_handling.plans_handler import PlansManager
-from test_planning import DATASET, make_plans
+from plans_of_nnunet import DATASET, make_plans
 
 from nnunet_pyconv.architectures.pyconv_unet import check_patch_size
 from nnunet_pyconv.nn import Block
 from nnunet_pyconv.nn.pyconv import PyConv
-from nnunet_pyconv.planning import swap_plans
+from nnunet_pyconv.planning import Design, swap_plans
 from nnunet_pyconv.trainers import nnUNetTrainerPyConv, nnUNetTrainerPyConvPaper
 from nnunet_pyconv.trainers.variants import nnUNetTrainerPyConvNoDeepSupervision
 
@@ -244,7 +244,7 @@ def test_patch_of_the_plans_that_we_write_is_large_enough(network: str, block: B
     for source, patch_size in ((make_plans(network), [13, 3]), (plans_3d(network), [3, 21, 10])):
         for plan in source["configurations"].values():
             plan.update({"patch_size": patch_size} if "architecture" in plan else {})
-        plans, _ = swap_plans(source, dataset_json(), "nnUNetPyConvPlans", block)
+        plans, _ = swap_plans(source, dataset_json(), "nnUNetPyConvPlans", Design(block))
         manager = PlansManager(plans)
         for name in manager.available_configurations:
             configuration = manager.get_configuration(name)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import signal
@@ -12,11 +13,12 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
+import psutil
 import pytest
 import SimpleITK as sitk  # noqa: N813  # its own habit
 import torch
 from conftest import NnunetFolders
-from test_nnunet_chain import run
+from console_commands import run
 
 from nnunet_pyconv.synthetic.volumes import write_synthetic_volumes
 from nnunet_pyconv.trainer_dir import TRAINER_DIR
@@ -167,7 +169,7 @@ def test_validates_with_the_best_checkpoint(folders: NnunetFolders) -> None:
 
 
 def test_goes_on_after_a_kill(folders: NnunetFolders) -> None:
-    """SIGKILL at some moment after the first checkpoint; --c goes on from it."""
+    """SIGKILL at some moment after the first checkpoint: the workers end as well, and --c goes on from it."""
     plans = f"{PLANNERS['residual']}Plans"
     fold = model_folder(folders, "3d_lowres", network="residual") / "fold_0"
     command = [
@@ -182,8 +184,13 @@ def test_goes_on_after_a_kill(folders: NnunetFolders) -> None:
                 assert time.monotonic() < deadline
                 time.sleep(0.2)
             assert process.poll() is None
+            workers = psutil.Process(process.pid).children(recursive=True)
+            process.kill()
+            assert len(workers) > 1
+            assert not psutil.wait_procs(workers, timeout=10)[1]
         finally:
-            os.killpg(process.pid, signal.SIGKILL)
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)
     epoch = torch.load(fold / "checkpoint_latest.pth", weights_only=False)["current_epoch"]
     assert epoch >= 1
     before = set(fold.glob("training_log*.txt"))

@@ -13,10 +13,12 @@ import numpy as np
 import pytest
 import torch
 from conftest import NnunetFolders
-from test_nnunet_chain import DATASET, read_pngs, run
+from console_commands import run
+from test_nnunet_chain import DATASET, read_pngs
 from test_paper_plans import NETWORKS
 
 from nnunet_pyconv.dataset_conversion import isbi_cell
+from nnunet_pyconv.dataset_conversion.conversion import convert
 from nnunet_pyconv.demo.overlap import read_overlaps
 from nnunet_pyconv.synthetic.isbi import write_synthetic_isbi
 from nnunet_pyconv.trainer_dir import TRAINER_DIR
@@ -57,7 +59,7 @@ def folders(module_folders: NnunetFolders, tmp_path_factory: pytest.TempPathFact
     """Preprocessed data of 10 cases, and the paper's plans."""
     source = tmp_path_factory.mktemp("source")
     write_synthetic_isbi(source, labelled=10, unlabelled=1, size_px=50)
-    isbi_cell.convert(source)
+    convert(isbi_cell, source)
     run("nnUNetv2_plan_and_preprocess", "-d", "312", "-c", "2d", "-np", "2")
     run("nnunet_pyconv", "plan", "-d", "312", "--paper")
     trainers = tmp_path_factory.mktemp("trainers")

@@ -14,9 +14,9 @@ from nnunet_pyconv.errors import InputError
 _EXTRA = ("jinja2", "monai", "PIL")
 
 
-def main(argv: Sequence[str], prog: str) -> None:
+def run(args: argparse.Namespace) -> None:
     """Write the report and say where it is."""
-    write(argv, prog)
+    write(args)
 
 
 def require_extra() -> None:
@@ -29,9 +29,8 @@ def require_extra() -> None:
         )
 
 
-def write(argv: Sequence[str], prog: str) -> Path:
+def write(args: argparse.Namespace) -> Path:
     """Write the report and return its page."""
-    args = build_parser(prog).parse_args(argv)
     require_extra()
     # imported here: they need the extra
     from nnunet_pyconv.evaluation.dataset import find_dataset
@@ -64,27 +63,24 @@ def write(argv: Sequence[str], prog: str) -> Path:
         baseline=args.baseline,
         tolerance=args.tolerance,
         num_processes=args.num_processes,
-        command=shlex.join([*prog.split(), *argv]),
+        command=shlex.join(args.argv),
+        trust=args.trust,
     )
     page = write_report(request, args.folder, overwrite=args.overwrite)
     print(f"Wrote {page}; the same tables and figures lie in {page.parent / 'tables'} and {page.parent / 'figures'}")
     return page
 
 
-def build_parser(prog: str) -> argparse.ArgumentParser:
-    """The command line."""
-    parser = argparse.ArgumentParser(
-        prog=prog,
-        description=(
-            "Write tables and figures of trained models: IoU, mean IoU with background, Dice, HD95 and normalised "
-            "surface Dice of the validation cases (for ISBI 2012 also V_rand and V_info), with bootstrap intervals and "
-            "paired tests against a baseline; training curves; the best, the median and the worst case. As one page "
-            "for a browser, and as CSV, Markdown, PNG and SVG. Everything that nnUNet_results holds is taken unless "
-            "-d, -tr, -p, -c and -f choose. Curves are read from checkpoints, which nnU-Net and this load in a way "
-            "that executes code in them: take those that you trust."
-        ),
-        epilog="example: nnunet_pyconv report -d 312 -c 2d_pyconv_unet 2d_unet -f 0 -o report_312",
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the command's arguments."""
+    parser.description = (
+        "Write tables and figures of trained models: IoU, mean IoU with background, Dice, HD95 and normalised "
+        "surface Dice of the validation cases (for ISBI 2012 also V_rand and V_info), with bootstrap intervals and "
+        "paired tests against a baseline; training curves; the best, the median and the worst case. As one page "
+        "for a browser, and as CSV, Markdown, PNG and SVG. Everything that nnUNet_results holds is taken unless "
+        "-d, -tr, -p, -c and -f choose."
     )
+    parser.epilog = "example: nnunet_pyconv report -d 312 -c 2d_pyconv_unet 2d_unet -f 0 -o report_312"
     add = parser.add_argument
     add("-d", dest="datasets", nargs="+", metavar="ID", help="dataset IDs or names")
     add("-tr", dest="trainers", nargs="+", metavar="TRAINER", help="trainers")
@@ -130,7 +126,12 @@ def build_parser(prog: str) -> argparse.ArgumentParser:
     )
     add("-np", dest="num_processes", type=int, default=4, metavar="N", help="cases at a time (default: %(default)s)")
     add("--overwrite", action="store_true", help="replace an earlier report in DIR")
-    return parser
+    add(
+        "--trust",
+        action="store_true",
+        help="read the curves from checkpoints that hold more than nnU-Net's do; this runs the code in them, so use it "
+        "for your own only",
+    )
 
 
 def _named_folders(arguments: Sequence[str]) -> dict[str, Path]:

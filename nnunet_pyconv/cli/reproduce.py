@@ -3,35 +3,31 @@
 from __future__ import annotations
 
 import argparse
+import math
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 
 from nnunetv2.configuration import default_num_processes
 
-from nnunet_pyconv.cli import report
-from nnunet_pyconv.device import DEVICES, pick_device
+from nnunet_pyconv import paper
+from nnunet_pyconv.cli import parse, report
 from nnunet_pyconv.errors import InputError
-from nnunet_pyconv.reproduction import (
-    DATASETS,
-    NETWORKS,
-    PAPER_NETWORKS,
-    RECIPES,
-    Request,
-    reproduce,
-)
-from nnunet_pyconv.reproduction.executor import EXECUTORS
-from nnunet_pyconv.reproduction.matrix import FOLDS
-from nnunet_pyconv.reproduction.reproduce import commands, report_commands
-from nnunet_pyconv.trainers.seed import SEED_VARIABLE
+from nnunet_pyconv.names import DEVICES, EXECUTORS, FOLDS, RECIPES, SEED_VARIABLE
 
 
-def main(argv: Sequence[str], prog: str) -> None:
+def run(args: argparse.Namespace) -> None:
     """Run the matrix, report on what is done and list what failed; the exit status is 1 if something did."""
-    args = build_parser(prog).parse_args(argv)
+    from nnunet_pyconv.device import pick_device  # these import torch, which takes seconds
+    from nnunet_pyconv.reproduction import Request, reproduce
+    from nnunet_pyconv.reproduction.reproduce import commands, report_commands
+
     for flag, value in (("-num_gpus", args.num_gpus), ("-np", args.num_processes)):
         if value < 1:
             raise InputError(f"{flag} {value}: expected at least 1")
+    if args.target_spacing is not None and not all(0 < step < math.inf for step in args.target_spacing):
+        given = " ".join(f"{step:g}" for step in args.target_spacing)
+        raise InputError(f"-overwrite_target_spacing {given}: expected two sizes of a pixel above 0, for example 2 2")
     if args.seed is not None and not 0 <= args.seed < 2**32:
         raise InputError(f"--seed {args.seed}: expected a whole number from 0 to 2^32 - 1")
     request = Request(
@@ -45,6 +41,7 @@ def main(argv: Sequence[str], prog: str) -> None:
         num_gpus=args.num_gpus,
         num_processes=args.num_processes,
         seed=args.seed,
+        target_spacing=None if args.target_spacing is None else tuple(args.target_spacing),
     )
     if request.num_gpus > 1 and request.device != "cuda":
         raise InputError(
@@ -65,9 +62,9 @@ def main(argv: Sequence[str], prog: str) -> None:
     failures = [f"{outcome.job}: {outcome.failure}\n    log: {outcome.log}" for outcome in outcomes if outcome.failure]
     done = [cell for cell in cells if cell.is_done]
     print(f"\nDone: {len(done)} of {len(cells)} cells")
-    for command, *arguments in report_commands(done, args.folder):
+    for command in report_commands(done, args.folder):
         try:
-            page = report.write(arguments, f"nnunet_pyconv {command}")
+            page = report.write(parse(command))
         except (InputError, OSError) as error:  # the other datasets have reports nevertheless
             failures.append(f"report: {error}")
         else:
@@ -79,30 +76,35 @@ def main(argv: Sequence[str], prog: str) -> None:
         sys.exit(1)
 
 
-def build_parser(prog: str) -> argparse.ArgumentParser:
-    """The command line."""
-    parser = argparse.ArgumentParser(
-        prog=prog,
-        description=(
-            "Run the paper's experiment: its networks on its datasets, trained, validated, and tested on imagesTs, "
-            "through nnU-Net's own commands; then print its Table 2, ours beside the paper's figures, and write the "
-            "report on each dataset. What is done is not done again, so the same command continues a run that was "
-            "ended, from nnU-Net's checkpoints. A cell that fails leaves the others alone and is listed at the end, "
-            "with its log. The datasets have to be converted before (nnunet_pyconv convert DATASET, with --protocol "
-            "paper for the paper's split)."
-        ),
-        epilog=f"example: {prog} --datasets isbi_cell --networks pyconv_unet unet --dry_run",
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the command's arguments."""
+    parser.description = (
+        "Run the paper's experiment: its networks on its datasets, trained, validated, and tested on imagesTs, "
+        "through nnU-Net's own commands; then print its Table 2, ours beside the paper's figures, and write the "
+        "report on each dataset. What is done is not done again, so the same command continues a run that was "
+        "ended, from nnU-Net's checkpoints. A cell that fails leaves the others alone and is listed at the end, "
+        "with its log. The datasets have to be converted before (nnunet_pyconv convert DATASET, with --protocol "
+        "paper for the paper's split)."
     )
+    parser.epilog = "example: nnunet_pyconv reproduce --datasets isbi_cell --networks pyconv_unet unet --dry_run"
     add = parser.add_argument
-    add("--datasets", nargs="+", choices=DATASETS, default=DATASETS, help="default: all")
+    datasets = [dataset.key for dataset in paper.DATASETS]
+    add("--datasets", nargs="+", choices=datasets, default=datasets, help="default: all")
     add(
         "--networks",
         nargs="+",
-        choices=NETWORKS,
-        default=PAPER_NETWORKS,
+        choices=[network.key for network in paper.NETWORKS],
+        default=[network.key for network in paper.NETWORKS if network.table_2],
         help="default: the six of the paper's Table 2, all but multires_unet",
     )
-    add("--folds", nargs="+", choices=FOLDS, default=["0"], help="default: 0, the only one of the paper's split")
+    add(
+        "-f",
+        dest="folds",
+        nargs="+",
+        choices=FOLDS,
+        default=["0"],
+        help="folds (default: 0, the only one of the paper's split)",
+    )
     add(
         "--recipe",
         choices=RECIPES,
@@ -115,6 +117,16 @@ def build_parser(prog: str) -> argparse.ArgumentParser:
         dest="trainer",
         metavar="TRAINER",
         help="a trainer instead of the recipe's, e.g. nnUNetTrainerPyConvPaper_5epochs",
+    )
+    add(
+        "-overwrite_target_spacing",
+        dest="target_spacing",
+        type=float,
+        nargs=2,
+        metavar=("Y", "X"),
+        help="train on images resampled to pixels of this size, as nnU-Net's option: 2 2 halves the resolution of the "
+        "paper's pictures, whose pixels count as 1 x 1. Plans, preprocessed data and results get names of their own; "
+        "predictions are at full resolution (default: the images as they are)",
     )
     add(
         "--seed",
@@ -157,7 +169,6 @@ def build_parser(prog: str) -> argparse.ArgumentParser:
         help="where the reports go, each into a folder of its own; one of an earlier run with the same trainer and "
         "folds is replaced (default: here)",
     )
-    return parser
 
 
 def _parameters(pairs: Sequence[str]) -> dict[str, str | int]:

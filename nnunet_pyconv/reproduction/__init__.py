@@ -1,23 +1,11 @@
 """The paper's experiment: dataset x network x fold, through nnU-Net's own commands."""
 
 from nnunet_pyconv.reproduction.cell import Cell
-from nnunet_pyconv.reproduction.matrix import (
-    DATASETS,
-    NETWORKS,
-    PAPER_NETWORKS,
-    RECIPES,
-    Request,
-    cells_of,
-    datasets_of,
-)
+from nnunet_pyconv.reproduction.matrix import Request, cells_of, datasets_of
 from nnunet_pyconv.reproduction.preparation import Preparation
 from nnunet_pyconv.reproduction.reproduce import reproduce
 
 __all__ = [
-    "DATASETS",
-    "NETWORKS",
-    "PAPER_NETWORKS",
-    "RECIPES",
     "Cell",
     "Preparation",
     "Request",

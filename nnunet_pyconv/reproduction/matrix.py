@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -11,19 +10,14 @@ from typing import Any
 
 from nnunetv2.paths import nnUNet_preprocessed, nnUNet_raw, nnUNet_results
 
+from nnunet_pyconv.dataset_conversion.registry import load_converter
 from nnunet_pyconv.errors import InputError
+from nnunet_pyconv.names import RECIPES
 from nnunet_pyconv.reproduction.cell import BEST, FINAL, Cell
 from nnunet_pyconv.reproduction.preparation import Preparation
 from nnunet_pyconv.reproduction.trainer import find_trainer
 from nnunet_pyconv.trainers import nnUNetTrainerPyConvPaper
 from nnunet_pyconv.trainers.seed import SeededTrainer
-
-DATASETS = ("isbi_cell", "kaggle_lung", "liver")  # converters of dataset_conversion
-PAPER_NETWORKS = ("pyconv_unet", "unet", "unet_plus_plus", "resnet34_unet", "attention_unet", "fcn8s")  # of its Table 2
-NETWORKS = (*PAPER_NETWORKS, "multires_unet")
-FOLDS = ("0", "1", "2", "3", "4", "all")
-
-RECIPES = {"paper": "nnUNetTrainerPyConvPaper", "nnunet": "nnUNetTrainerPyConv"}  # their trainers
 
 
 @dataclass(frozen=True)
@@ -31,15 +25,16 @@ class Request:
     """What to reproduce.
 
     Attributes:
-        datasets: Keys of `DATASETS`.
-        networks: Keys of `NETWORKS`.
-        recipe: Key of `RECIPES`.
-        folds: Of `FOLDS`.
+        datasets: Keys of `paper.DATASETS`.
+        networks: Keys of `paper.NETWORKS`.
+        recipe: Key of `names.RECIPES`.
+        folds: Of `names.FOLDS`.
         trainer: A trainer instead of the recipe's, for example one with fewer epochs; None for the recipe's.
         device: nnU-Net's `-device`.
         num_gpus: nnU-Net's `-num_gpus`.
         num_processes: nnU-Net's `-np`.
         seed: See `SeededTrainer`; None for none.
+        target_spacing: See `Preparation`; None keeps the images as they are.
     """
 
     datasets: Sequence[str]
@@ -51,6 +46,7 @@ class Request:
     num_gpus: int
     num_processes: int
     seed: int | None
+    target_spacing: tuple[float, ...] | None = None
 
 
 def datasets_of(request: Request) -> list[Preparation]:
@@ -67,7 +63,10 @@ def datasets_of(request: Request) -> list[Preparation]:
     ):
         if not folder.get():
             raise InputError(f"{name} is not set; set it to a folder, for example: export {name}=$HOME/{name}")
-    datasets = [Preparation(_folder_name(name), name, request.num_processes) for name in request.datasets]
+    datasets = [
+        Preparation(_folder_name(name), name, request.num_processes, request.target_spacing)
+        for name in request.datasets
+    ]
     for dataset in datasets:
         _require_of_this_dataset(dataset, dataset.preprocessed / "dataset.json")
     return datasets
@@ -124,9 +123,9 @@ def _require_folds(dataset: Preparation, folds: Sequence[str]) -> None:
         return
     if others := [fold for fold in folds if fold == "all" or int(fold) >= given]:
         raise InputError(
-            f"--folds {' '.join(others)}: {dataset} was converted with --protocol paper, whose test images are in "
+            f"-f {' '.join(others)}: {dataset} was converted with --protocol paper, whose test images are in "
             f"imagesTr, and has fold {', '.join(map(str, range(given)))} alone; others would train on them. Give "
-            "--folds 0, or convert it with --protocol clean"
+            "-f 0, or convert it with --protocol clean"
         )
 
 
@@ -157,7 +156,7 @@ def _read_dataset_json(file: Path) -> dict[str, Any]:
 
 def _folder_name(name: str) -> str:
     """The name of the dataset folder, whatever ID it was given."""
-    dataset = importlib.import_module(f"nnunet_pyconv.dataset_conversion.{name}").DATASET
+    dataset = load_converter(name).DESCRIPTION
     base = Path(nnUNet_raw.require())
     found = sorted(folder.name for folder in base.glob(f"Dataset[0-9][0-9][0-9]_{dataset.name}"))
     if len(found) > 1:

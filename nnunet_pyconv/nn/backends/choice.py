@@ -10,13 +10,14 @@ from dataclasses import replace
 
 import torch
 
+from nnunet_pyconv.names import BACKENDS
 from nnunet_pyconv.nn.backends.fold import fold_for
 from nnunet_pyconv.nn.backends.native import kernel
-from nnunet_pyconv.nn.backends.spec import LevelSpec, Workload
 from nnunet_pyconv.nn.backends.triton import autotune
 from nnunet_pyconv.nn.backends.triton import backend as triton_backend
+from nnunet_pyconv.nn.backends.workload import Workload
+from nnunet_pyconv.nn.level import Level
 
-BACKENDS = ("native", "fold", "triton", "reference")
 VARIABLE = "NNUNET_PYCONV_BACKEND"
 
 _setting = os.environ.get(VARIABLE, "auto")
@@ -106,7 +107,7 @@ def _can_measure(x: torch.Tensor) -> bool:
     )
 
 
-def reference_is_faster(levels: Sequence[LevelSpec], width: int) -> bool:
+def reference_is_faster(levels: Sequence[Level], width: int) -> bool:
     """The cost rule: tell whether the reference is faster than the compiled kernel.
 
     The library's vectors run along the channels and the kernel's along the width, so the library wins where most of
@@ -119,7 +120,7 @@ def reference_is_faster(levels: Sequence[LevelSpec], width: int) -> bool:
     """
     library = kernel = 0.0
     for level in levels:
-        work = math.prod(level.kernel_size) * level.inputs * level.outputs * level.groups
+        work = math.prod(level.kernel_size) * level.group_inputs * level.out_channels
         kernel += work * _kernel_cost(width)
         library += work * _library_cost(level)
     return library < kernel
@@ -130,14 +131,14 @@ def _kernel_cost(width: int) -> float:
     return 2.6 if width <= 6 else 1.5 if width <= 8 else 1.3 if width <= 12 else 1.0
 
 
-def _library_cost(level: LevelSpec) -> float:
+def _library_cost(level: Level) -> float:
     """Time of a multiplication in the library, relative to the compiled kernel's on a wide map."""
-    in_blocks = level.groups == 1 or level.outputs % 8 == 0  # for others the library has no fast kernels
-    if level.inputs >= 64 and level.outputs >= 16:
+    in_blocks = level.groups == 1 or level.group_outputs % 8 == 0  # for others the library has no fast kernels
+    if level.group_inputs >= 64 and level.group_outputs >= 16:
         return 0.7 if in_blocks else 2.0
-    if level.inputs >= 32 and level.outputs >= 8:
+    if level.group_inputs >= 32 and level.group_outputs >= 8:
         return 1.25 if in_blocks else 4.0
-    if level.inputs >= 16 and level.outputs >= 4:
+    if level.group_inputs >= 16 and level.group_outputs >= 4:
         return 2.5
     return 10.0
 

@@ -12,7 +12,7 @@ from typing import NoReturn
 import torch
 from torch.autograd import forward_ad
 
-from nnunet_pyconv.nn.backends.spec import output_shape
+from nnunet_pyconv.nn.backends.workload import output_shape
 
 Tensors = Sequence[torch.Tensor]
 DtypeOf = Callable[[torch.Tensor], torch.dtype]

@@ -13,8 +13,8 @@ from nnunet_pyconv.nn.backends import contract
 from nnunet_pyconv.nn.backends.choice import choose
 from nnunet_pyconv.nn.backends.fold import folded
 from nnunet_pyconv.nn.backends.native.kernel import native_levels
-from nnunet_pyconv.nn.backends.spec import Workload
 from nnunet_pyconv.nn.backends.triton.backend import triton_levels
+from nnunet_pyconv.nn.backends.workload import Workload
 
 Conv = nn.Conv2d | nn.Conv3d
 
@@ -44,6 +44,25 @@ def pyconv(x: torch.Tensor, modules: Iterable[nn.Module], dim: int) -> torch.Ten
     if x.dim() == dim + 1:
         return _by_kernel(chosen, x.unsqueeze(0), convs).squeeze(0)
     return _by_kernel(chosen, x, convs)
+
+
+def pyconv_of_shares(x: torch.Tensor, modules: Iterable[nn.Module], dim: int) -> torch.Tensor:
+    """Convolve each share of the channels with a convolution of its own, and concatenate the results.
+
+    Args:
+        x: `(N, C, [Z,] Y, X)`, or without N.
+        modules: Depthwise convolutions of consecutive channels.
+        dim: Number of spatial axes, 2 or 3.
+
+    Raises:
+        RuntimeError: Another number of axes or channels, as a convolution of torch has it.
+    """
+    levels = list(modules)
+    sizes: list[int] = [level.in_channels for level in levels]  # type: ignore[misc]  # of convolutions
+    if isinstance(x, torch.Tensor) and (x.dim() not in (dim + 1, dim + 2) or x.shape[-1 - dim] != sum(sizes)):
+        raise RuntimeError(f"expected an input of {dim + 1} or {dim + 2} axes and {sum(sizes)} channels, got {x.shape}")
+    shares = torch.split(x, sizes, dim=-1 - dim)
+    return torch.cat([pyconv(share, [level], dim) for share, level in zip(shares, levels, strict=True)], dim=-1 - dim)
 
 
 def backend_for(x: torch.Tensor, modules: Iterable[nn.Module], dim: int) -> str:

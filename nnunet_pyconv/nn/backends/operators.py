@@ -11,7 +11,7 @@ import torch
 from torch.utils.flop_counter import register_flop_formula
 
 from nnunet_pyconv.nn.backends import contract
-from nnunet_pyconv.nn.backends.spec import Workload, output_shape
+from nnunet_pyconv.nn.backends.workload import Workload, output_shape
 
 Tensors = list[torch.Tensor]
 Forward = Callable[[torch.Tensor, Tensors, Tensors, list[int], list[int]], torch.Tensor]

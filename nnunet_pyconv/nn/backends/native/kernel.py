@@ -21,7 +21,7 @@ import torch
 from nnunet_pyconv.nn.backends.native import build
 from nnunet_pyconv.nn.backends.native.compiler import BuildError
 from nnunet_pyconv.nn.backends.operators import Kernels, register
-from nnunet_pyconv.nn.backends.spec import Workload, output_shape
+from nnunet_pyconv.nn.backends.workload import Workload, output_shape
 
 MOST_LEVELS, LARGEST_KERNEL = 16, 31
 """`MAX_LEVELS` and `MAX_KERNEL` of the C sources."""

@@ -11,8 +11,8 @@ from collections.abc import Callable, Sequence
 import torch
 
 from nnunet_pyconv.nn.backends.reference import convolve
-from nnunet_pyconv.nn.backends.spec import Workload
 from nnunet_pyconv.nn.backends.triton.backend import triton_levels
+from nnunet_pyconv.nn.backends.workload import Workload
 
 
 def fastest(work: Workload, trained: bool) -> str:
@@ -46,7 +46,7 @@ def _fastest(
     ):
         x, *weights = (
             _values(shape, dtype, device).requires_grad_(trained)
-            for shape in (work.x_size, *((z.groups * z.outputs, z.inputs, *z.kernel_size) for z in work.levels))
+            for shape in (work.x_size, *((z.out_channels, z.group_inputs, *z.kernel_size) for z in work.levels))
         )
 
         def run(y: torch.Tensor) -> list[torch.Tensor]:

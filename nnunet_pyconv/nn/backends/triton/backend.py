@@ -18,9 +18,9 @@ import os
 import torch
 
 from nnunet_pyconv.nn.backends.operators import Kernels, register
-from nnunet_pyconv.nn.backends.spec import LevelSpec, Workload, output_shape
 from nnunet_pyconv.nn.backends.triton import tiles
 from nnunet_pyconv.nn.backends.triton.tiles import Layout, three
+from nnunet_pyconv.nn.backends.workload import Workload, levels_of, output_shape
 
 DTYPES = (torch.float16, torch.bfloat16, torch.float32)
 # With these and the sizes of the products below, the kernels use 128 registers a thread or little more, spill none, and
@@ -58,9 +58,9 @@ def limits(work: Workload) -> str | None:
         return f"the Triton kernels run on an NVIDIA GPU, not on {work.device.type}"
     if work.dtype not in DTYPES:
         return f"the Triton kernels compute in half or single precision, not in {work.dtype}"
-    out_channels = sum(level.groups * level.outputs for level in work.levels)
+    out_channels = sum(level.out_channels for level in work.levels)
     values = work.x_size[0] * math.prod(work.x_size[2:]) * max(work.x_size[1], out_channels)
-    weights = sum(math.prod(level.kernel_size) * level.groups * level.outputs * level.inputs for level in work.levels)
+    weights = sum(math.prod(level.kernel_size) * level.out_channels * level.group_inputs for level in work.levels)
     if values >= 1 << 31 or weights >= _MOST_WEIGHTS or not tiles.supports(work.levels, work.stride):
         return "the Triton kernels take kernels up to 61, less than 8192 channels, 2^27 weights and 2^31 values"
     return None
@@ -184,8 +184,9 @@ def _weight_gradient(
 def _layout(
     source: torch.Tensor, weights: list[torch.Tensor], groups: list[int], stride: list[int], backward: bool
 ) -> Layout:
-    levels = tuple(LevelSpec.of(w, g) for w, g in zip(weights, groups, strict=True))
-    return tiles.lay_out(levels, three(stride), backward, 16 // source.element_size(), source.device)
+    return tiles.lay_out(
+        levels_of(weights, groups), three(stride), backward, 16 // source.element_size(), source.device
+    )
 
 
 def _side_by_side(source: torch.Tensor, vector: int) -> torch.Tensor:

@@ -2,8 +2,8 @@
  *
  * A task copies a tile of the image, with the halo of the largest kernel, to scratch memory, so that borders, strides
  * and odd widths are settled there once; then the levels convolve that tile. The vectors run along the width, hence a
- * group with one channel is as fast as any other. Where its rows fill their vectors badly, a task takes tiles of several
- * images or depths at once, whose elements alternate in its scratch memory. */
+ * group with one channel is as fast as any other. Where its rows fill their vectors badly, a task takes tiles of
+ * several images or depths at once, whose elements alternate in its scratch memory. */
 #ifndef PYCONV_CONVOLVE_H
 #define PYCONV_CONVOLVE_H
 
@@ -22,7 +22,7 @@ typedef struct {
     int64_t first_in, first_out;
     const float *weight; /* [group][block][in][kz][kx][ky][output channel of the block], see block_channels */
     const float *bias;   /* [groups * out], or NULL */
-} Level;
+} PassLevel;
 
 typedef struct {
     const float *x;
@@ -34,29 +34,30 @@ typedef struct {
     int64_t count[3];          /* so many of them */
     int add_levels;            /* the levels add up in the same channels, instead of each having its own */
     int64_t levels;
-    Level level[MAX_LEVELS];
+    PassLevel level[MAX_LEVELS];
 } Pass;
 
-/* How levels [begin, end) of a pass are cut into tasks. A task takes tiles and all groups, or, where all channels of the
- * tiles would not fit in the cache or the tasks would be too few, tiles and one group of one level. */
+/* How levels [begin, end) of a pass are cut into tasks. A task takes tiles and all groups, or, where all channels of
+ * the tiles would not fit in the cache or the tasks would be too few, tiles and one group of one level. */
 typedef struct {
     const Pass *pass;
     int64_t begin, end;
-    int64_t groups;                       /* tasks a tile */
-    int64_t pack;                         /* tiles a task */
-    int64_t channels;                     /* that a task copies */
-    int64_t tile[3], tiles[3];            /* size and number along each axis */
-    int64_t pad[3], window[3];            /* of the copy, in elements of x */
-    int64_t phase, row, plane, channel;   /* scratch is [channel][z][y][x % stride][x / stride][tile]; distances in floats */
+    int64_t groups;            /* tasks a tile */
+    int64_t pack;              /* tiles a task */
+    int64_t channels;          /* that a task copies */
+    int64_t tile[3], tiles[3]; /* size and number along each axis */
+    int64_t pad[3], window[3]; /* of the copy, in elements of x */
+    /* distances in scratch memory, [channel][z][y][x % stride][x / stride][tile], in floats */
+    int64_t phase, row, plane, channel;
     int64_t sum_row, sum_plane, sum_channel; /* of the sums over the levels, where these add up */
 } Tiling;
 
 /* The tiles of a task: the same part of the plane, of several images or depths. */
 typedef struct {
-    int64_t count;                               /* `pack`, or less at the end */
+    int64_t count; /* `pack`, or less at the end */
     int64_t image[MAX_PACK];
-    int64_t start[MAX_PACK], extent[MAX_PACK];   /* of the outputs along the depth */
-    int64_t y[MAX_PACK];                         /* from the first tile's first output to this one's, in floats */
+    int64_t start[MAX_PACK], extent[MAX_PACK]; /* of the outputs along the depth */
+    int64_t y[MAX_PACK];                       /* from the first tile's first output to this one's, in floats */
 } Places;
 
 /* Lay out tiles of at most `depth` x `height` x `width` outputs; returns the size of the scratch in floats. */
@@ -105,7 +106,8 @@ static void copy_windows(const Tiling *t, const Places *places, int64_t first_ch
                 const int64_t iz = places->start[i] * p->stride[0] - t->pad[0] + z;
                 const int64_t channel = places->image[i] * p->in_channels + first_channel + c;
                 copy_rows(scratch + c * t->channel + z * t->plane + i,
-                          i >= places->count || iz < 0 || iz >= size[0] ? NULL : p->x + (channel * size[0] + iz) * plane,
+                          i >= places->count || iz < 0 || iz >= size[0] ? NULL
+                                                                        : p->x + (channel * size[0] + iz) * plane,
                           size[1], size[2], y, x, t->window[1], t->window[2], t->row, p->stride[2], t->phase, t->pack);
             }
 }
@@ -134,18 +136,22 @@ static void read_rows(const Pass *p, float *sums, int64_t sum_row, int64_t pack,
         for (int64_t i = 0; i < width; i++) sums[i * pack] = y[i * p->step[2]];
 }
 
-/* Convolve one group of one level to its output channels [begin, end), in register blocks of `block` channels. input: the
- * places' windows of that group; tile: for the first output channel of the group, with `room` the sums of all places, whose
- * spare lanes and rows blocks may run over, otherwise the first place's tile in y; `plane` floats a plane. All these
- * channels are computed before the next block of the image, and with no more input channels at a time than the first-level
- * cache holds there. */
-static void convolve_channels(const Tiling *t, const Level *l, int64_t group, int64_t block, int64_t begin, int64_t end,
-                              const Places *places, const float *input, const Target *tile, int64_t plane, int room,
-                              const int64_t extent[3]) {
+/* Convolve one group of one level to its output channels [begin, end), in register blocks of `block` channels. input:
+ * the places' windows of that group; tile: for the first output channel of the group, with `room` the sums of all
+ * places, whose spare lanes and rows blocks may run over, otherwise the first place's tile in y; `plane` floats a
+ * plane. All these channels are computed before the next block of the image, and with no more input channels at a time
+ * than the first-level cache holds there. */
+static void convolve_channels(const Tiling *t, const PassLevel *l, int64_t group, int64_t block, int64_t begin,
+                              int64_t end, const Places *places, const float *input, const Target *tile, int64_t plane,
+                              int room, const int64_t extent[3]) {
     const Pass *p = t->pass;
     const int64_t taps = l->kernel[0] * l->kernel[1] * l->kernel[2], lanes = extent[2] * t->pack;
-    Window window = {.height = l->kernel[1], .width = l->kernel[2],
-                     .channel = t->channel, .plane = t->plane, .row = t->row, .row_step = t->row * p->stride[1]};
+    Window window = {.height = l->kernel[1],
+                     .width = l->kernel[2],
+                     .channel = t->channel,
+                     .plane = t->plane,
+                     .row = t->row,
+                     .row_step = t->row * p->stride[1]};
     for (int64_t kx = 0; kx < l->kernel[2]; kx++) {
         const int64_t column = t->pad[2] - l->pad[2] + kx;
         window.column[kx] = column % p->stride[2] * t->phase + column / p->stride[2] * t->pack;
@@ -190,8 +196,8 @@ static void convolve_channels(const Tiling *t, const Level *l, int64_t group, in
                         for (int64_t i = 0; !inside && i < places->count; i++)
                             for (int64_t o = 0; z < places->extent[i] && o < block; o++)
                                 write_rows(p, to.y + places->y[i] + o * to.channel, to.row,
-                                           edge_sums + o * edge.channel + i, edge.row, t->pack, height,
-                                           width / t->pack, 0, to.add);
+                                           edge_sums + o * edge.channel + i, edge.row, t->pack, height, width / t->pack,
+                                           0, to.add);
                     }
                 }
             }
@@ -199,7 +205,7 @@ static void convolve_channels(const Tiling *t, const Level *l, int64_t group, in
     }
 }
 
-static void convolve_group(const Tiling *t, const Level *l, int64_t group, const Places *places, const float *input,
+static void convolve_group(const Tiling *t, const PassLevel *l, int64_t group, const Places *places, const float *input,
                            const Target *tile, int64_t plane, int room, const int64_t extent[3]) {
     for (int64_t begin = 0, end; begin < l->out; begin = end) {
         const int64_t left = l->out - begin, block = block_channels(left);
@@ -228,23 +234,23 @@ static void convolve_task(void *context, void *scratch, int64_t index) {
         places.image[i] = place % p->batch;
         places.start[i] = place / p->batch * t->tile[0];
         places.extent[i] = min64(t->tile[0], p->count[0] - places.start[i]);
-        places.y[i] = places.image[i] * p->out_channels * channel +
-                      (p->first[0] + p->step[0] * places.start[i]) * plane;
+        places.y[i] =
+            places.image[i] * p->out_channels * channel + (p->first[0] + p->step[0] * places.start[i]) * plane;
         extent[0] = max64(extent[0], places.extent[i]);
     }
     y += places.y[0];
     for (int64_t i = places.count - 1; i >= 0; i--) places.y[i] -= places.y[0];
 
     const int one_group = t->channels < p->in_channels;
-    const Level *level = p->level + t->begin;
+    const PassLevel *level = p->level + t->begin;
     const int64_t first = one_group ? level->first_in + task_group * level->in : 0;
-    copy_windows(t, &places, first, scratch, start[1] * p->stride[1] - t->pad[1],
-                 start[2] * p->stride[2] - t->pad[2]);
+    copy_windows(t, &places, first, scratch, start[1] * p->stride[1] - t->pad[1], start[2] * p->stride[2] - t->pad[2]);
     float *sums = (float *)scratch + t->channels * t->channel + 2 * VL;
     const int64_t first_group = one_group ? task_group : 0, out = one_group ? level->out : p->out_channels;
     const int64_t columns = p->out_size[2] - p->first[2] - p->step[2] * start[2], y_row = p->step[1] * p->out_size[2];
     if (p->add_levels) y += first_group * level->out * channel;
-    /* where earlier levels had tasks of their own, their sums are taken up again: the order of a sum is always the same */
+    /* where earlier levels had tasks of their own, their sums are taken up again: the order of a sum is always the same
+     */
     for (int64_t o = 0; p->add_levels && t->begin > 0 && o < out; o++)
         for (int64_t i = 0; i < places.count; i++)
             for (int64_t z = 0; z < places.extent[i]; z++)
@@ -256,11 +262,14 @@ static void convolve_task(void *context, void *scratch, int64_t index) {
             if (p->add_levels)
                 convolve_group(t, level, g, &places, input,
                                &(Target){.y = sums + (g - first_group) * level->out * t->sum_channel,
-                                         .channel = t->sum_channel, .row = t->sum_row, .add = l > 0},
+                                         .channel = t->sum_channel,
+                                         .row = t->sum_row,
+                                         .add = l > 0},
                                t->sum_plane, 1, extent);
             else
                 convolve_group(t, level, g, &places, input,
-                               &(Target){.y = y + (level->first_out + g * level->out) * channel, .channel = channel,
+                               &(Target){.y = y + (level->first_out + g * level->out) * channel,
+                                         .channel = channel,
                                          .row = p->out_size[2]},
                                plane, 0, extent);
         }
@@ -276,7 +285,8 @@ static int64_t count_tasks(const Tiling *t) {
     return t->groups * ceil_div(t->pass->batch * t->tiles[0], t->pack) * t->tiles[1] * t->tiles[2];
 }
 
-/* How many rows of some width, `most` at most, should alternate in the vectors: more only if that saves a fifth of them. */
+/* How many rows of some width, `most` at most, should alternate in the vectors: more only if that saves a fifth of
+ * them. */
 static int64_t choose_pack(int64_t width, int64_t most) {
     int64_t best = 1;
     for (int64_t pack = 2; pack <= min64(most, MAX_PACK); pack *= 2)
@@ -284,8 +294,9 @@ static int64_t choose_pack(int64_t width, int64_t most) {
     return best;
 }
 
-/* Lay out tiles of at most `height` x `width`; pack as many into a task as fill the vectors, while each thread has a task
- * and the scratch is not too large. That there may be too few tasks for all levels at once then costs less than it gains. */
+/* Lay out tiles of at most `height` x `width`; pack as many into a task as fill the vectors, while each thread has a
+ * task and the scratch is not too large. That there may be too few tasks for all levels at once then costs less than it
+ * gains. */
 static int64_t lay_out_packed(Tiling *t, int64_t height, int64_t width, int64_t threads) {
     const Pass *p = t->pass;
     int64_t depth = p->in_size[0] > 1 ? 8 : 1;

@@ -16,20 +16,22 @@ EXPORT const int64_t pyconv_max_levels = MAX_LEVELS;
 EXPORT const int64_t pyconv_max_kernel = MAX_KERNEL;
 
 /* Name the OpenMP runtime whose threads to use, by the address of its GOMP_parallel. */
-EXPORT void pyconv_use_openmp(void *parallel) { openmp_parallel = (OpenMPParallel)parallel; }
+EXPORT void pyconv_use_openmp(void *parallel) {
+    openmp_parallel = (OpenMPParallel)parallel;
+}
 
 /* y = the levels' convolutions of x, one after the other along the channels. A bias may be NULL. */
-EXPORT int pyconv_forward(const Shape *shape, int64_t levels, const LayerLevel *level, const float *x,
+EXPORT int pyconv_forward(const Shape *shape, int64_t levels, const Level *level, const float *x,
                           const float *const *weight, const float *const *bias, float *y, int64_t threads) {
     return forward(shape, levels, level, x, weight, bias, y, threads);
 }
 
-EXPORT int pyconv_input_gradient(const Shape *shape, int64_t levels, const LayerLevel *level, const float *y_gradient,
+EXPORT int pyconv_input_gradient(const Shape *shape, int64_t levels, const Level *level, const float *y_gradient,
                                  const float *const *weight, float *x_gradient, int64_t threads) {
     return input_gradient(shape, levels, level, y_gradient, weight, x_gradient, threads);
 }
 
-EXPORT int pyconv_weight_gradient(const Shape *shape, int64_t levels, const LayerLevel *level, const float *x,
+EXPORT int pyconv_weight_gradient(const Shape *shape, int64_t levels, const Level *level, const float *x,
                                   const float *y_gradient, float *const *weight_gradients, int64_t threads) {
     return weight_gradient(shape, levels, level, x, y_gradient, weight_gradients, threads);
 }
