@@ -43,13 +43,13 @@ class Case:
         name: nnU-Net's case identifier.
         source: Where it comes from, for messages.
         read: Reads it.
-        known_odd: Whether it is known to be odd: it is left out where it can't be used, instead of an error.
+        known_faulty: Whether it is known to be faulty: it is left out where it can't be used, instead of an error.
     """
 
     name: str
     source: str
     read: Callable[[], CaseData]
-    known_odd: bool = False
+    known_faulty: bool = False
 
     def complemented(self) -> Case:
         """Return the same case with labels 0 and 1 exchanged."""

@@ -76,7 +76,7 @@ def convert(
         reference=description.reference,
         licence=description.licence,
     )
-    write_dataset(target, dataset, num_processes)
+    write_dataset(target, dataset, num_processes=num_processes, overwrite=overwrite)
     return target
 
 

@@ -42,8 +42,15 @@ IMAGES, MASKS = "2d_images", "2d_masks"
 LEAST_HU = -4096  # air has -1000; scanners write down to -3024 outside their field of view
 TISSUE_HU = 20  # a slice has at least air or tissue beyond
 
-# a public notebook leaves these out
-KNOWN_ODD = frozenset({"ID_0052_Z_0108", "ID_0079_Z_0072", "ID_0134_Z_0137", "ID_0254_Z_0075"})
+# what is wrong with masks of the original data, as one sees them; a public notebook leaves these slices out
+_AIR = "its mask is wrong in the original data: the air around the body is marked as lung"
+_ONE_LUNG = "its mask is wrong in the original data: one of the two lungs is missing"
+WRONG_MASKS = {
+    "ID_0052_Z_0108": _AIR,
+    "ID_0079_Z_0072": _ONE_LUNG,
+    "ID_0134_Z_0137": _AIR,
+    "ID_0254_Z_0075": _AIR,
+}
 
 
 def find_cases(source: Path) -> FoundCases:
@@ -67,7 +74,7 @@ def find_cases(source: Path) -> FoundCases:
     images, masks = (
         files_by_key(inner_folder(root / name), lambda path: path.stem, "slice") for name in (IMAGES, MASKS)
     )
-    alone = KNOWN_ODD & (images.keys() ^ masks.keys())
+    alone = WRONG_MASKS.keys() & (images.keys() ^ masks.keys())
     require_pairs(*({name: path for name, path in files.items() if name not in alone} for files in (images, masks)))
     return FoundCases(
         [
@@ -75,7 +82,7 @@ def find_cases(source: Path) -> FoundCases:
                 name,
                 str(images.get(name, masks.get(name))),
                 partial(_read, name, images.get(name), masks.get(name)),
-                known_odd=name in KNOWN_ODD,
+                known_faulty=name in WRONG_MASKS,
             )
             for name in sorted(images.keys() | masks.keys())
         ]
@@ -91,8 +98,8 @@ def _read(name: str, image_file: Path | None, mask_file: Path | None) -> CaseDat
 
 def _oddities(name: str, image: Array) -> Iterator[str]:
     """Say what is odd about a slice that can be used."""
-    if name in KNOWN_ODD:
-        yield "a public notebook leaves this slice out without saying why"
+    if name in WRONG_MASKS:
+        yield WRONG_MASKS[name]
     if image.dtype == np.uint8:
         yield (
             "pixels of 8 bits. The Hounsfield units were lost when these files were saved as ordinary pictures: they "

@@ -15,6 +15,7 @@ from nnunet_pyconv.dataset_conversion.reading import VOLUME_ENDINGS
 from nnunet_pyconv.dataset_conversion.splits import Fold
 from nnunet_pyconv.errors import InputError
 from nnunet_pyconv.nnunet_folders import nnunet_folder, nnunet_folder_if_set
+from nnunet_pyconv.writing import check_target
 
 
 @dataclass(frozen=True)
@@ -75,8 +76,8 @@ def dataset_folder(dataset_id: int, name: str, *, sources: Sequence[Path], overw
         overwrite: Whether the folder may exist.
 
     Raises:
-        InputError: `nnUNet_raw` unset, an ID outside 1 to 999 or taken under another name, a folder that exists while
-            `overwrite` is false, that holds a source, or that is a link to nowhere.
+        InputError: `nnUNet_raw` unset, an ID outside 1 to 999 or taken under another name, a folder that holds a
+            source, or what `check_target` refuses.
     """
     base = nnunet_folder("nnUNet_raw")
     if not 1 <= dataset_id <= 999:
@@ -89,17 +90,10 @@ def dataset_folder(dataset_id: int, name: str, *, sources: Sequence[Path], overw
             f"choose another ID for {name} with -d"
         )
     folder = base / folder_name
-    if folder.is_symlink() and not folder.exists():
-        raise InputError(
-            f"{folder} is a link to {folder.readlink()}, which does not exist; make that folder, or remove the link"
-        )
-    if folder.exists() and not folder.is_dir():
-        raise InputError(f"{folder} is a file; expected a folder or nothing there, remove it")
+    check_target(folder, overwrite=overwrite)
     for source in sources:
         if source.resolve().is_relative_to(folder.resolve()):
             raise InputError(f"the source {source} lies in {folder}, the folder to be written; move it elsewhere")
-    if folder.exists() and not overwrite:
-        raise InputError(f"{folder} exists already; choose another ID with -d, or replace it with --overwrite")
     return folder
 
 

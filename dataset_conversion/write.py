@@ -25,13 +25,14 @@ from nnunet_pyconv.writing import whole_folder
 PREVIEW = "preview.png"
 
 
-def write_dataset(target: Path, dataset: RawDataset, num_processes: int) -> Findings:
+def write_dataset(target: Path, dataset: RawDataset, *, num_processes: int, overwrite: bool) -> Findings:
     """Write a dataset folder with its preview, print its summary and what is odd.
 
     Args:
         target: The dataset folder; a link is followed.
         dataset: What it is to hold.
         num_processes: Cases written at a time.
+        overwrite: Whether to replace the folder if it exists.
 
     Returns:
         What the cases are like.
@@ -45,7 +46,7 @@ def write_dataset(target: Path, dataset: RawDataset, num_processes: int) -> Find
             f"{NUM_FOLDS} folds of them"
         )
     findings = Findings(dataset.classes)
-    with whole_folder(target.resolve()) as folder:
+    with whole_folder(target, overwrite=overwrite) as folder:
         _write_cases(folder, dataset, dataset.training, "imagesTr", "labelsTr", findings, num_processes)
         _write_cases(folder, dataset, dataset.test, "imagesTs", "labelsTs", findings, num_processes)
         _write_cases(folder, dataset, dataset.unlabelled, "imagesChallenge", None, findings, num_processes)
@@ -86,18 +87,17 @@ def _write_cases(
             data = case.read()
             _require_usable(case, data, ending)
         except InputError as error:
-            if not case.known_odd:
+            if not case.known_faulty:
                 raise
             return error
         for number, image in enumerate(data.images):
             save_pixels(folder / images / f"{case.name}_{number:04d}{ending}", image, data.geometry)
         if labels is not None and data.label is not None:
+            (folder / labels).mkdir(exist_ok=True)
             save_pixels(folder / labels / f"{case.name}{ending}", data.label, data.geometry)
         return CaseFindings.of(case, data, len(dataset.classes), ending in PICTURE_ENDINGS)
 
     (folder / images).mkdir()
-    if labels is not None:
-        (folder / labels).mkdir()
     of_part = findings.cases.setdefault(images, {})
     for case, found in zip(cases, several_at_a_time(write, cases, num_processes, images), strict=True):
         if isinstance(found, InputError):

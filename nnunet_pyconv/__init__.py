@@ -21,10 +21,12 @@ if TYPE_CHECKING:
         UNet,
         UNetPlusPlus,
     )
-    from nnunet_pyconv.nn import PyConv2d, PyConv3d, PyConvBottleneck, Pyramid, convert_to_pyconv
+    from nnunet_pyconv.nn import PyConv2d, PyConv3d, PyConvBottleneck, PyConvSeparable, Pyramid, convert_to_pyconv
     from nnunet_pyconv.trainers.nnUNetTrainerPyConv import nnUNetTrainerPyConv
     from nnunet_pyconv.trainers.nnUNetTrainerPyConvBottleneck import nnUNetTrainerPyConvBottleneck
+    from nnunet_pyconv.trainers.nnUNetTrainerPyConvDilated import nnUNetTrainerPyConvDilated
     from nnunet_pyconv.trainers.nnUNetTrainerPyConvPaper import nnUNetTrainerPyConvPaper
+    from nnunet_pyconv.trainers.nnUNetTrainerPyConvSeparable import nnUNetTrainerPyConvSeparable
 
 __version__ = "0.1.0"
 
@@ -37,6 +39,7 @@ __all__ = [
     "PyConv3d",
     "PyConvBottleneck",
     "PyConvResidualEncoderUNet",
+    "PyConvSeparable",
     "PyConvUNet",
     "Pyramid",
     "ResNet34UNet",
@@ -45,7 +48,9 @@ __all__ = [
     "convert_to_pyconv",
     "nnUNetTrainerPyConv",
     "nnUNetTrainerPyConvBottleneck",
+    "nnUNetTrainerPyConvDilated",
     "nnUNetTrainerPyConvPaper",
+    "nnUNetTrainerPyConvSeparable",
 ]
 
 _PACKAGES = ("nn", "architectures", "trainers")  # in which the names of __all__ are looked up, the lightest first

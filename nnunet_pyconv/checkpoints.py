@@ -58,7 +58,10 @@ def load_checkpoint(file: Path, *, trust: bool = False, weights: bool = True) ->
     except Exception as error:  # whatever damage to what has no checksum makes torch raise, or code that was trusted
         raise _damaged(file, error) from error
     if not isinstance(content, dict):
-        raise InputError(f"{file} holds a {type(content).__name__}; expected a checkpoint that nnUNetv2_train wrote")
+        raise InputError(
+            f"{file} is no checkpoint of nnU-Net's trainers: it holds a {type(content).__name__}; give one that "
+            "nnUNetv2_train wrote"
+        )
     return content
 
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from nnunet_pyconv.locks import is_locked
-from nnunet_pyconv.nnunet_folders import Variable, nnunet_folder_if_set
+from nnunet_pyconv.nnunet_folders import VARIABLES, nnunet_folder_if_set
 from nnunet_pyconv.trainers.robust_checkpoints import LOCK, PARTIAL
 from nnunet_pyconv.writing import finish_or_remove, interrupted_targets
 
@@ -38,14 +38,12 @@ class Leftover:
 def find_leftovers() -> list[Leftover]:
     """Look through nnU-Net's folders and the current one; what a running process writes is not among them."""
     folders = {Path.cwd()}
-    searched: dict[Variable, int] = {"nnUNet_raw": 0, "nnUNet_preprocessed": 1, "nnUNet_results": 2}
-    for variable, levels in searched.items():
-        base = nnunet_folder_if_set(variable)
-        if base is not None and base.is_dir():
-            folders |= {base, *(path for level in range(levels) for path in base.glob("*/" * (level + 1)))}
+    for variable in VARIABLES:  # datasets lie in them, and in those plans, or models
+        if base := nnunet_folder_if_set(variable):
+            folders |= {base, *base.glob("Dataset*")}
     found = [Leftover(target, is_target=True) for folder in sorted(folders) for target in interrupted_targets(folder)]
     results = nnunet_folder_if_set("nnUNet_results")
-    for fold in sorted(results.glob("*/*/fold_*")) if results is not None else ():
+    for fold in sorted(results.glob("Dataset*/*/fold_*")) if results else ():
         if not is_locked(fold / LOCK):
             found += [Leftover(file, is_target=False) for file in sorted(fold.glob(f"*.pth.*{PARTIAL}"))]
     return found

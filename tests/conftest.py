@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 import skimage.io as io
 import tifffile
@@ -149,7 +148,3 @@ def real_data() -> Path:
     if not (folder / "isbi2012").is_dir():
         pytest.skip("the real ISBI 2012 data are not here; set NNUNET_PYCONV_DATA to the folder that holds isbi2012")
     return folder
-
-
-def read_all(folder: Path) -> dict[str, np.ndarray]:
-    return {path.name: io.imread(path) for path in sorted(folder.iterdir())}

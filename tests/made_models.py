@@ -6,6 +6,7 @@ import contextlib
 import io
 import json
 import multiprocessing.pool
+import shutil
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -23,8 +24,10 @@ from conftest import NnunetFolders
 from nnunetv2.experiment_planning.dataset_fingerprint import fingerprint_extractor
 from nnunetv2.experiment_planning.experiment_planners.default_experiment_planner import ExperimentPlanner
 from nnunetv2.inference.predict_from_raw_data import nnUNetPredictor
+from nnunetv2.preprocessing.preprocessors.default_preprocessor import DefaultPreprocessor
 from nnunetv2.training.nnUNetTrainer.nnUNetTrainer import nnUNetTrainer
 from nnunetv2.utilities import utils
+from nnunetv2.utilities.plans_handling.plans_handler import PlansManager
 
 Write = Callable[[Path, np.ndarray], None]
 
@@ -235,6 +238,22 @@ def write(recipe: Recipe, array: np.ndarray, file: Path) -> None:
         if array.ndim == 3:
             spacing = file.with_name(file.name.partition("_")[0].removesuffix(file.suffix) + ".json")
             spacing.write_text(json.dumps({"spacing": recipe.spacing}))
+
+
+def preprocess(folders: NnunetFolders, name: str, made: Made) -> None:
+    """Preprocess the training cases as nnU-Net does."""
+    plans = PlansManager(str(made.folder / "plans.json"))
+    dataset_json = json.loads((made.folder / "dataset.json").read_text())
+    configuration = plans.get_configuration(made.folder.name.rpartition("__")[2])
+    target = folders.preprocessed / name / configuration.data_identifier
+    shutil.rmtree(target, ignore_errors=True)
+    target.mkdir()
+    for label in sorted((folders.raw / name / "labelsTr").glob(f"*{made.ending}")):
+        case = label.name.removesuffix(made.ending)
+        images = sorted(map(str, (folders.raw / name / "imagesTr").glob(f"{case}_????{made.ending}")))
+        DefaultPreprocessor(verbose=False).run_case_save(
+            str(target / case), images, str(label), plans, configuration, dataset_json
+        )
 
 
 def predict_with_nnunet(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from copy import deepcopy
 from typing import Any
 
 DATASET = "Dataset312_ISBICell"
@@ -49,4 +50,37 @@ def make_plans(network: str = "PlainConvUNet", patch_size: int = 32) -> dict[str
             "2d_large_batch": {"inherits_from": "2d", "batch_size": 9},
             "2d_small": {"inherits_from": "2d", "patch_size": [16, 16]},
         },
+    }
+
+
+def plans_3d(network: str) -> dict[str, Any]:
+    """The plans of `make_plans`, with a flat and an isotropic stage, lowres and cascade."""
+    plans = make_plans(network)
+    configuration = plans["configurations"].pop("2d")
+    architecture = configuration["architecture"]["arch_kwargs"]
+    architecture["kernel_sizes"] = [[1, 3, 3], [3, 3, 3], [3, 3, 3]]
+    architecture["strides"] = [[1, 1, 1], [1, 2, 2], [2, 2, 2]]
+    for name, kind in (("conv_op", "conv.Conv"), ("norm_op", "instancenorm.InstanceNorm")):
+        architecture[name] = f"torch.nn.modules.{kind}3d"
+    fullres = {
+        **configuration,
+        "data_identifier": "nnUNetPlans_3d_fullres",
+        "patch_size": [8, 16, 16],
+        "batch_dice": True,
+    }
+    lowres = {**deepcopy(fullres), "data_identifier": "nnUNetPlans_3d_lowres", "next_stage": "3d_cascade_fullres"}
+    cascade = {"inherits_from": "3d_fullres", "previous_stage": "3d_lowres"}
+    plans["configurations"] = {"3d_lowres": lowres, "3d_fullres": fullres, "3d_cascade_fullres": cascade}
+    return plans
+
+
+def dataset_json(labels: dict[str, Any] | int = 2, channels: int = 1, **entries: Any) -> dict[str, Any]:
+    """A dataset.json: labels as nnU-Net has them, or so many classes with the background."""
+    if isinstance(labels, int):
+        labels = {"background": 0, **{f"label {i}": i for i in range(1, labels)}}
+    return {
+        "labels": labels,
+        "channel_names": {str(c): "MR" for c in range(channels)},
+        "file_ending": ".png",
+        **entries,
     }

@@ -31,6 +31,12 @@ CHANGES: dict[str, Callable[[Any], Any]] = {
     "other padding": lambda conv: setattr(conv, "padding", (0,) * len(conv.padding)),
     "padding by name": lambda conv: setattr(conv, "padding", "valid"),
     "dilation": lambda conv: setattr(conv, "dilation", (2,) * len(conv.dilation)),
+    "dilation and padding": lambda conv: (
+        setattr(conv, "dilation", (2,) * len(conv.dilation)),
+        setattr(conv, "padding", tuple(2 * padding for padding in conv.padding)),
+    ),
+    "dilation of fewer axes": lambda conv: setattr(conv, "dilation", (1,)),
+    "no dilation": lambda conv: setattr(conv, "dilation", (0,) * len(conv.dilation)),
     "groups": lambda conv: setattr(conv, "groups", conv.groups + 1),
     "no groups": lambda conv: setattr(conv, "groups", 0),
     "weights in double": lambda conv: setattr(conv, "weight", nn.Parameter(conv.weight.double())),
@@ -286,6 +292,36 @@ def test_the_gradient_of_the_input_checks_the_size_that_it_is_given(size):
         torch.ops.nnunet_pyconv.native_input_gradient(
             torch.randn(2, 8, 4, 3), a["weights"], a["groups"], a["stride"], size
         )
+
+
+@needs_kernel
+@pytest.mark.parametrize("device", ["cpu", "meta"])
+@pytest.mark.parametrize(
+    "geometry",
+    [
+        [0, 1, 1],
+        [0, 1, 1, 0, 1],
+        [0, 1, 1, 0, 0, 1],
+        [0, 1, 1, 0, -1, 1],
+        [0, 1, 1, 1, 1, 1],
+        [-1, 1, 1, 0, 1, 1],
+        [0, 1, 1, 4, 1, 1],
+        [0, 1, 1, 1 << 62, 1, 1],
+        [0, 1, 1, 0, 1 << 62, 1],
+    ],
+    ids=str,
+)
+def test_the_operators_check_the_geometry(geometry, device):
+    x, weights, biases, groups, stride = (to_meta(a) if device == "meta" else a for a in arguments(2).values())
+    gradient = to_meta(torch.randn(2, 8, 4, 3)) if device == "meta" else torch.randn(2, 8, 4, 3)
+    native = torch.ops.nnunet_pyconv
+    for call in (
+        lambda: native.native(x, weights, biases, groups, stride, geometry),
+        lambda: native.native_input_gradient(gradient, weights, groups, stride, list(x.shape), geometry),
+        lambda: native.native_weight_gradient(gradient, x, weights, groups, stride, geometry),
+    ):
+        with pytest.raises(RuntimeError, match="PyConv"):
+            call()
 
 
 HAND_CHANGES: dict[str, Callable[[Any], None]] = {

@@ -30,7 +30,7 @@ def gradients(y, x, layer):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("setting", BACKENDS)
-@pytest.mark.parametrize("dynamic", [False, True])
+@pytest.mark.parametrize("dynamic", [False, pytest.param(True, marks=pytest.mark.long)])
 def test_compile_has_no_graph_break(setting, dynamic, layer, x):
     torch._dynamo.reset()
     with use_backend(setting):

@@ -21,9 +21,9 @@ from hypothesis import strategies as st
 from nnunet_pyconv.nn import PyConv2d, PyConv3d, Pyramid
 from nnunet_pyconv.nn.backends import available_backends, choice, use_backend
 from nnunet_pyconv.nn.backends.reference import convolve
+from nnunet_pyconv.nn.backends.spec import Workload, levels_of
 from nnunet_pyconv.nn.backends.triton import autotune, tiles
 from nnunet_pyconv.nn.backends.triton import backend as triton_backend
-from nnunet_pyconv.nn.backends.workload import Workload, levels_of
 
 pytest.importorskip("triton", reason="Triton, which comes with PyTorch for CUDA on Linux, is not installed")
 
@@ -228,7 +228,7 @@ def work_for(x):
     return Workload.of(x, [level.weight for level in levels], [level.groups for level in levels], (1, 1))
 
 
-def by_reference(x, weights, biases, groups, stride):
+def by_reference(x, weights, biases, groups, stride, geometry):
     return torch.cat([convolve(x, w, None, stride, g) for w, g in zip(weights, groups, strict=True)], dim=1)
 
 

@@ -180,7 +180,7 @@ def test_layer_leaves_out_what_can_not_run() -> None:
         "scaling",
         pytest.param("levels", marks=pytest.mark.slow),
         pytest.param("conversion", marks=pytest.mark.slow),
-        pytest.param("volumes", marks=pytest.mark.slow),
+        pytest.param("volumes", marks=pytest.mark.long),
     ],
 )
 def test_subject(subject: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

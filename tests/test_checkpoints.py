@@ -23,8 +23,8 @@ from nnunetv2.inference.predict_from_raw_data import nnUNetPredictor
 from nnunetv2.run.load_pretrained_weights import load_pretrained_weights
 from nnunetv2.run.run_training import maybe_load_checkpoint
 from nnunetv2.training.nnUNetTrainer.nnUNetTrainer import nnUNetTrainer
-from plans_of_nnunet import DATASET, make_plans
-from test_nnunet_modes import dataset_json, make_trainer, plans_3d
+from plans_of_nnunet import DATASET, dataset_json, make_plans, plans_3d
+from trainers_of_nnunet import make_trainer
 
 import nnunet_pyconv
 from nnunet_pyconv.checkpoints import (
@@ -374,7 +374,7 @@ def test_version_that_wrote_it_is_named(monkeypatch: pytest.MonkeyPatch) -> None
 @pytest.mark.parametrize("content", [[1, 2], {"state_dict": {}}], ids=["list", "dict"])
 def test_no_checkpoint_of_nnunet(content: Any, tmp_path: Path) -> None:
     torch.save(content, tmp_path / "weights.pth")
-    with pytest.raises(RuntimeError, match=r"weights\.pth is no checkpoint of nnU-Net's trainers"):
+    with pytest.raises((RuntimeError, InputError), match=r"weights\.pth is no checkpoint of nnU-Net's trainers"):
         trainer_of().load_checkpoint(str(tmp_path / "weights.pth"))
 
 

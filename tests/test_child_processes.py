@@ -31,9 +31,13 @@ from nnunet_pyconv.child_processes import end_forks_with_this_process
 
 end_forks_with_this_process()
 context = multiprocessing.get_context("fork")
-child = context.Process(target=lambda: context.Process(target=time.sleep, args=(600,)).start() or time.sleep(600))
-child.start()
-print("ready", flush=True)
+
+def work():
+    context.Process(target=time.sleep, args=(600,)).start()
+    print("ready", flush=True)
+    time.sleep(600)
+
+context.Process(target=work).start()
 time.sleep(600)
 """
 

@@ -50,16 +50,28 @@ def test_help(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
 
 @pytest.mark.parametrize(
     "arguments",
-    [["-h"], *([name, "-h"] for name in COMMANDS), *(["benchmark", name, "-h"] for name in SUBJECTS)],
+    [
+        ["-h"],
+        *([name, "-h"] for name in COMMANDS),
+        ["convert", "folder", "-h"],
+        *(["benchmark", name, "-h"] for name in SUBJECTS),
+    ],
     ids=" ".join,
 )
-def test_help_is_quick(arguments: list[str]) -> None:
-    """What takes long is to import these."""
+def test_help_imports_nothing_heavy(arguments: list[str]) -> None:
+    assert not {"torch", "numpy", "nnunetv2.paths"} & imported_by(*arguments)
+
+
+def test_help_of_a_converter_imports_what_reads_its_files_alone() -> None:
+    assert not {"torch", "SimpleITK", "nnunetv2.paths", "sklearn", "matplotlib"} & imported_by("convert", "liver", "-h")
+
+
+def imported_by(*arguments: str) -> set[str]:
     code = (
         "from nnunet_pyconv.cli import main; import atexit, sys; atexit.register(lambda: print(*sys.modules)); main()"
     )
     done = subprocess.run([sys.executable, "-c", code, *arguments], capture_output=True, text=True, check=True)
-    assert not {"torch", "numpy", "nnunetv2.paths"} & set(done.stdout.splitlines()[-1].split())
+    return set(done.stdout.splitlines()[-1].split())
 
 
 def test_names_are_those_of_the_classes_and_tables() -> None:

@@ -59,8 +59,8 @@ def work(rank: int, port: int, network: str, trainer: type[nnUNetTrainerPyConv],
     ("network", "trainer"),
     [
         ("PlainConvUNet", nnUNetTrainerPyConv),
-        ("ResidualEncoderUNet", nnUNetTrainerPyConv),
-        ("PlainConvUNet", nnUNetTrainerPyConvBottleneck),
+        pytest.param("ResidualEncoderUNet", nnUNetTrainerPyConv, marks=pytest.mark.long),
+        pytest.param("PlainConvUNet", nnUNetTrainerPyConvBottleneck, marks=pytest.mark.long),
     ],
 )
 def test_two_processes_have_the_gradients_of_one(

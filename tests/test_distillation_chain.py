@@ -13,6 +13,7 @@ from console_commands import run
 
 from nnunet_pyconv.checkpoints import load_checkpoint
 from nnunet_pyconv.dataset_conversion import isbi_cell
+from nnunet_pyconv.dataset_conversion.conversion import convert
 from nnunet_pyconv.distillation import TEACHER_VARIABLE
 from nnunet_pyconv.synthetic.isbi import write_synthetic_isbi
 from nnunet_pyconv.trainer_dir import TRAINER_DIR
@@ -48,7 +49,7 @@ class StudentShort(Short, nnUNetTrainerPyConvDistilled):
 def folders(nnunet_folders: NnunetFolders, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> NnunetFolders:
     """Preprocessed data of 10 cases, plans of half the width, and short trainers."""
     write_synthetic_isbi(tmp_path / "source", labelled=10, unlabelled=1, size_px=48)
-    isbi_cell.convert(tmp_path / "source")
+    convert(isbi_cell, tmp_path / "source")
     run("nnUNetv2_plan_and_preprocess", "-d", "312", "-c", "2d", "-np", "2")
     run("nnunet_pyconv", "plan", "-d", "312", "-block", "dilated", "-width", "0.5")
     (tmp_path / "trainers").mkdir()

@@ -172,7 +172,10 @@ def test_leftovers_of_killed_processes(
 ) -> None:
     """They are named, and cleared away when asked; what is being written now is left alone."""
     monkeypatch.chdir(tmp_path)
-    dataset, fold = nnunet_folders.raw / "Dataset007_Old", nnunet_folders.results / "D" / "a__b__c" / "fold_0"
+    dataset, fold = (
+        nnunet_folders.raw / "Dataset007_Old",
+        nnunet_folders.results / "Dataset007_Old" / "a__b__c" / "fold_0",
+    )
     half = dataset.with_name(f".{dataset.name}.nnunet_pyconv") / "new"
     half.mkdir(parents=True)
     partial = fold / "checkpoint_latest.pth.0.partial"

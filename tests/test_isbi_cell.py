@@ -14,7 +14,8 @@ import numpy as np
 import pytest
 import skimage.io as io
 import tifffile
-from conftest import NnunetFolders, read_all
+from conftest import NnunetFolders
+from pictures import read_all
 
 from nnunet_pyconv.cli import main
 from nnunet_pyconv.dataset_conversion import conversion, isbi_cell, write
@@ -212,7 +213,7 @@ def test_source_that_is_not_there_or_empty(tmp_path: Path, nnunet_folders: Nnune
 def test_target_that_exists(isbi_tiffs: Path, nnunet_folders: NnunetFolders) -> None:
     folder = convert(isbi_tiffs)
     (folder / "mine.txt").touch()
-    with pytest.raises(InputError, match="exists already; choose another ID with -d, or replace it with --overwrite"):
+    with pytest.raises(InputError, match="exists already; replace it with --overwrite, or choose"):
         convert(isbi_tiffs)
     assert (folder / "mine.txt").exists()
     convert(isbi_tiffs, overwrite=True)

@@ -9,10 +9,11 @@ import numpy as np
 import pytest
 import skimage.io as io
 import tifffile
-from conftest import NnunetFolders, read_all
+from conftest import NnunetFolders
 from nnunetv2.experiment_planning.plan_and_preprocess_api import extract_fingerprint_dataset
 from nnunetv2.imageio.natural_image_reader_writer import NaturalImage2DIO
 from numpy.typing import NDArray
+from pictures import read_all
 
 from nnunet_pyconv.dataset_conversion import conversion, kaggle_lung
 from nnunet_pyconv.errors import InputError
@@ -243,9 +244,10 @@ def test_slices_that_are_known_to_be_odd_are_reported(
         (split,) = json.loads((folder / "splits_final.json").read_text())
         assert {*split["train"], *split["val"]} == train
     err = capsys.readouterr().err
-    rest = odd if reason is None else [odd[0], odd[2], odd[3]]
-    assert f"warning: {', '.join(rest)}: a public notebook leaves this slice out" in err
-    if reason is not None:
+    assert f"warning: {odd[0]}, {odd[2]}, {odd[3]}: its mask is wrong in the original data: the air around" in err
+    if reason is None:
+        assert f"warning: {odd[1]}: its mask is wrong in the original data: one of the two lungs" in err
+    else:
         assert re.search(f"warning: {odd[1]}: {reason}", err)
 
 

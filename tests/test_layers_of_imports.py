@@ -76,7 +76,7 @@ ALLOWED: dict[str, set[str]] = {
         "writing",
     },
     "sharing": {"checkpoints", "errors", "markdown", "nnunet_folders", "trainers", "writing"},
-    "export": {"checkpoints", "errors", "nn", "nnunet_folders", "runtime", "sharing", "writing"},
+    "export": {"checkpoints", "errors", "markdown", "nn", "nnunet_folders", "runtime", "sharing", "writing"},
     "reproduction": {
         "dataset_conversion",
         "errors",
@@ -170,3 +170,8 @@ def test_the_runtime_needs_little() -> None:
     foreign = {module.split(".")[0] for module in imported_modules(parts()["runtime"])} - set(sys.stdlib_module_names)
     assert foreign - {"nnunet_pyconv"} <= OF_RUNTIME
     assert not imported_parts(parts()["runtime"], set(parts())) - {"runtime"}
+
+
+def test_no_test_imports_from_another_one() -> None:
+    for test in (ROOT / "tests").glob("test_*.py"):
+        assert not [module for module in imported_modules([test]) if module.startswith("test_")], test.name

@@ -8,8 +8,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 import skimage.io as io
-from conftest import NnunetFolders, read_all
+from conftest import NnunetFolders
 from numpy.typing import NDArray
+from pictures import read_all
 
 from nnunet_pyconv.dataset_conversion import conversion, liver
 from nnunet_pyconv.errors import InputError

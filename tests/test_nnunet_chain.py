@@ -11,8 +11,9 @@ import numpy as np
 import pytest
 import skimage.io as io
 import torch
-from conftest import NnunetFolders, read_all
+from conftest import NnunetFolders
 from console_commands import run
+from pictures import read_all, read_pngs
 
 from nnunet_pyconv.dataset_conversion import isbi_cell
 from nnunet_pyconv.dataset_conversion.conversion import convert
@@ -85,14 +86,6 @@ def predict(folders: NnunetFolders, output: Path, trainers: str, **arguments: ob
         nnUNet_extTrainer=trainers, **arguments,
     )  # fmt: skip
     return read_pngs(output)
-
-
-def read_pngs(folder: Path) -> dict[str, np.ndarray]:
-    pngs = folder.parent / f"{folder.name}_pngs"
-    pngs.mkdir()
-    for path in folder.glob("*.png"):
-        shutil.copy(path, pngs)
-    return read_all(pngs)
 
 
 def test_trains_and_validates(model: Path) -> None:

@@ -17,8 +17,8 @@ import pytest
 import torch
 from conftest import NnunetFolders
 from nnunetv2.training.nnUNetTrainer.nnUNetTrainer import nnUNetTrainer
-from plans_of_nnunet import make_plans
-from test_nnunet_modes import dataset_json, make_trainer
+from plans_of_nnunet import dataset_json, make_plans
+from trainers_of_nnunet import make_trainer
 
 from nnunet_pyconv.architectures import PYCONV_CLASSES
 from nnunet_pyconv.planning.planners import PLANNERS

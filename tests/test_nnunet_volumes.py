@@ -28,6 +28,8 @@ pytestmark = pytest.mark.slow
 DATASET = "Dataset021_Blobs"
 PYCONV, STOCK = "nnUNetTrainerPyConvTiny", "nnUNetTrainerTiny"
 PLANNERS = {"plain": "nnUNetPlannerPyConv", "residual": "nnUNetPlannerPyConvResEncM"}
+# what a plain network proves is repeated with a residual one
+EACH_NETWORK = pytest.mark.parametrize("network", ["plain", pytest.param("residual", marks=pytest.mark.long)])
 TARGET_GB = {"plain": "0.015", "residual": "0.01"}  # so little that the patch is a small part of an image
 
 # Trainings of two epochs with two iterations each; the environment can make them longer. Inference mirrors one axis.
@@ -112,7 +114,7 @@ def test_plans_have_all_configurations(network: str, folders: NnunetFolders) -> 
     assert [1, 3, 3] in plans["configurations"]["3d_fullres"]["architecture"]["arch_kwargs"]["kernel_sizes"]
 
 
-@pytest.mark.parametrize("network", PLANNERS)
+@EACH_NETWORK
 @pytest.mark.parametrize("configuration", ["2d", "3d_fullres"])
 def test_trains_predicts_evaluates(network: str, configuration: str, folders: NnunetFolders, tmp_path: Path) -> None:
     train(configuration, "0", "--npz", network=network)
@@ -123,7 +125,7 @@ def test_trains_predicts_evaluates(network: str, configuration: str, folders: Nn
     check(folders, tmp_path / "out")
 
 
-@pytest.mark.parametrize("network", PLANNERS)
+@EACH_NETWORK
 def test_cascade(network: str, folders: NnunetFolders, tmp_path: Path) -> None:
     train("3d_lowres", "all", network=network)  # all: the next stage needs predictions of all cases
     train("3d_cascade_fullres", "0", network=network)
@@ -207,6 +209,7 @@ def test_nothing_is_written_without_checkpointing(folders: NnunetFolders) -> Non
     assert not list((model_folder(folders, "3d_lowres") / "fold_1").glob("*.pth"))
 
 
+@pytest.mark.long
 def test_predicts_arrays_with_and_without_mirroring(folders: NnunetFolders, tmp_path: Path) -> None:
     """nnUNetPredictor on an array gives what the command gives on its file."""
     from nnunetv2.imageio.simpleitk_reader_writer import SimpleITKIO

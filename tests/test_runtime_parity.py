@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Mapping
 from pathlib import Path
@@ -154,6 +155,6 @@ def read(file: Path) -> tuple[np.ndarray, object]:
         return skimage.io.imread(file), None
     if file.suffix == ".tif":
         beside = file.with_suffix(".json")
-        return tifffile.imread(file), beside.read_text() if beside.exists() else None
+        return tifffile.imread(file), json.loads(beside.read_text()) if beside.exists() else None
     image = sitk.ReadImage(str(file))
     return sitk.GetArrayFromImage(image), (image.GetSpacing(), image.GetOrigin(), image.GetDirection())

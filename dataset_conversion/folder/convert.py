@@ -61,7 +61,7 @@ def convert_folder(request: FolderRequest) -> Path:
     for remark in kind.remarks:
         if request.channels is None or "Hounsfield" not in remark:
             print(f"warning: {remark}", file=sys.stderr)
-    write_dataset(target, dataset, request.num_processes)
+    write_dataset(target, dataset, num_processes=request.num_processes, overwrite=request.overwrite)
     return target
 
 

@@ -216,10 +216,10 @@ def _raise_unpaired(
 ) -> None:
     with_label = set(found.values())
     faults = [
-        f"{listing(path.relative_to(folder) for path in alone)} in {folder} without a {missing}"
+        f"{listing(path.relative_to(folder) for path in alone)} in {folder} without {missing}"
         for alone, folder, missing in (
-            ([path for path in image_files if path not in with_label], images, f"label image in {labels}"),
-            ([path for path in label_files if path not in found], labels, f"image in {images}"),
+            ([path for path in image_files if path not in with_label], images, f"a label image in {labels}"),
+            ([path for path in label_files if path not in found], labels, f"an image in {images}"),
         )
         if alone
     ]

@@ -23,9 +23,9 @@ def reading(path: Path, what: str) -> Iterator[None]:
     except InputError:
         raise
     except Exception as error:
+        reason = (str(error).strip().splitlines() or [type(error).__name__])[-1]  # SimpleITK begins with its own files
         raise InputError(
-            f"can't read {path}: {str(error).strip() or type(error).__name__}. Expected a whole {what}; the file may "
-            "be truncated, copy it again"
+            f"can't read {path}: {reason}. Expected a whole {what}; the file may be truncated, copy it again"
         ) from error
 
 

@@ -97,7 +97,8 @@ def _read_page(page: tifffile.TiffPage, source: str) -> Raster:
         # as the readers of PNG do: white is 255
         pixels = (pixels.astype(np.uint16) * 255 // (2**page.bitspersample - 1)).astype(np.uint8)
     white = 2 ** max(page.bitspersample, 8) - 1 if pixels.dtype.kind == "u" else 1
-    if photometric == PHOTOMETRIC.MINISWHITE:
+    # tifffile calls zero white in any array of truth values: its writer meant true to be the foreground
+    if photometric == PHOTOMETRIC.MINISWHITE and not (page.bitspersample == 1 and page.software == "tifffile.py"):
         if pixels.dtype.kind != "u":
             raise InputError(
                 f"{source} says that 0 is white (WhiteIsZero), but has pixels of type {pixels.dtype}, which have no "

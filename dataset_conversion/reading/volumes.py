@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-
-import SimpleITK
+from typing import Any
 
 from nnunet_pyconv.dataset_conversion.reading.failures import reading
 from nnunet_pyconv.dataset_conversion.reading.raster import Geometry, Raster
@@ -21,9 +20,13 @@ def read_volume(path: Path) -> Raster:
     Raises:
         InputError: As `read`; several values a voxel (vectors, colours).
     """
+    import SimpleITK  # takes as long to import as all else that converting pictures needs
+
     if not path.is_file():  # SimpleITK's own message has ten lines
         raise InputError(f"can't read {path}: no such file")
     with reading(path, "NIfTI, NRRD or MetaImage"):
+        if path.name.lower().endswith((".nii", ".nii.gz")):
+            _require_whole_nifti(path)
         image = SimpleITK.ReadImage(str(path))
     components, axes = image.GetNumberOfComponentsPerPixel(), image.GetDimension()
     if components > 1:
@@ -42,3 +45,11 @@ def read_volume(path: Path) -> Raster:
             tuple(direction[row * axes + column] for row in range(spatial) for column in range(spatial)),
         ),
     )
+
+
+def _require_whole_nifti(path: Path) -> None:
+    """Raise what nibabel raises for a truncated file: SimpleITK fills what is missing with zeros, in silence."""
+    import nibabel
+
+    image: Any = nibabel.load(path)
+    image.dataobj.get_unscaled()

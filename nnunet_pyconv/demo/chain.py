@@ -143,12 +143,9 @@ def _predict(folder: DemoFolder, dataset: Path, device: torch.device) -> None:
     predictor = nnUNetPredictor(device=device)
     model = get_output_folder(dataset.name, TRAINER, PLANS, CONFIGURATION)
     predictor.initialize_from_trained_model_folder(model, use_folds=(FOLD,))
-    predictor.predict_from_files(
-        str(dataset / "imagesTs"),
-        str(folder.predictions),
-        num_processes_preprocessing=1,
-        num_processes_segmentation_export=1,
-    )
+    folder.predictions.mkdir()
+    # few and small images: done before worker processes have imported torch, and nothing is left where this is killed
+    predictor.predict_from_files_sequential(str(dataset / "imagesTs"), str(folder.predictions))
 
 
 def _evaluate(folder: DemoFolder, dataset: Path) -> list[CaseOverlap]:

@@ -6,14 +6,13 @@ import datetime
 import importlib.metadata
 import platform
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import onnx
-import torch
 from nnunetv2.utilities.label_handling.label_handling import determine_num_input_channels
+from torch import nn
 from tqdm import tqdm
 
 from nnunet_pyconv.errors import InputError
@@ -23,6 +22,8 @@ from nnunet_pyconv.export.model_card import licence_text, model_card_of
 from nnunet_pyconv.export.onnx_network import OPSET, TOLERANCE, check_against_torch, to_onnx
 from nnunet_pyconv.export.package import write_package
 from nnunet_pyconv.export.precision import with_half_weights
+from nnunet_pyconv.export.quantization import DICE_LIMIT, Quantized, quantize
+from nnunet_pyconv.export.training_cases import TrainingCases
 from nnunet_pyconv.nn.pyconv import PyConv
 from nnunet_pyconv.nnunet_folders import find_trainer
 from nnunet_pyconv.runtime.description import Description, Network, Precision
@@ -43,12 +44,14 @@ class Exported:
         file: Where it is.
         description: Of the model.
         difference: Largest difference of logits between torch and ONNX Runtime, as a share of the largest logit.
+        quantized: What 8 bit cost each fold, for `int8`.
         has_pyconv: Whether its networks have pyramidal convolutions, which ONNX Runtime computes slowly.
     """
 
     file: Path
     description: Description
     difference: float
+    quantized: Mapping[str, Quantized]
     has_pyconv: bool
 
 
@@ -59,6 +62,7 @@ def export_model(
     folds: Sequence[str] | None = None,
     checkpoint: str = "checkpoint_final.pth",
     precision: Precision = "fp32",
+    force: bool = False,
     overwrite: bool = False,
 ) -> Exported:
     """Write a trained model as a file that predicts by itself, and check it.
@@ -68,11 +72,12 @@ def export_model(
         output: The file to write, `.pyz`.
         folds: Folds to export; None for all that have the checkpoint.
         checkpoint: Name of the checkpoint.
-        precision: Of the networks.
+        precision: Of the networks; `int8` needs the preprocessed training cases.
+        force: Whether to write `int8` that loses more than `DICE_LIMIT`.
         overwrite: Whether to replace the file.
 
     Raises:
-        InputError: A model that can't be used or exported, or a file that is there.
+        InputError: A model that can't be used or exported, a file that is there, or 8 bit that lose too much.
     """
     model = open_model(folder, folds, checkpoint)
     if output.is_dir() or (output.exists() and not overwrite):
@@ -85,56 +90,84 @@ def export_model(
         "python": platform.python_version(),
         "date": datetime.datetime.now(datetime.timezone.utc).date().isoformat(),
     }
-    networks, files, epochs, differences = [], {}, {}, []
+    first = load_checkpoint(model.fold(model.folds[0]) / checkpoint)
+    trainer = find_trainer(first["trainer_name"])
+    networks = {fold: Network(f"networks/fold_{fold}.onnx", fold) for fold in model.folds}
+    description = describe(
+        model,
+        mirror_axes=first.get("inference_allowed_mirroring_axes"),
+        networks=list(networks.values()),
+        precision=precision,
+        opset=OPSET,
+        versions=versions,
+    )
+    exports: dict[str, _Export] = {}
+    epochs: dict[str, int] = {}
     with tempfile.TemporaryDirectory() as scratch, whole_files(output) as (package,):
-        first: dict[str, Any] | None = None
         for fold in tqdm(model.folds, desc="exporting", unit="fold", disable=None):
             content = load_checkpoint(model.fold(fold) / checkpoint)
-            first = first or content
             epochs[fold] = content["current_epoch"]
-            trainer = find_trainer(first["trainer_name"])
             network = model.build_network(trainer, content["network_weights"], fold).eval()
-            file = Path(scratch) / f"fold_{fold}.onnx"
-            differences.append(_export(network, model, precision, file))
-            networks.append(Network(f"networks/{file.name}", fold))
-            files[networks[-1].file] = file
-        assert first is not None  # open_model gives at least one fold
-        description = describe(
-            model,
-            mirror_axes=first.get("inference_allowed_mirroring_axes"),
-            networks=networks,
-            precision=precision,
-            opset=OPSET,
-            versions=versions,
-        )
+            exports[fold] = _export(network, model, fold, description, Path(scratch) / f"fold_{fold}.onnx")
+        quantized = {fold: export.quantized for fold, export in exports.items() if export.quantized is not None}
+        _refuse_losses(quantized, force=force)
         facts = ModelFacts(trainer, sum(parameter.numel() for parameter in network.parameters()), epochs)
         description = write_package(
             package,
             description,
-            files,
+            {networks[fold].file: export.file for fold, export in exports.items()},
             plans=model.plans.plans,
             dataset_json=model.dataset_json,
-            model_card=model_card_of(model, facts, versions),
+            model_card=model_card_of(model, facts, versions, quantized),
             licence=licence_text(),
         )
         _check_file(package)
-    return Exported(output, description, max(differences), any(isinstance(m, PyConv) for m in network.modules()))
+    return Exported(
+        output,
+        description,
+        max(export.difference for export in exports.values()),
+        quantized,
+        any(isinstance(module, PyConv) for module in network.modules()),
+    )
 
 
-def _export(network: torch.nn.Module, model: ModelFolder, precision: Precision, file: Path) -> float:
-    """Write one network; returns its largest difference from torch."""
-    patch_size = model.configuration_manager.patch_size
+@dataclass(frozen=True)
+class _Export:
+    """The ONNX file of a fold, its difference from torch before any quantisation, and what that cost."""
+
+    file: Path
+    difference: float
+    quantized: Quantized | None
+
+
+def _export(network: nn.Module, model: ModelFolder, fold: str, description: Description, file: Path) -> _Export:
+    patch_size = description.patch_size
     channels = determine_num_input_channels(model.plans, model.configuration_manager, model.dataset_json)
+    cases = TrainingCases(model, fold) if description.precision == "int8" else None  # before what takes longer
     to_onnx(network, channels, patch_size, file)
-    if precision == "fp16":
+    if description.precision == "fp16":
         onnx.save(with_half_weights(onnx.load(file)), file)
     difference = check_against_torch(network, file.read_bytes(), channels, patch_size)
-    if not difference <= (TOLERANCE if precision == "fp32" else HALF_TOLERANCE):
+    if not difference <= (HALF_TOLERANCE if description.precision == "fp16" else TOLERANCE):
         raise InputError(
             f"the exported network's logits differ from torch's by {difference:.2g} of the largest; it is not written. "
             "Report this with the model's plans, and predict with nnUNetv2_predict"
         )
-    return difference
+    if cases is None:
+        return _Export(file, difference, None)
+    quantized = quantize(file, cases.patches(patch_size), cases.validation(), description)
+    file.write_bytes(quantized.content)
+    return _Export(file, difference, quantized)
+
+
+def _refuse_losses(quantized: Mapping[str, Quantized], *, force: bool) -> None:
+    for fold, result in quantized.items():
+        if result.loss > DICE_LIMIT and not force:
+            raise InputError(
+                f"fold {fold} loses {result.loss:.4f} of its Dice in 8 bit ({result.dice_float:.4f} to "
+                f"{result.dice:.4f}), more than {DICE_LIMIT}, even with {result.in_float} of {result.convolutions} "
+                "convolutions in float32; choose --precision fp16, or write it anyway with --force"
+            )
 
 
 def _check_file(package: Path) -> None:

@@ -6,18 +6,23 @@ import importlib.metadata
 from collections.abc import Mapping
 
 from nnunet_pyconv.errors import InputError
+from nnunet_pyconv.export.quantization import Quantized
+from nnunet_pyconv.markdown import table
 from nnunet_pyconv.runtime.model_file import MODEL_CARD
 from nnunet_pyconv.sharing.model_card import ModelFacts, model_card_with
 from nnunet_pyconv.sharing.model_folder import ModelFolder
 
 
-def model_card_of(model: ModelFolder, facts: ModelFacts, versions: Mapping[str, str]) -> str:
+def model_card_of(
+    model: ModelFolder, facts: ModelFacts, versions: Mapping[str, str], quantized: Mapping[str, Quantized]
+) -> str:
     """Return the card that lies in the model's folder, or write one whose intended use and licence are to be filled in.
 
     Args:
         model: The model.
         facts: What its checkpoints tell.
         versions: What the file is made with.
+        quantized: What 8 bit cost each fold, if they are used.
 
     Raises:
         InputError: A card that is no text.
@@ -37,7 +42,17 @@ def model_card_of(model: ModelFolder, facts: ModelFacts, versions: Mapping[str, 
         "So run, the file is a program: run it only if you trust its source. `nnunet_pyconv predict -m model.pyz` "
         "reads it as data and executes nothing of it."
     )
-    return model_card_with(model, facts, versions, [], use)
+    sections = [_precision(quantized), use] if quantized else [use]
+    return model_card_with(model, facts, versions, [], "\n\n".join(sections))
+
+
+def _precision(quantized: Mapping[str, Quantized]) -> str:
+    rows = [
+        [fold, f"{result.dice_float:.4f}", f"{result.dice:.4f}", f"{result.in_float} of {result.convolutions}"]
+        for fold, result in quantized.items()
+    ]
+    header = ["fold", "Dice in float32", "Dice in 8 bit", "convolutions in float32"]
+    return "## Precision\n\nOn validation cases, patches not mirrored:\n\n" + "\n".join(table(header, rows))
 
 
 def licence_text() -> str:

@@ -26,12 +26,12 @@ class Level:
     first_in_channel: int = 0
 
     @property
-    def group_inputs(self) -> int:
+    def inputs(self) -> int:
         """Input channels of a group."""
         return self.in_channels // self.groups
 
     @property
-    def group_outputs(self) -> int:
+    def outputs(self) -> int:
         """Output channels of a group."""
         return self.out_channels // self.groups
 

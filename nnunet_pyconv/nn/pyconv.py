@@ -8,7 +8,7 @@ from typing import ClassVar
 import torch
 from torch import nn
 
-from nnunet_pyconv.nn.backends import ScriptedLevels, backend_for, pyconv, pyconv_of_shares
+from nnunet_pyconv.nn.backends import ScriptedLevels, backend_for, pyconv
 from nnunet_pyconv.nn.level import Level
 from nnunet_pyconv.nn.pyramid import Pyramid
 
@@ -86,13 +86,11 @@ class PyConv(nn.Module):
         Returns:
             `(N, out_channels, [Z',] Y', X')` with `Y' = ceil(Y / stride)`; the levels' outputs in pyramid order.
         """
-        if self.pyramid.depthwise:
-            return pyconv_of_shares(x, self.levels, self._dim)
-        return pyconv(x, self.levels, self._dim)
+        return pyconv(x, self.levels, self._dim, shares=self.pyramid.depthwise)
 
     def backend_for(self, x: torch.Tensor) -> str:
         """Tell how `forward` would execute this input: "native", "fold", "triton" or "reference"."""
-        return backend_for(x, self.levels, self._dim)
+        return backend_for(x, self.levels, self._dim, shares=self.pyramid.depthwise)
 
     def __prepare_scriptable__(self) -> nn.Module:  # torch.jit.script asks for it
         return ScriptedLevels(self.levels, self._dim, shares=self.pyramid.depthwise)

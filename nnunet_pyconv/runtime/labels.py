@@ -26,10 +26,18 @@ def labels_of(logits: NDArray[np.float16], geometry: Geometry, description: Desc
     Returns:
         `(Z, Y, X)` of the image, not transposed.
     """
-    channels = _resampled(logits, geometry, description)
-    if description.regions_class_order is not None:
-        return _placed(_paint_regions((_sigmoid(channel) for channel in channels), description), geometry, description)
-    return _placed(_argmax(channels), geometry, description)
+    return _placed(_labels(_resampled(logits, geometry, description), description), geometry, description)
+
+
+def network_labels_of(logits: NDArray[np.float16], description: Description) -> NDArray[Any]:
+    """Turn logits `(K, Z, Y, X)` into labels `(Z, Y, X)` without leaving the network's geometry."""
+    return _labels(logits, description)
+
+
+def _labels(channels: Iterable[NDArray[np.float16]], description: Description) -> NDArray[Any]:
+    if description.regions_class_order is None:
+        return _argmax(channels)
+    return _paint_regions((_sigmoid(channel) for channel in channels), description)
 
 
 def labels_and_probabilities_of(

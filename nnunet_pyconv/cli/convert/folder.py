@@ -5,10 +5,9 @@ from __future__ import annotations
 import argparse
 import re
 from pathlib import Path
+from typing import Literal
 
 from nnunet_pyconv.cli.convert.common import add_common_arguments, say_what_next
-from nnunet_pyconv.dataset_conversion.folder.label_options import HALF, coding_of
-from nnunet_pyconv.dataset_conversion.folder.request import FolderRequest
 from nnunet_pyconv.errors import InputError
 
 
@@ -52,8 +51,8 @@ images of two values need no option. All files are read once before anything is 
     add(
         "--threshold",
         nargs="?",
-        type=float,
-        const=HALF,
+        type=_threshold,
+        const="half",
         metavar="VALUE",
         help="for label images with blurred edges or JPEG compression: values from VALUE on are foreground (default: "
         "half of white); with --colours, each pixel takes the nearest colour. Says how many pixels that changes",
@@ -91,7 +90,9 @@ def run(args: argparse.Namespace) -> None:
     Raises:
         InputError: A source or a target that can't be used; nothing is written then.
     """
-    from nnunet_pyconv.dataset_conversion.folder.convert import convert_folder  # imports nnU-Net, which takes seconds
+    from nnunet_pyconv.dataset_conversion.folder.convert import convert_folder  # these import nnU-Net: seconds
+    from nnunet_pyconv.dataset_conversion.folder.label_options import coding_of
+    from nnunet_pyconv.dataset_conversion.folder.request import FolderRequest
 
     try:
         group_by = None if args.group_by is None else re.compile(args.group_by)
@@ -118,3 +119,8 @@ def run(args: argparse.Namespace) -> None:
         )
     )
     say_what_next(target)
+
+
+def _threshold(text: str) -> float | Literal["half"]:
+    """Read the value of --threshold."""
+    return "half" if text == "half" else float(text)

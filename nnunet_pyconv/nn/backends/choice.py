@@ -13,9 +13,9 @@ import torch
 from nnunet_pyconv.names import BACKENDS
 from nnunet_pyconv.nn.backends.fold import fold_for
 from nnunet_pyconv.nn.backends.native import kernel
+from nnunet_pyconv.nn.backends.spec import Workload
 from nnunet_pyconv.nn.backends.triton import autotune
 from nnunet_pyconv.nn.backends.triton import backend as triton_backend
-from nnunet_pyconv.nn.backends.workload import Workload
 from nnunet_pyconv.nn.level import Level
 
 VARIABLE = "NNUNET_PYCONV_BACKEND"
@@ -61,7 +61,7 @@ def available_backends() -> dict[str, str | None]:
 
 
 def choose(work: Workload, x: torch.Tensor) -> str:
-    """Choose the backend of a layer of ordinary convolutions without dilation.
+    """Choose the backend of a layer of ordinary convolutions.
 
     On a CPU the compiled kernel is taken, unless `reference_is_faster`; without the kernel, and for float64, the fold.
     The kernel computes a half-precision input in float32. On an NVIDIA GPU the faster of the Triton kernels and the
@@ -80,6 +80,8 @@ def choose(work: Workload, x: torch.Tensor) -> str:
         ValueError: A forced backend that can't run here, or an unknown one in the environment variable.
     """
     _check(_setting)
+    if _setting in ("fold", "triton") and not work.is_plain:
+        return "reference"  # they are not written for dilation and shares
     if _setting in ("native", "triton"):
         if refusal := _native_refusal(work) if _setting == "native" else _triton_refusal(work):
             raise ValueError(
@@ -94,6 +96,8 @@ def choose(work: Workload, x: torch.Tensor) -> str:
         return "reference"
     if not _native_refusal(work):
         return "reference" if reference_is_faster(work.levels, work.x_size[-1]) else "native"
+    if not work.is_plain:
+        return "reference"
     return "reference" if all(fold_for(level, work.stride) == (1, 1) for level in work.levels) else "fold"
 
 
@@ -120,7 +124,7 @@ def reference_is_faster(levels: Sequence[Level], width: int) -> bool:
     """
     library = kernel = 0.0
     for level in levels:
-        work = math.prod(level.kernel_size) * level.group_inputs * level.out_channels
+        work = math.prod(level.kernel_size) * level.inputs * level.outputs * level.groups
         kernel += work * _kernel_cost(width)
         library += work * _library_cost(level)
     return library < kernel
@@ -133,12 +137,12 @@ def _kernel_cost(width: int) -> float:
 
 def _library_cost(level: Level) -> float:
     """Time of a multiplication in the library, relative to the compiled kernel's on a wide map."""
-    in_blocks = level.groups == 1 or level.group_outputs % 8 == 0  # for others the library has no fast kernels
-    if level.group_inputs >= 64 and level.group_outputs >= 16:
+    in_blocks = level.groups == 1 or level.outputs % 8 == 0  # for others the library has no fast kernels
+    if level.inputs >= 64 and level.outputs >= 16:
         return 0.7 if in_blocks else 2.0
-    if level.group_inputs >= 32 and level.group_outputs >= 8:
+    if level.inputs >= 32 and level.outputs >= 8:
         return 1.25 if in_blocks else 4.0
-    if level.group_inputs >= 16 and level.group_outputs >= 4:
+    if level.inputs >= 16 and level.outputs >= 4:
         return 2.5
     return 10.0
 

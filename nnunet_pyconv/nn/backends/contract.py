@@ -6,13 +6,15 @@ pointer is taken. A layer that these checks refuse is left to torch, level by le
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Sequence
 from typing import NoReturn
 
 import torch
 from torch.autograd import forward_ad
 
-from nnunet_pyconv.nn.backends.workload import output_shape
+from nnunet_pyconv.nn.backends.spec import levels_of, output_shape
+from nnunet_pyconv.nn.level import Level
 
 Tensors = Sequence[torch.Tensor]
 DtypeOf = Callable[[torch.Tensor], torch.dtype]
@@ -38,6 +40,7 @@ def violation(
     biases: Tensors,
     groups: Sequence[int],
     stride: Sequence[int],
+    geometry: Sequence[int] = (),
     dtype_of: DtypeOf = own_dtype,
 ) -> str | None:
     """Say what is wrong with the arguments of a layer, or return None.
@@ -48,9 +51,13 @@ def violation(
         biases: Should be empty, or `(out_channels,)` for each level.
         groups: Should be one number a level.
         stride: Should be one number an axis.
+        geometry: Should be empty, or as for `levels_of`; either all levels have all channels, or each begins where the
+            one before ends.
         dtype_of: The dtype in which a tensor takes part, `own_dtype` or `autocast_dtype`.
     """
-    return _wrong_sizes(x.shape, weights, biases, groups, stride) or _wrong_kind(x, [*weights, *biases], dtype_of)
+    return _wrong_sizes(x.shape, weights, biases, groups, stride, geometry) or _wrong_kind(
+        x, [*weights, *biases], dtype_of
+    )
 
 
 def check_forward(
@@ -59,36 +66,52 @@ def check_forward(
     biases: Tensors,
     groups: Sequence[int],
     stride: Sequence[int],
+    geometry: Sequence[int] = (),
     dtype_of: DtypeOf = own_dtype,
 ) -> None:
     """Raise a RuntimeError, as torch's convolution does, for arguments that `violation` objects to."""
     _refuse_forward_mode()
-    if wrong := violation(x, weights, biases, groups, stride, dtype_of):
+    if wrong := violation(x, weights, biases, groups, stride, geometry, dtype_of):
         _refuse(wrong)
 
 
 def check_input_gradient(
-    gradient: torch.Tensor, weights: Tensors, groups: Sequence[int], stride: Sequence[int], x_size: Sequence[int]
+    gradient: torch.Tensor,
+    weights: Tensors,
+    groups: Sequence[int],
+    stride: Sequence[int],
+    x_size: Sequence[int],
+    geometry: Sequence[int] = (),
 ) -> None:
     """Raise a RuntimeError unless the gradient is that of the output for an input of such a size."""
     _refuse_forward_mode()
-    wrong = _wrong_sizes(x_size, weights, (), groups, stride)
+    wrong = _wrong_sizes(x_size, weights, (), groups, stride, geometry)
     if wrong := wrong or _wrong_gradient(gradient, x_size, weights, stride) or _wrong_kind(gradient, weights):
         _refuse(wrong)
 
 
 def check_weight_gradient(
-    gradient: torch.Tensor, x: torch.Tensor, weights: Tensors, groups: Sequence[int], stride: Sequence[int]
+    gradient: torch.Tensor,
+    x: torch.Tensor,
+    weights: Tensors,
+    groups: Sequence[int],
+    stride: Sequence[int],
+    geometry: Sequence[int] = (),
 ) -> None:
     """Raise a RuntimeError unless the gradient is that of the output for this input."""
     _refuse_forward_mode()
-    wrong = _wrong_sizes(x.shape, weights, (), groups, stride)
+    wrong = _wrong_sizes(x.shape, weights, (), groups, stride, geometry)
     if wrong := wrong or _wrong_gradient(gradient, x.shape, weights, stride) or _wrong_kind(gradient, [x, *weights]):
         _refuse(wrong)
 
 
 def _wrong_sizes(
-    x_size: Sequence[int], weights: Tensors, biases: Tensors, groups: Sequence[int], stride: Sequence[int]
+    x_size: Sequence[int],
+    weights: Tensors,
+    biases: Tensors,
+    groups: Sequence[int],
+    stride: Sequence[int],
+    geometry: Sequence[int],
 ) -> str | None:
     axes = len(x_size)
     if axes not in (4, 5):
@@ -109,7 +132,7 @@ def _wrong_sizes(
     for weight, bias in zip(weights, biases, strict=False):  # no bias at all is right
         if tuple(bias.shape) != (weight.shape[0],):
             return f"expected a bias ({weight.shape[0]},) for its level, but got {tuple(bias.shape)}"
-    return None
+    return _wrong_geometry(geometry, len(weights), axes) or _wrong_inputs(levels_of(weights, groups, geometry), x_size)
 
 
 def _wrong_weight(size: tuple[int, ...], groups: int, x_size: Sequence[int]) -> str | None:
@@ -117,13 +140,36 @@ def _wrong_weight(size: tuple[int, ...], groups: int, x_size: Sequence[int]) -> 
         return f"expected weights of {len(x_size)} axes for an input {tuple(x_size)}, but got {size}"
     if groups < 1 or size[0] < 1 or size[0] % groups:
         return f"expected groups that divide the output channels, but got {groups} groups for weights {size}"
-    if size[1] * groups != x_size[1]:
-        return (
-            f"weights {size} in {groups} groups expect {size[1] * groups} input channels, but the input "
-            f"{tuple(x_size)} has {x_size[1]}"
-        )
     if any(edge % 2 == 0 for edge in size[2:]):
         return f"expected a kernel with odd edges, but got weights {size}"
+    return None
+
+
+def _wrong_geometry(geometry: Sequence[int], levels: int, axes: int) -> str | None:
+    numbers = axes - 1  # the first channel, and a dilation for each spatial axis
+    wrong = len(geometry) not in (0, levels * numbers)
+    if wrong or any(n < (place % numbers > 0) for place, n in enumerate(geometry)):
+        return (
+            f"expected for each of {levels} levels its first input channel and {axes - 2} positive dilations, or "
+            f"nothing, but got {tuple(geometry)}"
+        )
+    return None
+
+
+def _wrong_inputs(levels: Sequence[Level], x_size: Sequence[int]) -> str | None:
+    """All levels have all channels, or each begins where the one before ends."""
+    if all(level.first_in_channel == 0 for level in levels):
+        for level in levels:
+            if level.in_channels != x_size[1]:
+                return (
+                    f"weights {(level.out_channels, level.inputs, *level.kernel_size)} in {level.groups} groups expect "
+                    f"{level.in_channels} input channels, but the input {tuple(x_size)} has {x_size[1]}"
+                )
+        return None
+    ends = [0, *itertools.accumulate(level.in_channels for level in levels)]
+    if [level.first_in_channel for level in levels] != ends[:-1] or ends[-1] != x_size[1]:
+        channels = [(level.first_in_channel, level.first_in_channel + level.in_channels) for level in levels]
+        return f"expected levels that share out the {x_size[1]} input channels, but they take {channels}"
     return None
 
 

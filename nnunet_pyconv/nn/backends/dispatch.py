@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import itertools
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
 import torch
@@ -13,13 +14,13 @@ from nnunet_pyconv.nn.backends import contract
 from nnunet_pyconv.nn.backends.choice import choose
 from nnunet_pyconv.nn.backends.fold import folded
 from nnunet_pyconv.nn.backends.native.kernel import native_levels
+from nnunet_pyconv.nn.backends.spec import Workload
 from nnunet_pyconv.nn.backends.triton.backend import triton_levels
-from nnunet_pyconv.nn.backends.workload import Workload
 
 Conv = nn.Conv2d | nn.Conv3d
 
 
-def pyconv(x: torch.Tensor, modules: Iterable[nn.Module], dim: int) -> torch.Tensor:
+def pyconv(x: torch.Tensor, modules: Iterable[nn.Module], dim: int, shares: bool = False) -> torch.Tensor:
     """Convolve an input with each of some convolutions and concatenate the results along the channels.
 
     What a backend is not written for, in the layer or in the input, is left to the modules themselves: then torch
@@ -27,8 +28,9 @@ def pyconv(x: torch.Tensor, modules: Iterable[nn.Module], dim: int) -> torch.Ten
 
     Args:
         x: `(N, C, [Z,] Y, X)`, or without N.
-        modules: Convolutions that differ in kernel, groups and output channels only.
+        modules: Convolutions that differ in kernel, dilation, groups and channels only.
         dim: Number of spatial axes, 2 or 3.
+        shares: Whether each takes the channels that follow those of the one before, instead of all.
 
     Returns:
         `(N, all out_channels, [Z',] Y', X')`, without N if x has none.
@@ -37,35 +39,17 @@ def pyconv(x: torch.Tensor, modules: Iterable[nn.Module], dim: int) -> torch.Ten
         ValueError: A backend that was forced and can't run here.
     """
     levels = list(modules)
-    chosen = backend_for(x, levels, dim)
+    chosen = backend_for(x, levels, dim, shares)
     if chosen == "reference":
-        return torch.cat([level(x) for level in levels], dim=-1 - dim)
+        inputs = _inputs(x, levels, dim, shares)
+        return torch.cat([level(each) for level, each in zip(levels, inputs, strict=True)], dim=-1 - dim)
     convs: list[Conv] = levels  # type: ignore[assignment]  # backend_for has checked
     if x.dim() == dim + 1:
-        return _by_kernel(chosen, x.unsqueeze(0), convs).squeeze(0)
-    return _by_kernel(chosen, x, convs)
+        return _by_kernel(chosen, x.unsqueeze(0), convs, shares).squeeze(0)
+    return _by_kernel(chosen, x, convs, shares)
 
 
-def pyconv_of_shares(x: torch.Tensor, modules: Iterable[nn.Module], dim: int) -> torch.Tensor:
-    """Convolve each share of the channels with a convolution of its own, and concatenate the results.
-
-    Args:
-        x: `(N, C, [Z,] Y, X)`, or without N.
-        modules: Depthwise convolutions of consecutive channels.
-        dim: Number of spatial axes, 2 or 3.
-
-    Raises:
-        RuntimeError: Another number of axes or channels, as a convolution of torch has it.
-    """
-    levels = list(modules)
-    sizes: list[int] = [level.in_channels for level in levels]  # type: ignore[misc]  # of convolutions
-    if isinstance(x, torch.Tensor) and (x.dim() not in (dim + 1, dim + 2) or x.shape[-1 - dim] != sum(sizes)):
-        raise RuntimeError(f"expected an input of {dim + 1} or {dim + 2} axes and {sum(sizes)} channels, got {x.shape}")
-    shares = torch.split(x, sizes, dim=-1 - dim)
-    return torch.cat([pyconv(share, [level], dim) for share, level in zip(shares, levels, strict=True)], dim=-1 - dim)
-
-
-def backend_for(x: torch.Tensor, modules: Iterable[nn.Module], dim: int) -> str:
+def backend_for(x: torch.Tensor, modules: Iterable[nn.Module], dim: int, shares: bool = False) -> str:
     """Tell which backend `pyconv` takes: "native", "fold", "triton" or "reference"."""
     levels = list(modules)
     if _is_recorded(x) or _is_transformed() or not _is_ordinary(levels, dim):
@@ -76,12 +60,36 @@ def backend_for(x: torch.Tensor, modules: Iterable[nn.Module], dim: int) -> str:
     if any(type(tensor) not in _PLAIN for tensor in (x, *weights, *biases)):
         return "reference"
     batch = x.unsqueeze(0) if x.dim() == dim + 1 else x
-    if contract.violation(batch, weights, biases, groups, stride, dtype_of=contract.autocast_dtype):
+    geometry = _geometry(convs, shares)
+    if contract.violation(batch, weights, biases, groups, stride, geometry, dtype_of=contract.autocast_dtype):
         return "reference"
-    return choose(replace(Workload.of(batch, weights, groups, stride), dtype=contract.autocast_dtype(x)), x)
+    return choose(replace(Workload.of(batch, weights, groups, stride, geometry), dtype=contract.autocast_dtype(x)), x)
 
 
-def _by_kernel(chosen: str, x: torch.Tensor, convs: list[Conv]) -> torch.Tensor:
+def _inputs(x: torch.Tensor, levels: list[nn.Module], dim: int, shares: bool) -> Sequence[torch.Tensor]:
+    """Return what each level convolves.
+
+    Raises:
+        RuntimeError: Shares of an input of another number of axes or channels, as a convolution of torch has it.
+    """
+    if not shares:
+        return [x] * len(levels)
+    sizes: list[int] = [level.in_channels for level in levels]  # type: ignore[misc]  # of convolutions
+    if isinstance(x, torch.Tensor) and (x.dim() not in (dim + 1, dim + 2) or x.shape[-1 - dim] != sum(sizes)):
+        raise RuntimeError(f"expected an input of {dim + 1} or {dim + 2} axes and {sum(sizes)} channels, got {x.shape}")
+    return torch.split(x, sizes, dim=-1 - dim)
+
+
+def _geometry(convs: list[Conv], shares: bool) -> list[int]:
+    """Return the geometry of the levels, see `levels_of`."""
+    if not shares and all(max(conv.dilation) == 1 for conv in convs):
+        return []
+    ends = itertools.accumulate(conv.in_channels for conv in convs)
+    firsts = [0, *ends] if shares else [0] * len(convs)
+    return [n for first, conv in zip(firsts, convs, strict=False) for n in (first, *conv.dilation)]
+
+
+def _by_kernel(chosen: str, x: torch.Tensor, convs: list[Conv], shares: bool) -> torch.Tensor:
     stride = list(convs[0].stride)
     if chosen == "fold":
         return torch.cat([folded(x, c.weight, c.bias, stride, c.groups) for c in convs], dim=1)
@@ -94,6 +102,7 @@ def _by_kernel(chosen: str, x: torch.Tensor, convs: list[Conv]) -> torch.Tensor:
         [c.bias.to(dtype) for c in convs if c.bias is not None],
         [c.groups for c in convs],
         stride,
+        _geometry(convs, shares),
     )
     return y.to(result_type)
 
@@ -121,10 +130,10 @@ def _is_transformed() -> bool:
 
 
 def _is_ordinary(levels: list[nn.Module], dim: int) -> bool:
-    """Tell whether the levels are what a backend may replace: unhooked, undilated "same" convolutions.
+    """Tell whether the levels are what a backend may replace: unhooked "same" convolutions.
 
-    They may differ in kernel, groups and output channels only, also where a level was changed by hand. Hooks on all
-    modules are those of profilers, which want to see what runs otherwise.
+    They may differ in kernel, dilation, groups and channels only, also where a level was changed by hand. Hooks on
+    all modules are those of profilers, which want to see what runs otherwise.
     """
     convolution = nn.Conv2d if dim == 2 else nn.Conv3d
     return (
@@ -133,8 +142,8 @@ def _is_ordinary(levels: list[nn.Module], dim: int) -> bool:
             type(level) is convolution  # a subclass may compute something else
             and "forward" not in vars(level)
             and level.stride == levels[0].stride
-            and level.dilation == (1,) * dim
-            and level.padding == tuple(edge // 2 for edge in level.weight.shape[2:])
+            and level.padding
+            == tuple(d * (k // 2) for k, d in zip(level.weight.shape[2:], level.dilation, strict=False))
             and level.padding_mode == "zeros"
             and (level.bias is None) == (levels[0].bias is None)
             and not (level._forward_hooks or level._forward_pre_hooks)

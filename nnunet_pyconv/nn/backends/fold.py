@@ -15,7 +15,7 @@ import torch.nn.functional as F  # noqa: N812
 
 from nnunet_pyconv.nn.backends import contract
 from nnunet_pyconv.nn.backends.reference import convolve
-from nnunet_pyconv.nn.backends.workload import levels_of, output_size
+from nnunet_pyconv.nn.backends.spec import levels_of, output_size
 from nnunet_pyconv.nn.level import Level
 
 
@@ -27,15 +27,11 @@ def fold_for(level: Level, stride: Sequence[int]) -> tuple[int, int]:
     """
     if max(stride[-2:]) > max(level.kernel_size[-2:]):
         return (1, 1)
-    if (
-        max(stride[-2:]) > max(level.kernel_size[-2:])
-        or (level.group_inputs >= 32 and level.group_outputs >= 8)
-        or max(level.kernel_size[-2:]) == 1
-    ):
+    if (level.inputs >= 32 and level.outputs >= 8) or max(level.kernel_size[-2:]) == 1:
         return (1, 1)
     if min(level.kernel_size[-2:]) < 3:
         return (1, 4) if level.kernel_size[-1] > 1 else (4, 1)
-    if level.group_outputs == 1 and min(level.kernel_size[-2:]) >= 7:
+    if level.outputs == 1 and min(level.kernel_size[-2:]) >= 7:
         return (2, 4)
     return (2, 2)
 
@@ -67,8 +63,7 @@ def folded(
     contract.check_forward(
         x, [weight], [] if bias is None else [bias], [groups], stride, dtype_of=contract.autocast_dtype
     )
-    (level,) = levels_of([weight], [groups])
-    rows, columns = block or fold_for(level, stride)
+    rows, columns = block or fold_for(levels_of([weight], [groups])[0], stride)
     if rows == columns == 1:
         return convolve(x, weight, bias, stride, groups)
     (out_y, out_x), (stride_y, stride_x) = output_size(x.shape[-2:], stride[-2:]), stride[-2:]

@@ -20,13 +20,15 @@ import torch
 
 from nnunet_pyconv.nn.backends.native import build
 from nnunet_pyconv.nn.backends.native.compiler import BuildError
-from nnunet_pyconv.nn.backends.operators import Kernels, register
-from nnunet_pyconv.nn.backends.workload import Workload, output_shape
+from nnunet_pyconv.nn.backends.operators import Ints, Kernels, register
+from nnunet_pyconv.nn.backends.spec import Workload, levels_of, output_shape
+from nnunet_pyconv.nn.level import Level
 
 MOST_LEVELS, LARGEST_KERNEL = 16, 31
 """`MAX_LEVELS` and `MAX_KERNEL` of the C sources."""
+LARGEST_REACH = 63
 LARGEST_STRIDE = 16
-"""Beyond that, the scratch memory of a task, whose size grows with the stride, would be out of proportion."""
+"""Beyond these, the scratch memory of a task, whose size grows with them, would be out of proportion."""
 
 _lock = threading.Lock()
 
@@ -48,6 +50,8 @@ def limits(work: Workload) -> str | None:
         return f"the compiled kernel computes in float32, not in {work.dtype}"
     if len(work.levels) > MOST_LEVELS or any(max(level.kernel_size) > LARGEST_KERNEL for level in work.levels):
         return f"the compiled kernel has at most {MOST_LEVELS} levels and kernels up to {LARGEST_KERNEL}"
+    if any(max(level.reach) > LARGEST_REACH for level in work.levels):
+        return f"the compiled kernel has dilated kernels up to {LARGEST_REACH} pixels"
     if max(work.stride) > LARGEST_STRIDE:
         return f"the compiled kernel has strides up to {LARGEST_STRIDE}, not {work.stride}"
     return None
@@ -91,18 +95,26 @@ def _arguments(
     x_size: Sequence[int],
     y_size: Sequence[int],
     stride: Sequence[int],
-    weights: Sequence[torch.Tensor],
-    groups: Sequence[int],
+    levels: Sequence[Level],
 ) -> tuple[Any, Any, Any]:
     """Lay out shape and levels as the C interface wants them; see csrc/pyconv.c."""
     ones = [1] * (5 - len(x_size))
     shape = [x_size[0], x_size[1], y_size[1], *ones, *x_size[2:], *ones, *y_size[2:], *ones, *stride]
-    levels = [
+    numbers = [
         value
-        for weight, g in zip(weights, groups, strict=True)
-        for value in (*ones, *weight.shape[2:], g, weight.shape[0])
+        for level in levels
+        for value in (
+            *ones,
+            *level.kernel_size,
+            *ones,
+            *level.dilation,
+            level.groups,
+            level.first_in_channel,
+            level.in_channels,
+            level.out_channels,
+        )
     ]
-    return (ctypes.c_int64 * len(shape))(*shape), ctypes.c_int64(len(weights)), (ctypes.c_int64 * len(levels))(*levels)
+    return (ctypes.c_int64 * len(shape))(*shape), ctypes.c_int64(len(levels)), (ctypes.c_int64 * len(numbers))(*numbers)
 
 
 def _pointers(tensors: Sequence[torch.Tensor | None]) -> Any:
@@ -120,32 +132,32 @@ def _call(function: str, *arguments: Any) -> None:
 
 
 def _forward(
-    x: torch.Tensor, weights: list[torch.Tensor], biases: list[torch.Tensor], groups: list[int], stride: list[int]
+    x: torch.Tensor, weights: list[torch.Tensor], biases: list[torch.Tensor], groups: Ints, stride: Ints, geometry: Ints
 ) -> torch.Tensor:
     x, weights, biases = x.contiguous(), [w.contiguous() for w in weights], [b.contiguous() for b in biases]
     y = x.new_empty(output_shape(x.shape, weights, stride))
-    shape = _arguments(x.shape, y.shape, stride, weights, groups)
+    shape = _arguments(x.shape, y.shape, stride, levels_of(weights, groups, geometry))
     pointers = _pointers(biases or [None] * len(weights))
     _call("pyconv_forward", *shape, x, _pointers(weights), pointers, y)
     return y
 
 
 def _input_gradient(
-    gradient: torch.Tensor, weights: list[torch.Tensor], groups: list[int], stride: list[int], x_size: list[int]
+    gradient: torch.Tensor, weights: list[torch.Tensor], groups: Ints, stride: Ints, x_size: Ints, geometry: Ints
 ) -> torch.Tensor:
     gradient, weights = gradient.contiguous(), [w.contiguous() for w in weights]
     x_gradient = gradient.new_empty(x_size)
-    shape = _arguments(x_size, gradient.shape, stride, weights, groups)
+    shape = _arguments(x_size, gradient.shape, stride, levels_of(weights, groups, geometry))
     _call("pyconv_input_gradient", *shape, gradient, _pointers(weights), x_gradient)
     return x_gradient
 
 
 def _weight_gradient(
-    gradient: torch.Tensor, x: torch.Tensor, weights: list[torch.Tensor], groups: list[int], stride: list[int]
+    gradient: torch.Tensor, x: torch.Tensor, weights: list[torch.Tensor], groups: Ints, stride: Ints, geometry: Ints
 ) -> list[torch.Tensor]:
     gradient, x = gradient.contiguous(), x.contiguous()
     gradients = [torch.empty_like(w, memory_format=torch.contiguous_format) for w in weights]
-    shape = _arguments(x.shape, gradient.shape, stride, weights, groups)
+    shape = _arguments(x.shape, gradient.shape, stride, levels_of(weights, groups, geometry))
     _call("pyconv_weight_gradient", *shape, x, gradient, _pointers(gradients))
     return gradients
 

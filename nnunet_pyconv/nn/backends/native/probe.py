@@ -22,7 +22,7 @@ def main(path: str) -> str | None:
     """
     library = ctypes.CDLL(path)
     shape = (ctypes.c_int64 * 12)(1, 1, 1, *(1, HEIGHT, WIDTH), *(1, HEIGHT, WIDTH), *(1, 1, 1))
-    level = (ctypes.c_int64 * 5)(1, 3, 3, 1, 1)
+    level = (ctypes.c_int64 * 10)(*(1, 3, 3), *(1, 1, 1), 1, 0, 1, 1)
     layer = shape, ctypes.c_int64(1), level
     image = ctypes.c_float * (HEIGHT * WIDTH)
     ones, weight = image(*[1.0] * (HEIGHT * WIDTH)), (ctypes.c_float * 9)(*[1.0] * 9)

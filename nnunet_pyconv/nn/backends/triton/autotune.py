@@ -11,8 +11,8 @@ from collections.abc import Callable, Sequence
 import torch
 
 from nnunet_pyconv.nn.backends.reference import convolve
+from nnunet_pyconv.nn.backends.spec import Workload
 from nnunet_pyconv.nn.backends.triton.backend import triton_levels
-from nnunet_pyconv.nn.backends.workload import Workload
 
 
 def fastest(work: Workload, trained: bool) -> str:
@@ -46,14 +46,14 @@ def _fastest(
     ):
         x, *weights = (
             _values(shape, dtype, device).requires_grad_(trained)
-            for shape in (work.x_size, *((z.out_channels, z.group_inputs, *z.kernel_size) for z in work.levels))
+            for shape in (work.x_size, *((z.groups * z.outputs, z.inputs, *z.kernel_size) for z in work.levels))
         )
 
         def run(y: torch.Tensor) -> list[torch.Tensor]:
             return [y, *(torch.autograd.grad(y, [x, *weights], y.detach()) if trained else ())]
 
         def by_triton() -> list[torch.Tensor]:
-            return run(triton_levels(x, weights, [], groups, stride))
+            return run(triton_levels(x, weights, [], groups, stride, []))
 
         def by_reference() -> list[torch.Tensor]:
             parts = [convolve(x, w, None, stride, g) for w, g in zip(weights, groups, strict=True)]

@@ -17,10 +17,10 @@ import os
 
 import torch
 
-from nnunet_pyconv.nn.backends.operators import Kernels, register
+from nnunet_pyconv.nn.backends.operators import Ints, Kernels, register
+from nnunet_pyconv.nn.backends.spec import Workload, levels_of, output_shape
 from nnunet_pyconv.nn.backends.triton import tiles
 from nnunet_pyconv.nn.backends.triton.tiles import Layout, three
-from nnunet_pyconv.nn.backends.workload import Workload, levels_of, output_shape
 
 DTYPES = (torch.float16, torch.bfloat16, torch.float32)
 # With these and the sizes of the products below, the kernels use 128 registers a thread or little more, spill none, and
@@ -58,16 +58,18 @@ def limits(work: Workload) -> str | None:
         return f"the Triton kernels run on an NVIDIA GPU, not on {work.device.type}"
     if work.dtype not in DTYPES:
         return f"the Triton kernels compute in half or single precision, not in {work.dtype}"
-    out_channels = sum(level.out_channels for level in work.levels)
+    if not work.is_plain:
+        return "the Triton kernels take levels of all channels without dilation"
+    out_channels = sum(level.groups * level.outputs for level in work.levels)
     values = work.x_size[0] * math.prod(work.x_size[2:]) * max(work.x_size[1], out_channels)
-    weights = sum(math.prod(level.kernel_size) * level.out_channels * level.group_inputs for level in work.levels)
+    weights = sum(math.prod(level.kernel_size) * level.groups * level.outputs * level.inputs for level in work.levels)
     if values >= 1 << 31 or weights >= _MOST_WEIGHTS or not tiles.supports(work.levels, work.stride):
         return "the Triton kernels take kernels up to 61, less than 8192 channels, 2^27 weights and 2^31 values"
     return None
 
 
 def _forward(
-    x: torch.Tensor, weights: list[torch.Tensor], biases: list[torch.Tensor], groups: list[int], stride: list[int]
+    x: torch.Tensor, weights: list[torch.Tensor], biases: list[torch.Tensor], groups: Ints, stride: Ints, _: Ints
 ) -> torch.Tensor:
     y = x.new_empty(output_shape(x.shape, weights, stride))
     _convolve(x, weights, torch.cat(biases).float() if biases else None, groups, stride, y, backward=False)
@@ -75,7 +77,7 @@ def _forward(
 
 
 def _input_gradient(
-    gradient: torch.Tensor, weights: list[torch.Tensor], groups: list[int], stride: list[int], x_size: list[int]
+    gradient: torch.Tensor, weights: list[torch.Tensor], groups: Ints, stride: Ints, x_size: Ints, _: Ints
 ) -> torch.Tensor:
     x_gradient = gradient.new_empty(x_size)
     _convolve(gradient, weights, None, groups, stride, x_gradient, backward=True)
@@ -132,7 +134,7 @@ def _convolve(
 
 
 def _weight_gradient(
-    gradient: torch.Tensor, x: torch.Tensor, weights: list[torch.Tensor], groups: list[int], stride: list[int]
+    gradient: torch.Tensor, x: torch.Tensor, weights: list[torch.Tensor], groups: Ints, stride: Ints, _: Ints
 ) -> list[torch.Tensor]:
     from nnunet_pyconv.nn.backends.triton import kernels
 
@@ -184,9 +186,8 @@ def _weight_gradient(
 def _layout(
     source: torch.Tensor, weights: list[torch.Tensor], groups: list[int], stride: list[int], backward: bool
 ) -> Layout:
-    return tiles.lay_out(
-        levels_of(weights, groups), three(stride), backward, 16 // source.element_size(), source.device
-    )
+    levels = levels_of(weights, groups)
+    return tiles.lay_out(levels, three(stride), backward, 16 // source.element_size(), source.device)
 
 
 def _side_by_side(source: torch.Tensor, vector: int) -> torch.Tensor:

@@ -89,7 +89,7 @@ class _Cut:
 
 def supports(levels: Sequence[Level], stride: Sequence[int]) -> bool:
     """Tell whether such tiles exist: the bits of `Layout.window` and the largest number of columns must be enough."""
-    channels = max(levels[0].in_channels, sum(level.out_channels for level in levels))
+    channels = max(levels[0].inputs * levels[0].groups, sum(level.outputs * level.groups for level in levels))
     edge = max(max(level.kernel_size) for level in levels)
     return channels < _MOST_CHANNELS and edge + 1 < _LARGEST_WINDOW and math.prod(stride) <= _COLUMNS[-1]
 
@@ -181,11 +181,11 @@ def _part_sets(levels: Sequence[Level], backward: bool) -> list[list[_Part]]:
     for z in levels:
         kernel = three(z.kernel_size)
         if backward:
-            parts.append(_Part(z.groups, z.group_outputs, z.group_inputs, kernel, channels, weights))
+            parts.append(_Part(z.groups, z.outputs, z.inputs, kernel, channels, weights))
         else:
-            parts.append(_Part(z.groups, z.group_inputs, z.group_outputs, kernel, 0, weights))
-        channels += z.out_channels
-        weights += z.out_channels * z.group_inputs * math.prod(kernel)
+            parts.append(_Part(z.groups, z.inputs, z.outputs, kernel, 0, weights))
+        channels += z.groups * z.outputs
+        weights += z.groups * z.outputs * z.inputs * math.prod(kernel)
     return [parts] if backward else [[part] for part in parts]
 
 

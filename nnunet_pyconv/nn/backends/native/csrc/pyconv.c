@@ -3,17 +3,16 @@
  * A plain C library that takes data pointers, so that it depends on no version of Python or torch. Sizes are 64-bit
  * integers:
  *   shape  batch, input channels, output channels, input size (depth, height, width), output size, stride
- *   level  kernel (depth, height, width), groups, output channels; one such row for each level
- * A level has padding kernel / 2 and the ordinary weights [output channels][input channels / groups][kernel]; its
- * output channels follow those of the level before. A two-dimensional image has depth 1. The three functions return 0,
- * or 1 if there was no memory. */
+ *   level  kernel (depth, height, width), dilation, groups, first input channel, input channels, output channels; one
+ *          such row for each level
+ * Either all levels have all input channels, or each begins where the one before ends. A level has padding kernel / 2
+ * times dilation and the ordinary weights [output channels][input channels / groups][kernel]; its output channels
+ * follow those of the level before. A two-dimensional image has depth 1. The three functions return 0, or 1 if there
+ * was no memory. */
 #include "passes.h"
 #include "weight_gradient.h"
 
 #define EXPORT __attribute__((visibility("default")))
-
-EXPORT const int64_t pyconv_max_levels = MAX_LEVELS;
-EXPORT const int64_t pyconv_max_kernel = MAX_KERNEL;
 
 /* Name the OpenMP runtime whose threads to use, by the address of its GOMP_parallel. */
 EXPORT void pyconv_use_openmp(void *parallel) {

@@ -73,18 +73,17 @@ typedef struct {
 
 /* In order of preference; the first that suits is taken, see choose_gradient_block. */
 #if REGISTERS == 32
-#define GRADIENT_BLOCKS(_)                                                \
-    _(1, 3, 9)                                                            \
-    _(1, 1, 9) /* kernels a multiple of 9 wide */                         \
-    _(4, 1, 7)                                                            \
-    _(2, 1, 7) _(1, 4, 7) _(1, 1, 7)                           /* of 7 */ \
-        _(4, 1, 5) _(2, 2, 5) _(2, 1, 5) _(1, 5, 5) _(1, 1, 5) /* of 5 */ \
+#define GRADIENT_BLOCKS(_)                                                                        \
+    _(1, 3, 9)                                                                                    \
+    _(1, 1, 9)                                                 /* kernels a multiple of 9 wide */ \
+        _(4, 1, 7) _(2, 1, 7) _(1, 4, 7) _(1, 1, 7)            /* of 7 */                         \
+        _(4, 1, 5) _(2, 2, 5) _(2, 1, 5) _(1, 5, 5) _(1, 1, 5) /* of 5 */                         \
         _(8, 1, 3) _(4, 2, 3) _(4, 1, 3) _(2, 3, 3) _(2, 1, 3) _(1, 3, 3) _(1, 1, 3) _(8, 1, 1) _(1, 1, 1)
 #else
-#define GRADIENT_BLOCKS(_) \
-    _(1, 1, 9)             \
-    _(1, 1, 7)             \
-    _(2, 1, 5) _(1, 2, 5) _(1, 1, 5) _(4, 1, 3) _(2, 2, 3) _(2, 1, 3) _(1, 3, 3) _(1, 1, 3) _(8, 1, 1) _(1, 1, 1)
+#define GRADIENT_BLOCKS(_)                                                                                        \
+    _(1, 1, 9)                                                                                                    \
+    _(1, 1, 7) _(2, 1, 5) _(1, 2, 5) _(1, 1, 5) _(4, 1, 3) _(2, 2, 3) _(2, 1, 3) _(1, 3, 3) _(1, 1, 3) _(8, 1, 1) \
+        _(1, 1, 1)
 #endif
 
 #define DEFINE(OUT, Y, X)                                                                                      \
@@ -102,7 +101,7 @@ static const GradientBlock gradient_blocks[] = {GRADIENT_BLOCKS(ENTRY)};
 static const GradientBlock *choose_gradient_block(const Level *level, int64_t left, int64_t stride_y) {
     const GradientBlock *b = gradient_blocks;
     while (b->out > left || level->kernel[2] % b->taps_x ||
-           (b->taps_y > 1 && (b->taps_y > level->kernel[1] || stride_y > 1)))
+           (b->taps_y > 1 && (b->taps_y > level->kernel[1] || stride_y > 1 || level->dilation[1] > 1)))
         b++;
     return b;
 }
@@ -110,7 +109,8 @@ static const GradientBlock *choose_gradient_block(const Level *level, int64_t le
 /* Output channels of each group of a level that share a kind of register block. */
 typedef struct {
     const GradientBlock *block;
-    int64_t kernel[3], in;          /* input channels of a group */
+    int64_t kernel[3], dilation[3];
+    int64_t first_in, last_in, in;  /* input channels [first_in, last_in), so many a group */
     int64_t out, first_out;         /* of these output channels: in a group, and the first one in the first group */
     int64_t group_out, group_first; /* output channels of a group, and the first of these among them */
     int64_t blocks_y, blocks_x;     /* register blocks along the kernel's height and width */
@@ -147,7 +147,9 @@ static void lay_out_gradient(GradientPass *p, int64_t levels, const Level *level
             const GradientBlock *b = choose_gradient_block(level + i, out - begin, s->stride[1]);
             GradientPart *l = p->part + p->parts++;
             *l = (GradientPart){.block = b,
-                                .in = s->in_channels / level[i].groups,
+                                .first_in = level[i].first_in,
+                                .last_in = level[i].first_in + level[i].in_channels,
+                                .in = level[i].in_channels / level[i].groups,
                                 .out = (out - begin) / b->out * b->out,
                                 .first_out = first_out + begin,
                                 .group_out = out,
@@ -156,7 +158,8 @@ static void lay_out_gradient(GradientPass *p, int64_t levels, const Level *level
             begin += l->out;
             for (int a = 0; a < 3; a++) {
                 l->kernel[a] = level[i].kernel[a];
-                p->reach[a] = max64(p->reach[a], l->kernel[a] / 2);
+                l->dilation[a] = level[i].dilation[a];
+                p->reach[a] = max64(p->reach[a], l->kernel[a] / 2 * l->dilation[a]);
             }
             l->blocks_y = ceil_div(l->kernel[1], b->taps_y);
             l->blocks_x = l->kernel[2] / b->taps_x;
@@ -188,21 +191,22 @@ static void gradient_tile(const GradientPass *p, const GradientPart *l, int64_t 
     const int64_t channel_size = s->out_size[0] * s->out_size[1] * s->out_size[2];
     GradientWindow window = {.vectors = ceil_div(p->width * p->pack, VL),
                              .input_row = p->input_row * s->stride[1],
-                             .side_by_side = s->stride[2] == 1 && p->pack == 1};
+                             .side_by_side = s->stride[2] == 1 && p->pack == 1 && l->dilation[2] == 1};
     window.gradient_row = window.vectors * VL;
     window.gradient_channel = (l->rows + 2 * guard) * window.gradient_row;
     for (int64_t kx = 0; kx < l->kernel[2]; kx++) {
-        const int64_t column = p->reach[2] - l->kernel[2] / 2 + kx;
+        const int64_t column = p->reach[2] + (kx - l->kernel[2] / 2) * l->dilation[2];
         window.column[kx] = column % s->stride[2] * p->phase + column / s->stride[2] * p->pack;
     }
     const int64_t bottom = min64(y + p->height, s->out_size[1]);
-    for (int64_t first = begin / l->in * l->in; first < end; first += l->in) { /* input of a group */
+    const int64_t skipped = max64(begin - l->first_in, 0) / l->in; /* groups */
+    for (int64_t group = skipped, first; (first = l->first_in + group * l->in) < min64(end, l->last_in); group++) {
         const int64_t from = max64(first, begin), to = min64(first + l->in, end);
         for (int64_t o = 0; o < l->out; o += b->out)
             for (int64_t row = y; row < bottom; row += l->rows) {
                 window.rows = min64(l->rows, bottom - row);
                 for (int64_t i = 0; i < b->out; i++) {
-                    const int64_t channel = l->first_out + first / l->in * l->group_out + o + i;
+                    const int64_t channel = l->first_out + group * l->group_out + o + i;
                     float *rows = scratch + i * window.gradient_channel;
                     clear_floats(rows, guard * window.gradient_row);
                     for (int64_t k = 0; k < p->pack; k++)
@@ -212,13 +216,15 @@ static void gradient_tile(const GradientPass *p, const GradientPart *l, int64_t 
                                   p->pack);
                 }
                 for (int64_t c = from; c < to; c++) {
-                    const float *channel = input + (c - begin) * p->input_channel +
-                                           ((row - y) * s->stride[1] + p->reach[1] - l->kernel[1] / 2) * p->input_row;
+                    const float *channel =
+                        input + (c - begin) * p->input_channel +
+                        ((row - y) * s->stride[1] + p->reach[1] - l->kernel[1] / 2 * l->dilation[1]) * p->input_row;
                     vec *sum = sums + (c - begin) * l->sums + o / b->out * (l->sums / (l->out / b->out));
                     for (int64_t by = 0; by < l->blocks_y; by++) {
                         const int64_t ky = min64(by * b->taps_y, l->kernel[1] - b->taps_y);
                         for (int64_t bx = 0; bx < l->blocks_x; bx++, sum += block_sums)
-                            b->run(&window, channel + ky * p->input_row, scratch, window.column + bx * b->taps_x, sum);
+                            b->run(&window, channel + ky * l->dilation[1] * p->input_row, scratch,
+                                   window.column + bx * b->taps_x, sum);
                     }
                 }
             }
@@ -229,7 +235,8 @@ static void gradient_tile(const GradientPass *p, const GradientPart *l, int64_t 
 static void write_gradient(const GradientPart *l, int64_t begin, int64_t end, int64_t kz, const vec *sum) {
     const GradientBlock *b = l->block;
     const int64_t plane = l->kernel[1] * l->kernel[2], input = l->kernel[0] * plane;
-    for (int64_t c = begin; c < end; c++)
+    sum += (max64(begin, l->first_in) - begin) * l->sums;
+    for (int64_t c = max64(begin, l->first_in) - l->first_in; c < min64(end, l->last_in) - l->first_in; c++)
         for (int64_t o = 0; o < l->out; o += b->out)
             for (int64_t by = 0; by < l->blocks_y; by++)
                 for (int64_t bx = 0; bx < l->blocks_x; bx++)
@@ -240,6 +247,11 @@ static void write_gradient(const GradientPart *l, int64_t begin, int64_t end, in
                         for (int64_t y = 0; y < b->taps_y; y++, to += l->kernel[2])
                             for (int64_t x = 0; x < b->taps_x; x++) to[x] = sum_lanes(*sum++);
                     }
+}
+
+/* Whether one plane of the kernel is so far from its middle. */
+static int has_plane(const GradientPart *l, int64_t offset) {
+    return offset % l->dilation[0] == 0 && labs(offset) <= l->kernel[0] / 2 * l->dilation[0];
 }
 
 static void gradient_task(void *context, void *scratch, int64_t index) {
@@ -271,12 +283,12 @@ static void gradient_task(void *context, void *scratch, int64_t index) {
                                   p->window_height, p->window_width, p->input_row, s->stride[2], p->phase, p->pack);
                 vec *sum = sums;
                 for (const GradientPart *l = p->part; l < p->part + p->parts; sum += (end - begin) * l++->sums)
-                    if (l->kernel[0] / 2 >= labs(offset))
+                    if (has_plane(l, offset))
                         gradient_tile(p, l, begin, end, input, gradient_plane, y, x, gradient, sum);
             }
     }
     for (const GradientPart *l = p->part; l < p->part + p->parts; sums += (end - begin) * l++->sums)
-        if (l->kernel[0] / 2 >= labs(offset)) write_gradient(l, begin, end, l->kernel[0] / 2 + offset, sums);
+        if (has_plane(l, offset)) write_gradient(l, begin, end, l->kernel[0] / 2 + offset / l->dilation[0], sums);
 }
 
 static int weight_gradient(const Shape *shape, int64_t levels, const Level *level, const float *x,
