@@ -22,9 +22,11 @@ if TYPE_CHECKING:
         UNetPlusPlus,
     )
     from nnunet_pyconv.nn import PyConv2d, PyConv3d, PyConvBottleneck, PyConvSeparable, Pyramid, convert_to_pyconv
+    from nnunet_pyconv.trainers.nnUNetTrainerDistilled import nnUNetTrainerDistilled
     from nnunet_pyconv.trainers.nnUNetTrainerPyConv import nnUNetTrainerPyConv
     from nnunet_pyconv.trainers.nnUNetTrainerPyConvBottleneck import nnUNetTrainerPyConvBottleneck
     from nnunet_pyconv.trainers.nnUNetTrainerPyConvDilated import nnUNetTrainerPyConvDilated
+    from nnunet_pyconv.trainers.nnUNetTrainerPyConvDistilled import nnUNetTrainerPyConvDistilled
     from nnunet_pyconv.trainers.nnUNetTrainerPyConvPaper import nnUNetTrainerPyConvPaper
     from nnunet_pyconv.trainers.nnUNetTrainerPyConvSeparable import nnUNetTrainerPyConvSeparable
 
@@ -46,9 +48,11 @@ __all__ = [
     "UNet",
     "UNetPlusPlus",
     "convert_to_pyconv",
+    "nnUNetTrainerDistilled",
     "nnUNetTrainerPyConv",
     "nnUNetTrainerPyConvBottleneck",
     "nnUNetTrainerPyConvDilated",
+    "nnUNetTrainerPyConvDistilled",
     "nnUNetTrainerPyConvPaper",
     "nnUNetTrainerPyConvSeparable",
 ]
