@@ -105,8 +105,19 @@ def test_network_on_another_device_makes_nothing_on_the_cpu():
     assert {parameter.grad.device.type for parameter in network.parameters()} == {"meta"}
 
 
-def test_dilation_and_hooks_take_the_reference(x):
+@needs_kernel
+def test_dilation_and_shares_take_the_kernel(x):
+    assert PyConv2d(32, 32, Pyramid((3, 3), dilations=(1, 2))).backend_for(x) == "native"
+    assert PyConv2d(32, 32, Pyramid((3, 5), depthwise=True)).backend_for(x) == "native"
+
+
+@pytest.mark.usefixtures("no_kernel")
+def test_dilation_and_shares_take_the_reference_without_the_kernel(x):
     assert PyConv2d(32, 32, Pyramid((3, 3), dilations=(1, 2))).backend_for(x) == "reference"
+    assert PyConv2d(32, 32, Pyramid((3, 5), depthwise=True)).backend_for(x) == "reference"
+
+
+def test_hooks_take_the_reference(x):
     layer, seen = PyConv2d(32, 32), []
     layer.levels[1].register_forward_hook(lambda *_: seen.append(1))
     assert layer.backend_for(x) == "reference"

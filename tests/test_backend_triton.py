@@ -228,7 +228,7 @@ def work_for(x):
     return Workload.of(x, [level.weight for level in levels], [level.groups for level in levels], (1, 1))
 
 
-def by_reference(x, weights, biases, groups, stride):
+def by_reference(x, weights, biases, groups, stride, geometry):
     return torch.cat([convolve(x, w, None, stride, g) for w, g in zip(weights, groups, strict=True)], dim=1)
 
 

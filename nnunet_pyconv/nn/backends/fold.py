@@ -27,11 +27,7 @@ def fold_for(level: Level, stride: Sequence[int]) -> tuple[int, int]:
     """
     if max(stride[-2:]) > max(level.kernel_size[-2:]):
         return (1, 1)
-    if (
-        max(stride[-2:]) > max(level.kernel_size[-2:])
-        or (level.inputs >= 32 and level.outputs >= 8)
-        or max(level.kernel_size[-2:]) == 1
-    ):
+    if (level.inputs >= 32 and level.outputs >= 8) or max(level.kernel_size[-2:]) == 1:
         return (1, 1)
     if min(level.kernel_size[-2:]) < 3:
         return (1, 4) if level.kernel_size[-1] > 1 else (4, 1)

@@ -152,7 +152,9 @@ def register(kernels: Kernels) -> Forward:
     def backward(ctx: Any, gradient: torch.Tensor) -> tuple[Any, ...]:
         x, *weights = ctx.saved_tensors
         need_x, need_weights, need_biases = (_any(need) for need in ctx.needs_input_grad[:3])
-        x_gradient = weight_gradients = bias_gradients = None
+        x_gradient: torch.Tensor | None = None
+        weight_gradients: list[torch.Tensor | None] = [None] * len(weights)
+        bias_gradients: list[torch.Tensor | None] = [None] * ctx.biases
         if need_x:
             x_gradient = of_input(gradient, weights, ctx.groups, ctx.stride, ctx.x_size, ctx.geometry)
         if need_weights:
@@ -160,10 +162,6 @@ def register(kernels: Kernels) -> Forward:
         if need_biases and ctx.biases:
             total = gradient.sum([0, *range(2, gradient.dim())])
             bias_gradients = list(torch.split(total, [w.shape[0] for w in weights]))
-        weight_gradients, bias_gradients = (
-            weight_gradients or [None] * len(weights),
-            bias_gradients or [None] * ctx.biases,
-        )
         return x_gradient, weight_gradients, bias_gradients, None, None, None
 
     def refuse_second_order(ctx: Any, *gradients: Any) -> Any:

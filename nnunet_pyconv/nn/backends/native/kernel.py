@@ -19,6 +19,7 @@ from typing import Any
 import torch
 
 from nnunet_pyconv.nn.backends.native import build
+from nnunet_pyconv.nn.backends.native.compiler import BuildError
 from nnunet_pyconv.nn.backends.operators import Ints, Kernels, register
 from nnunet_pyconv.nn.backends.spec import Workload, levels_of, output_shape
 from nnunet_pyconv.nn.level import Level
@@ -61,11 +62,12 @@ def _load() -> ctypes.CDLL | str:
     try:
         library = build.load()
         library.pyconv_use_openmp(_openmp_parallel())
-    except build.BuildError as error:
+    except Exception as error:  # whatever a machine does to folders, compilers and libraries: there is another way
+        reason = str(error) if isinstance(error, BuildError) else f"{type(error).__name__}: {error}"
         warnings.warn(
-            f"PyConv runs without its compiled kernel, slower and with the same result: {error}", stacklevel=2
+            f"PyConv runs without its compiled kernel, slower and with the same result: {reason}", stacklevel=2
         )
-        return str(error)
+        return reason
     return library
 
 
@@ -86,7 +88,7 @@ def _openmp_parallel() -> ctypes.c_void_p:
         with contextlib.suppress(OSError, AttributeError):
             runtime = ctypes.CDLL(name, mode=os.RTLD_NOW | os.RTLD_NOLOAD)
             return ctypes.cast(runtime.GOMP_parallel, ctypes.c_void_p)
-    raise build.BuildError("the OpenMP runtime of this torch was not found, so the kernel would have one thread only")
+    raise BuildError("the OpenMP runtime of this torch was not found, so the kernel would have one thread only")
 
 
 def _arguments(
