@@ -14,7 +14,7 @@ from nnunet_pyconv.dataset_conversion.splits import NUM_FOLDS, Fold, set_aside
 from nnunet_pyconv.dataset_conversion.write import write_dataset
 from nnunet_pyconv.errors import InputError
 
-Protocol = Literal["clean", "paper"]
+SplitProtocol = Literal["clean", "paper"]
 
 
 def convert(
@@ -23,7 +23,7 @@ def convert(
     *,
     dataset_id: int | None = None,
     foreground: str | None = None,
-    protocol: Protocol = "clean",
+    protocol: SplitProtocol = "clean",
     num_processes: int = default_num_processes,
     overwrite: bool = False,
 ) -> Path:

@@ -234,6 +234,14 @@ def test_no_teacher() -> None:
         student.on_train_start()
 
 
+@pytest.mark.usefixtures("split")
+def test_teacher_of_itself(teach: Callable[..., None]) -> None:
+    student = make_trainer(nnUNetTrainerDistilled, plans_2d())
+    teach(Path(student.output_folder_base))
+    with pytest.raises(InputError, match=r"Distilled__nnUNetPlans__2d:0 is the model that is to be trained"):
+        student.on_train_start()
+
+
 def changed(plans: dict[str, Any], configuration: str = "2d", **entries: Any) -> dict[str, Any]:
     plans["configurations"][configuration] |= entries
     return plans

@@ -7,7 +7,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import skimage.io as io
 import tifffile
 from conftest import NnunetFolders
 from nnunetv2.experiment_planning.plan_and_preprocess_api import extract_fingerprint_dataset
@@ -326,17 +325,3 @@ def test_nnunet_accepts_mixed_types(lungs: Path, nnunet_folders: NnunetFolders) 
     extract_fingerprint_dataset(313, num_processes=1, check_dataset_integrity=True)
     fingerprint = json.loads((nnunet_folders.preprocessed / NAME / "dataset_fingerprint.json").read_text())
     assert fingerprint["foreground_intensity_properties_per_channel"]["0"]["median"] == LUNG
-
-
-def test_real_slices(real_data: Path, nnunet_folders: NnunetFolders, capsys: pytest.CaptureFixture[str]) -> None:
-    sample = real_data / "kaggle_lung_sample"
-    if not sample.is_dir():
-        pytest.skip("the real lung slices are not here")
-    folder = convert(sample, protocol="paper")
-    images, labels = read_all(folder / "imagesTr"), read_all(folder / "labelsTr")
-    assert (len(images), len(labels), len(read_all(folder / "imagesTs"))) == (6, 6, 2)
-    assert {(image.shape, image.dtype) for image in images.values()} == {((512, 512), np.dtype(np.uint8))}
-    assert all(0.05 < label.mean() < 0.5 for label in labels.values())
-    assert "(6 in all): pixels of 8 bits" in capsys.readouterr().err
-    for name, image in images.items():
-        np.testing.assert_array_equal(image, io.imread(sample / "2d_images" / name.replace("_0000", "", 1))[..., 0])

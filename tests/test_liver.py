@@ -177,17 +177,3 @@ def test_bad_input(
     with pytest.raises(InputError, match=message):
         convert(livers)
     assert list(nnunet_folders.raw.iterdir()) == []
-
-
-def test_real_pair(real_data: Path, tmp_path: Path, nnunet_folders: NnunetFolders) -> None:
-    """The one real pair, as both training and test."""
-    sample = real_data / "liver_sample" / "train"
-    if not sample.is_dir():
-        pytest.skip("the real liver slice is not here")
-    for folder in ("train", "val"):
-        shutil.copytree(sample, tmp_path / folder)
-    folder = convert(tmp_path, protocol="paper")
-    images, labels = read_all(folder / "imagesTr"), read_all(folder / "labelsTr")
-    assert {image.shape for image in images.values()} == {(512, 512)}
-    np.testing.assert_array_equal(images["liver_train_000_0000.png"], io.imread(sample / "000.png")[..., 1])
-    np.testing.assert_array_equal(labels["liver_val_000.png"] * 255, io.imread(sample / "000_mask.png"))

@@ -48,8 +48,9 @@ def test_names(text: str, folder: str, folds: tuple[str, ...]) -> None:
     assert TeacherName.parse(str(name), student_fold="all") == name
 
 
-@pytest.mark.parametrize("trainer", [nnUNetTrainer, nnUNetTrainerPyConv])
-@pytest.mark.parametrize("network", ["PlainConvUNet", "ResidualEncoderUNet"])
+@pytest.mark.parametrize(
+    ("network", "trainer"), [("ResidualEncoderUNet", nnUNetTrainer), ("PlainConvUNet", nnUNetTrainerPyConv)]
+)
 def test_answers_with_the_mean_of_its_folds(network: str, trainer: type[nnUNetTrainer]) -> None:
     folder = write_teacher(plans_2d(network), folds=(0, 1, "all"), trainer=trainer)
     images = torch.randn(2, 1, 32, 32)

@@ -12,7 +12,6 @@ from nnunet_pyconv.dataset_conversion.folder.survey import coding_of_values, com
 from nnunet_pyconv.dataset_conversion.raw_dataset import RawDataset, dataset_folder
 from nnunet_pyconv.dataset_conversion.splits import group_of, grouped_folds, set_aside
 from nnunet_pyconv.dataset_conversion.write import write_dataset
-from nnunet_pyconv.errors import InputError
 
 
 def convert_folder(request: FolderRequest) -> Path:
@@ -35,12 +34,9 @@ def convert_folder(request: FolderRequest) -> Path:
         print(remark)
     pairs = [*pairing.pairs, *test_pairing.pairs]
     looks = look_through(pairs, request.coding, request.num_processes)
-    kind = common_kind(looks, pairs)
-    if request.channels is not None and len(request.channels) != kind.num_channels:
-        raise InputError(
-            f"--channels {' '.join(request.channels)}: the images have {kind.num_channels} channels; expected as many "
-            "names"
-        )
+    kind = common_kind(looks, pairs, request.channels)
+    for remark in kind.remarks:
+        print(f"warning: {remark}", file=sys.stderr)
     coding = request.coding or coding_of_values({value for look in looks for value in look.values})
     cases = [case_of(pair, coding, kind.num_channels) for pair in pairs]
     train, test = cases[: len(pairing.pairs)], cases[len(pairing.pairs) :]
@@ -48,7 +44,7 @@ def convert_folder(request: FolderRequest) -> Path:
     if request.test_fraction is not None:
         train, test = set_aside(train, request.test_fraction, [groups[case.name] for case in train] if groups else None)
     dataset = RawDataset(
-        channels=request.channels or kind.channels,
+        channels=kind.channels,
         classes=coding.classes,
         file_ending=kind.file_ending,
         training=train,
@@ -58,9 +54,6 @@ def convert_folder(request: FolderRequest) -> Path:
         reference="not stated",
         licence="not stated",
     )
-    for remark in kind.remarks:
-        if request.channels is None or "Hounsfield" not in remark:
-            print(f"warning: {remark}", file=sys.stderr)
     write_dataset(target, dataset, num_processes=request.num_processes, overwrite=request.overwrite)
     return target
 

@@ -46,7 +46,7 @@ class CommonKind:
     Attributes:
         num_channels: Of each image.
         file_ending: Of all files.
-        channels: Names of the channels where the user gives none.
+        channels: Names of the channels.
         remarks: What the user should know.
     """
 
@@ -129,15 +129,16 @@ def coding_of_values(values: set[float]) -> ValueCoding:
     )
 
 
-def common_kind(looks: Sequence[Look], pairs: Sequence[Pair]) -> CommonKind:
+def common_kind(looks: Sequence[Look], pairs: Sequence[Pair], channels: tuple[str, ...] | None) -> CommonKind:
     """Decide how the images are written.
 
     Args:
         looks: At all cases, at least one.
         pairs: Their files.
+        channels: Names of the channels that the user gives, or None.
 
     Raises:
-        InputError: Pictures among volumes, or volumes with different numbers of channels.
+        InputError: Pictures among volumes, volumes with different numbers of channels, or another number of names.
     """
     if len({look.is_volume for look in looks}) > 1:
         raise InputError("the images are pictures and volumes; expected one kind, convert them separately")
@@ -146,26 +147,29 @@ def common_kind(looks: Sequence[Look], pairs: Sequence[Pair]) -> CommonKind:
     remarks = []
     if len(dtypes) > 1:
         remarks.append(f"the images have different types of pixels: {', '.join(sorted(dtypes))}")
-    if min(look.least for look in looks) < HOUNSFIELD_BELOW:
-        remarks.append(
-            f"the images have values below {HOUNSFIELD_BELOW}, as Hounsfield units: --channels CT makes nnU-Net "
-            "normalise them as a CT"
-        )
     num_channels = max(counts)
     if looks[0].is_volume:
         if len(counts) > 1:
             raise InputError(f"the volumes have {' or '.join(map(str, sorted(counts)))} channels; expected one number")
+        default = ("image",) if num_channels == 1 else tuple(f"image {number}" for number in range(num_channels))
         endings = {ending(pair.image) for pair in pairs}
         file_ending = str(endings.pop()) if len(endings) == 1 and ".nii" not in endings else ".nii.gz"
-        channels = ("image",) if num_channels == 1 else tuple(f"image {number}" for number in range(num_channels))
-        return CommonKind(num_channels, file_ending, channels, tuple(remarks))
-    if len(counts) > 1:
-        remarks.append(
-            f"{counts[1]} of {len(looks)} images are grey; they get three equal channels, as the others have"
+    else:
+        if len(counts) > 1:
+            remarks.append(
+                f"{counts[1]} of {len(looks)} images are grey; they get three equal channels, as the others have"
+            )
+        default = ("R", "G", "B") if num_channels == 3 else ("grey",)
+        # readers reduce colours of 16 bits to 8
+        in_png = dtypes <= {"uint8", "uint16"} and (num_channels == 1 or dtypes == {"uint8"})
+        file_ending = ".png" if in_png else ".tif"
+    if channels is not None and len(channels) != num_channels:
+        raise InputError(
+            f"--channels {' '.join(channels)}: the images have {num_channels} channels; expected as many names"
         )
-    in_png = dtypes <= {"uint8", "uint16"} and (
-        num_channels == 1 or dtypes == {"uint8"}
-    )  # readers reduce RGB to 8 bits
-    return CommonKind(
-        num_channels, ".png" if in_png else ".tif", ("R", "G", "B") if num_channels == 3 else ("grey",), tuple(remarks)
-    )
+    if channels is None and min(look.least for look in looks) < HOUNSFIELD_BELOW:
+        remarks.append(
+            f"the images have values below {HOUNSFIELD_BELOW}, as Hounsfield units: --channels CT makes nnU-Net "
+            "normalise them as a CT"
+        )
+    return CommonKind(num_channels, file_ending, channels or default, tuple(remarks))

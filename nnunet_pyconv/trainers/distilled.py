@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from contextlib import nullcontext
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -45,10 +46,10 @@ class DistilledTrainer(SeededTrainer):
     - **Not with a cascade.**
 
     Attributes:
-        soft_weight: Weight of the teacher, 1 less that of the labels. Both weigh the same in Hinton et al. 2015,
-            section 4.1.
-        temperature: Temperature of the soft outputs. Hinton et al. tried 1, 2, 5 and 10 there; they found that small
-            students need low ones (section 3).
+        soft_weight: Weight of the teacher, 1 less that of the labels. Hinton et al. 2015 give the labels a relative
+            weight of 0.5 (section 4.1).
+        temperature: Temperature of the soft outputs. Hinton et al. tried 1, 2, 5 and 10 there, and found that small
+            students want low ones (section 3).
         teacher_name: The teacher, None before the training begins.
     """
 
@@ -92,6 +93,11 @@ class DistilledTrainer(SeededTrainer):
                 f"{self.plans_manager.dataset_name}/nnUNetTrainer__nnUNetPlans__{self.configuration_name}"
             )
         self.teacher_name = TeacherName.parse(named, self.fold)
+        if Path(self.output_folder) in map(self.teacher_name.fold_folder, self.teacher_name.folds):
+            raise InputError(
+                f"the teacher {self.teacher_name} is the model that is to be trained, and would be overwritten; name "
+                "another one, or copy its folder first"
+            )
         student = Planned(self.plans_manager, self.configuration_name, self.dataset_json)
         teacher = load_teacher(self.teacher_name, self.device)
         check_same_task(teacher.planned, student)
