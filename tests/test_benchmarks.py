@@ -234,8 +234,9 @@ def test_bad_input_is_told_before_anything_is_measured(
 @pytest.mark.skipif(torch.cuda.is_available(), reason="here is a GPU")
 @pytest.mark.parametrize("subject", SUBJECTS)
 def test_a_gpu_that_is_not_there(subject: str, capsys: pytest.CaptureFixture[str]) -> None:
+    required = {"designs": ["--rows", "rows.csv", "--designs", "stock", "-i", "data", "-o", "runs"]}.get(subject, [])
     with pytest.raises(SystemExit, match="2"):
-        main(["benchmark", subject, "-device", "cuda"])
+        main(["benchmark", subject, *required, "-device", "cuda"])
     assert "-device cuda: torch" in capsys.readouterr().err
 
 
