@@ -119,7 +119,7 @@ def write_beside(model: ModelFile, target: Path, arguments: Mapping[str, str], *
     Raises:
         InputError: A `plans.json` or `dataset.json` of something else, as in a raw dataset.
     """
-    contents = {PLANS: model.plans, DATASET: model.dataset_json}
+    contents: dict[str, Mapping[str, object]] = {PLANS: model.plans, DATASET: model.dataset_json}
     for name, content in contents.items():
         file = target / name
         if file.exists() and not overwrite and file.read_text("utf-8", "replace") != _text(content):
