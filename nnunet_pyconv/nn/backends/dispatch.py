@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterable, Sequence
-from dataclasses import replace
 
 import torch
 from torch import nn
@@ -14,7 +13,6 @@ from nnunet_pyconv.nn.backends import contract
 from nnunet_pyconv.nn.backends.choice import choose
 from nnunet_pyconv.nn.backends.fold import folded
 from nnunet_pyconv.nn.backends.native.kernel import native_levels
-from nnunet_pyconv.nn.backends.spec import Workload
 from nnunet_pyconv.nn.backends.triton.backend import triton_levels
 
 Conv = nn.Conv2d | nn.Conv3d
@@ -61,9 +59,8 @@ def backend_for(x: torch.Tensor, modules: Iterable[nn.Module], dim: int, shares:
         return "reference"
     batch = x.unsqueeze(0) if x.dim() == dim + 1 else x
     geometry = _geometry(convs, shares)
-    if contract.violation(batch, weights, biases, groups, stride, geometry, dtype_of=contract.autocast_dtype):
-        return "reference"
-    return choose(replace(Workload.of(batch, weights, groups, stride, geometry), dtype=contract.autocast_dtype(x)), x)
+    work = contract.describe(batch, weights, biases, groups, stride, geometry, dtype_of=contract.autocast_dtype)
+    return "reference" if isinstance(work, str) else choose(work, x)
 
 
 def _inputs(x: torch.Tensor, levels: list[nn.Module], dim: int, shares: bool) -> Sequence[torch.Tensor]:
