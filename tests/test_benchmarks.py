@@ -160,7 +160,7 @@ def test_layer(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     main(["benchmark", "layer", *arguments, "-device", "cpu", "-o", str(tmp_path / "new")])
     rows = check_files(tmp_path / "new", "layer", capsys.readouterr().out)
     assert [row["N x C x size"] for row in rows] == ["1 x 8 x 16x16", "2 x 256 x 4x4"] * 4
-    assert all({"auto", "fold", "reference"} <= row.keys() for row in rows)
+    assert all({"auto", "fold", "reference", "dilated", "separable"} <= row.keys() for row in rows)
     assert rows[1]["auto is"] == "reference"  # many channels on a narrow map
 
 
