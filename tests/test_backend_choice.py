@@ -16,8 +16,8 @@ from nnunet_pyconv.architectures import PyConvUNet
 from nnunet_pyconv.nn import PyConv2d, Pyramid
 from nnunet_pyconv.nn.backends import available_backends, use_backend
 from nnunet_pyconv.nn.backends.choice import choose
+from nnunet_pyconv.nn.backends.contract import describe
 from nnunet_pyconv.nn.backends.native import build, kernel
-from nnunet_pyconv.nn.backends.spec import Workload
 
 
 @pytest.fixture
@@ -91,7 +91,7 @@ def test_float64_and_other_devices(x):
 def test_device_of_apple(setting):
     """Neither a CPU nor CUDA: the reference, and what is forced in vain is named. No such tensor can be made here."""
     x = torch.empty(1, 32, 48, 48)
-    work = replace(Workload.of(x, [torch.empty(8, 32, 3, 3)], [1], [1, 1]), device=torch.device("mps"))
+    work = replace(describe(x, [torch.empty(8, 32, 3, 3)], [], [1], [1, 1]), device=torch.device("mps"))
     assert choose(work, x) == "reference"
     with use_backend(setting), pytest.raises(ValueError, match='not on mps; use "auto"'):
         choose(work, x)
@@ -105,8 +105,19 @@ def test_network_on_another_device_makes_nothing_on_the_cpu():
     assert {parameter.grad.device.type for parameter in network.parameters()} == {"meta"}
 
 
-def test_dilation_and_hooks_take_the_reference(x):
+@needs_kernel
+def test_dilation_and_shares_take_the_kernel(x):
+    assert PyConv2d(32, 32, Pyramid((3, 3), dilations=(1, 2))).backend_for(x) == "native"
+    assert PyConv2d(32, 32, Pyramid((3, 5), depthwise=True)).backend_for(x) == "native"
+
+
+@pytest.mark.usefixtures("no_kernel")
+def test_dilation_and_shares_take_the_reference_without_the_kernel(x):
     assert PyConv2d(32, 32, Pyramid((3, 3), dilations=(1, 2))).backend_for(x) == "reference"
+    assert PyConv2d(32, 32, Pyramid((3, 5), depthwise=True)).backend_for(x) == "reference"
+
+
+def test_hooks_take_the_reference(x):
     layer, seen = PyConv2d(32, 32), []
     layer.levels[1].register_forward_hook(lambda *_: seen.append(1))
     assert layer.backend_for(x) == "reference"

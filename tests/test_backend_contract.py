@@ -31,6 +31,12 @@ CHANGES: dict[str, Callable[[Any], Any]] = {
     "other padding": lambda conv: setattr(conv, "padding", (0,) * len(conv.padding)),
     "padding by name": lambda conv: setattr(conv, "padding", "valid"),
     "dilation": lambda conv: setattr(conv, "dilation", (2,) * len(conv.dilation)),
+    "dilation and padding": lambda conv: (
+        setattr(conv, "dilation", (2,) * len(conv.dilation)),
+        setattr(conv, "padding", tuple(2 * padding for padding in conv.padding)),
+    ),
+    "dilation of fewer axes": lambda conv: setattr(conv, "dilation", (1,)),
+    "no dilation": lambda conv: setattr(conv, "dilation", (0,) * len(conv.dilation)),
     "groups": lambda conv: setattr(conv, "groups", conv.groups + 1),
     "no groups": lambda conv: setattr(conv, "groups", 0),
     "weights in double": lambda conv: setattr(conv, "weight", nn.Parameter(conv.weight.double())),
@@ -288,6 +294,36 @@ def test_the_gradient_of_the_input_checks_the_size_that_it_is_given(size):
         )
 
 
+@needs_kernel
+@pytest.mark.parametrize("device", ["cpu", "meta"])
+@pytest.mark.parametrize(
+    "geometry",
+    [
+        [0, 1, 1],
+        [0, 1, 1, 0, 1],
+        [0, 1, 1, 0, 0, 1],
+        [0, 1, 1, 0, -1, 1],
+        [0, 1, 1, 1, 1, 1],
+        [-1, 1, 1, 0, 1, 1],
+        [0, 1, 1, 4, 1, 1],
+        [0, 1, 1, 1 << 62, 1, 1],
+        [0, 1, 1, 0, 1 << 62, 1],
+    ],
+    ids=str,
+)
+def test_the_operators_check_the_geometry(geometry, device):
+    x, weights, biases, groups, stride = (to_meta(a) if device == "meta" else a for a in arguments(2).values())
+    gradient = to_meta(torch.randn(2, 8, 4, 3)) if device == "meta" else torch.randn(2, 8, 4, 3)
+    native = torch.ops.nnunet_pyconv
+    for call in (
+        lambda: native.native(x, weights, biases, groups, stride, geometry),
+        lambda: native.native_input_gradient(gradient, weights, groups, stride, list(x.shape), geometry),
+        lambda: native.native_weight_gradient(gradient, x, weights, groups, stride, geometry),
+    ):
+        with pytest.raises(RuntimeError, match="PyConv"):
+            call()
+
+
 HAND_CHANGES: dict[str, Callable[[Any], None]] = {
     "one level without bias": lambda layer: setattr(layer.levels[1], "bias", None),
     "other padding": lambda layer: setattr(layer.levels[1], "padding", (0, 0)),
@@ -313,16 +349,17 @@ def test_a_layer_changed_by_hand_is_what_its_levels_are(setting, change):
 
 
 @pytest.mark.parametrize("setting", BACKENDS)
-def test_hooks_on_all_modules_see_the_levels(setting):
-    seen = []
-    layer, x = PyConv2d(8, 8, Pyramid((3, 5))), torch.randn(1, 8, 9, 12)
-    handle = nn.modules.module.register_module_forward_hook(lambda module, *_: seen.append(type(module)))
-    try:
-        with use_backend(setting):
-            layer(x)
-    finally:
-        handle.remove()
-    assert seen == [nn.Conv2d, nn.Conv2d, PyConv2d]
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64], ids=str)
+@pytest.mark.parametrize(
+    "size", [(2, 8, 9, 7), (8, 9, 7), (0, 8, 9, 7), (2, 7, 9, 7), (4, 9, 7), (8, 9), (1, 2, 8, 9, 7), (8,)], ids=str
+)
+def test_shares_are_convolved_like_a_depthwise_convolution(setting, size, dtype):
+    layer, x = PyConv2d(8, 8, Pyramid((3, 3), depthwise=True), bias=True), torch.randn(size, dtype=dtype)
+    conv = nn.Conv2d(8, 8, 3, padding=1, groups=8)
+    for name, parameter in conv.named_parameters():
+        parameter.data = torch.cat([getattr(level, name).data for level in layer.levels])
+    with use_backend(setting):
+        assert_same(outcome(lambda: layer(x)), outcome(lambda: conv(x)))
 
 
 @pytest.mark.parametrize("setting", BACKENDS)
@@ -370,8 +407,9 @@ def test_compiled_functions_derive_and_refuse_alike(setting):
 
 @pytest.mark.filterwarnings("ignore:.*torch.jit.* is deprecated")
 @pytest.mark.parametrize("layer_type", [PyConv2d, PyConv3d])
-def test_torchscript_records_the_levels(layer_type):
-    network = nn.Sequential(layer_type(4, 4, Pyramid((3, 5)), bias=True), nn.ReLU())
+@pytest.mark.parametrize("depthwise", [False, True])
+def test_torchscript_records_the_levels(layer_type, depthwise):
+    network = nn.Sequential(layer_type(4, 4, Pyramid((3, 5), depthwise=depthwise), bias=True), nn.ReLU())
     x = torch.randn(2, 4, *(7, 6, 5)[: layer_type._dim])
     scripted, file = torch.jit.script(network), io.BytesIO()
     assert list(scripted.state_dict()) == list(network.state_dict())

@@ -20,8 +20,9 @@ from hypothesis import strategies as st
 
 from nnunet_pyconv.nn import PyConv2d, PyConv3d, Pyramid
 from nnunet_pyconv.nn.backends import available_backends, choice, use_backend
+from nnunet_pyconv.nn.backends.contract import describe
 from nnunet_pyconv.nn.backends.reference import convolve
-from nnunet_pyconv.nn.backends.spec import Workload, levels_of
+from nnunet_pyconv.nn.backends.spec import levels_of
 from nnunet_pyconv.nn.backends.triton import autotune, tiles
 from nnunet_pyconv.nn.backends.triton import backend as triton_backend
 
@@ -225,10 +226,11 @@ def test_without_triton(monkeypatch):
 
 def work_for(x):
     levels = PyConv2d(8, 8).levels
-    return Workload.of(x, [level.weight for level in levels], [level.groups for level in levels], (1, 1))
+    weights = [level.weight.to(x.dtype) for level in levels]
+    return describe(x, weights, [], [level.groups for level in levels], (1, 1))
 
 
-def by_reference(x, weights, biases, groups, stride):
+def by_reference(x, weights, biases, groups, stride, geometry):
     return torch.cat([convolve(x, w, None, stride, g) for w, g in zip(weights, groups, strict=True)], dim=1)
 
 

@@ -155,3 +155,28 @@ def test_agrees_for_random_layers(setting, data):
     bias = data.draw(st.booleans(), "bias")
     layer = (PyConv2d if dim == 2 else PyConv3d)(in_channels, out_channels, Pyramid(kernels), stride=stride, bias=bias)
     assert_agrees(setting, layer, torch.randn(2, in_channels, *size, requires_grad=True))
+
+
+@pytest.mark.parametrize("setting", BACKENDS)
+@settings(max_examples=25, deadline=None, derandomize=True)
+@given(data=st.data())
+def test_agrees_for_random_dilations_and_shares(setting, data):
+    dim = data.draw(st.sampled_from([2, 2, 3]), "dim")
+    levels = data.draw(st.integers(1, 4), "levels")
+
+    def of_each_level(values):
+        return st.lists(st.tuples(*[values] * dim), min_size=levels, max_size=levels)
+
+    kernels = data.draw(of_each_level(st.sampled_from([1, 3, 3, 5])), "kernels")
+    dilations = data.draw(of_each_level(st.integers(1, 6)), "dilations")
+    dilations = [
+        tuple(1 if k == 1 else d for k, d in zip(*level, strict=True)) for level in zip(kernels, dilations, strict=True)
+    ]
+    depthwise = data.draw(st.booleans(), "depthwise")
+    in_channels = data.draw(st.integers(4, 33), "in_channels")
+    out_channels = in_channels if depthwise else data.draw(st.integers(4, 24), "out_channels")
+    stride = data.draw(st.lists(st.integers(1, 3), min_size=dim, max_size=dim), "stride")
+    size = data.draw(st.lists(st.integers(1, 40 if dim == 2 else 12), min_size=dim, max_size=dim), "size")
+    pyramid = Pyramid(kernels, dilations=dilations, depthwise=depthwise)
+    layer = (PyConv2d if dim == 2 else PyConv3d)(in_channels, out_channels, pyramid, stride=stride, bias=True)
+    assert_agrees(setting, layer, torch.randn(2, in_channels, *size, requires_grad=True))

@@ -50,7 +50,7 @@ def test_half_weights(made: Made, float_labels: np.ndarray, tmp_path: Path, caps
     for precision in ("fp32", "fp16"):
         main(["export", str(made.folder), "--precision", precision, "-o", str(tmp_path / f"{precision}.pyz")])
     whole, half = (network_bytes(tmp_path / f"{precision}.pyz") for precision in ("fp32", "fp16"))
-    assert half < 0.8 * whole  # of a network whose biases and names take much of it
+    assert half < 0.8 * whole  # biases, norms and names stay as they are
     assert (labels_of(tmp_path / "fp16.pyz", made) == float_labels).mean() > 0.99
     assert "fp16" in capsys.readouterr().out
 
@@ -130,7 +130,7 @@ def edited(name: str, **changes: Any) -> Callable[[Path], None]:
         (edited("2d", normalization_schemes=["MyNormalization"]), "normalisation MyNormalization"),
         (edited("2d", preprocessor_name="MyPreprocessor"), "preprocessor MyPreprocessor"),
         (edited("2d", resampling_fn_data="my_resampling"), "resampling function my_resampling"),
-        (edited("2d", resampling_fn_data_kwargs={"separate_z_anisotropy_threshold": 5}), "separate_z_anisotropy"),
+        (edited("2d", resampling_fn_data_kwargs={"separate_z_anisotropy_threshold": 5}), "with another separate_z"),
         (edited("plans", image_reader_writer="MyIO"), "reader MyIO"),
         (lambda folder: (folder / "fold_0" / "checkpoint_final.pth").write_bytes(b"no"), "is damaged or cut off"),
     ],

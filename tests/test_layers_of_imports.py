@@ -63,6 +63,7 @@ ALLOWED: dict[str, set[str]] = {
         "dataset_conversion",
         "device",
         "errors",
+        "evaluation",
         "markdown",
         "names",
         "nn",

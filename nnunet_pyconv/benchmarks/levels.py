@@ -62,7 +62,7 @@ def _measure(shape: Shape, k: int, groups: int, ways: Sequence[str], rounds: int
         if way == LIBRARY:
             return convolve(x, w, None, (1, 1), groups)
         if way == "kernel":
-            return native_levels(x, [w], [], [groups], [1, 1])
+            return native_levels(x, [w], [], [groups], [1, 1], [])
         return folded(x, w, None, (1, 1), groups, FOLDS[way])
 
     def train(way: str, x: torch.Tensor, w: torch.Tensor) -> None:

@@ -81,7 +81,12 @@ def run(args: argparse.Namespace) -> None:
 
 
 def _export(args: argparse.Namespace, output: Path) -> None:
-    from nnunet_pyconv.export import export_model  # imported here: -h should be quick
+    try:
+        from nnunet_pyconv.export import export_model  # imported here: -h should be quick
+    except ModuleNotFoundError as error:
+        if error.name not in ("onnx", "onnxruntime"):
+            raise
+        raise InputError(f"export needs {error.name}; first: pip install 'nnunet-pyconv[onnx]'") from error
 
     exported = export_model(
         args.folder,

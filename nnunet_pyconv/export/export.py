@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import onnx
+import onnxruntime
 from nnunetv2.utilities.label_handling.label_handling import determine_num_input_channels
 from torch import nn
 from tqdm import tqdm
@@ -82,13 +83,9 @@ def export_model(
     """
     check_target(output, overwrite=overwrite, kind="file")
     model = open_model(folder, folds, checkpoint)
-    versions = {
-        name: importlib.metadata.version(name) for name in ("nnunet-pyconv", "nnunetv2", "torch", "onnxruntime")
-    }
-    versions |= {
-        "python": platform.python_version(),
-        "date": datetime.datetime.now(datetime.timezone.utc).date().isoformat(),
-    }
+    versions = {name: importlib.metadata.version(name) for name in ("nnunet-pyconv", "nnunetv2", "torch")}
+    versions |= {"onnxruntime": onnxruntime.__version__, "python": platform.python_version()}
+    versions |= {"date": datetime.datetime.now(datetime.timezone.utc).date().isoformat()}
     first = model.load_checkpoint(model.folds[0], trust=trust)
     trainer = find_trainer(first["trainer_name"])
     networks = {fold: Network(f"networks/fold_{fold}.onnx", fold) for fold in model.folds}

@@ -89,7 +89,7 @@ class PyConv(nn.Module):
         return pyconv(x, self.levels, self._dim, shares=self.pyramid.depthwise)
 
     def backend_for(self, x: torch.Tensor) -> str:
-        """Tell how `forward` would execute this input: "native", "fold", "triton" or "reference"."""
+        """Tell which backend `forward` takes for an input: "native", "fold", "triton" or "reference"."""
         return backend_for(x, self.levels, self._dim, shares=self.pyramid.depthwise)
 
     def __prepare_scriptable__(self) -> nn.Module:  # torch.jit.script asks for it

@@ -8,12 +8,11 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable, Sequence
-from typing import NoReturn
 
 import torch
 from torch.autograd import forward_ad
 
-from nnunet_pyconv.nn.backends.spec import levels_of, output_shape
+from nnunet_pyconv.nn.backends.spec import Workload, levels_of
 from nnunet_pyconv.nn.level import Level
 
 Tensors = Sequence[torch.Tensor]
@@ -34,7 +33,7 @@ def autocast_dtype(tensor: torch.Tensor) -> torch.dtype:
     return torch.get_autocast_dtype(device) if changed else tensor.dtype
 
 
-def violation(
+def describe(
     x: torch.Tensor,
     weights: Tensors,
     biases: Tensors,
@@ -42,8 +41,8 @@ def violation(
     stride: Sequence[int],
     geometry: Sequence[int] = (),
     dtype_of: DtypeOf = own_dtype,
-) -> str | None:
-    """Say what is wrong with the arguments of a layer, or return None.
+) -> Workload | str:
+    """Describe a layer and its input, or say what is wrong with them.
 
     Args:
         x: Should be `(N, C, [Z,] Y, X)`; N may be 0.
@@ -55,64 +54,76 @@ def violation(
             one before ends.
         dtype_of: The dtype in which a tensor takes part, `own_dtype` or `autocast_dtype`.
     """
-    return _wrong_sizes(x.shape, weights, biases, groups, stride, geometry) or _wrong_kind(
-        x, [*weights, *biases], dtype_of
-    )
+    levels = _levels(x.shape, weights, biases, groups, stride, geometry)
+    if isinstance(levels, str):
+        return levels
+    wrong = _wrong_kind(x, [*weights, *biases], dtype_of)
+    return wrong or Workload(tuple(x.shape), dtype_of(x), x.device, levels, tuple(stride))
 
 
-def check_forward(
-    x: torch.Tensor,
-    weights: Tensors,
-    biases: Tensors,
-    groups: Sequence[int],
-    stride: Sequence[int],
-    geometry: Sequence[int] = (),
-    dtype_of: DtypeOf = own_dtype,
-) -> None:
-    """Raise a RuntimeError, as torch's convolution does, for arguments that `violation` objects to."""
-    _refuse_forward_mode()
-    if wrong := violation(x, weights, biases, groups, stride, geometry, dtype_of):
-        _refuse(wrong)
-
-
-def check_input_gradient(
+def describe_input_gradient(
     gradient: torch.Tensor,
     weights: Tensors,
     groups: Sequence[int],
     stride: Sequence[int],
     x_size: Sequence[int],
-    geometry: Sequence[int] = (),
-) -> None:
-    """Raise a RuntimeError unless the gradient is that of the output for an input of such a size."""
-    _refuse_forward_mode()
-    wrong = _wrong_sizes(x_size, weights, (), groups, stride, geometry)
-    if wrong := wrong or _wrong_gradient(gradient, x_size, weights, stride) or _wrong_kind(gradient, weights):
-        _refuse(wrong)
+    geometry: Sequence[int],
+) -> Workload | str:
+    """Do the same for the gradient of an output for an input of such a size."""
+    levels = _levels(x_size, weights, (), groups, stride, geometry)
+    if isinstance(levels, str):
+        return levels
+    work = Workload(tuple(x_size), gradient.dtype, gradient.device, levels, tuple(stride))
+    return _wrong_gradient(gradient, work) or _wrong_kind(gradient, weights) or work
 
 
-def check_weight_gradient(
+def describe_weight_gradient(
     gradient: torch.Tensor,
     x: torch.Tensor,
     weights: Tensors,
     groups: Sequence[int],
     stride: Sequence[int],
-    geometry: Sequence[int] = (),
-) -> None:
-    """Raise a RuntimeError unless the gradient is that of the output for this input."""
-    _refuse_forward_mode()
-    wrong = _wrong_sizes(x.shape, weights, (), groups, stride, geometry)
-    if wrong := wrong or _wrong_gradient(gradient, x.shape, weights, stride) or _wrong_kind(gradient, [x, *weights]):
-        _refuse(wrong)
+    geometry: Sequence[int],
+) -> Workload | str:
+    """Do the same for the gradient of an output, and the input."""
+    levels = _levels(x.shape, weights, (), groups, stride, geometry)
+    if isinstance(levels, str):
+        return levels
+    work = Workload(tuple(x.shape), x.dtype, x.device, levels, tuple(stride))
+    return _wrong_gradient(gradient, work) or _wrong_kind(gradient, [x, *weights]) or work
 
 
-def _wrong_sizes(
+def checked(work: Workload | str) -> Workload:
+    """Return a description.
+
+    Raises:
+        RuntimeError: It says what is wrong; torch's convolution raises that type.
+        NotImplementedError: Tensors may carry tangents, which a kernel would drop. The layer itself takes torch's
+            convolutions there.
+    """
+    if in_forward_mode():
+        raise NotImplementedError(
+            "the operators of PyConv's backends have no forward-mode derivative (torch.func.jvp); call the layer "
+            "itself, which takes torch's own convolutions there"
+        )
+    if isinstance(work, str):
+        raise RuntimeError(f"PyConv: {work}")
+    return work
+
+
+def in_forward_mode() -> bool:
+    """Tell whether tensors may carry tangents, see torch.autograd.forward_ad."""
+    return forward_ad._current_level >= 0
+
+
+def _levels(
     x_size: Sequence[int],
     weights: Tensors,
     biases: Tensors,
     groups: Sequence[int],
     stride: Sequence[int],
     geometry: Sequence[int],
-) -> str | None:
+) -> tuple[Level, ...] | str:
     axes = len(x_size)
     if axes not in (4, 5):
         return f"expected an input (N, C, Y, X) or (N, C, Z, Y, X), but got {axes} axes, {tuple(x_size)}"
@@ -121,9 +132,9 @@ def _wrong_sizes(
             "expected weights, groups and, if there are any, biases of as many levels, at least one, but got "
             f"{len(weights)} weights, {len(groups)} groups and {len(biases)} biases"
         )
-    if len(stride) != axes - 2 or any(s < 1 for s in stride):
+    if len(stride) != axes - 2 or min(stride) < 1:
         return f"expected a stride of {axes - 2} positive numbers, one an axis, but got {tuple(stride)}"
-    if x_size[0] < 0 or x_size[1] < 1 or any(size < 1 for size in x_size[2:]):
+    if x_size[0] < 0 or any(size < 1 for size in x_size[1:]):
         return f"expected at least one channel and one pixel along each axis, but got an input {tuple(x_size)}"
     for weight, g in zip(weights, groups, strict=True):
         wrong = _wrong_weight(tuple(weight.shape), g, x_size)
@@ -132,7 +143,11 @@ def _wrong_sizes(
     for weight, bias in zip(weights, biases, strict=False):  # no bias at all is right
         if tuple(bias.shape) != (weight.shape[0],):
             return f"expected a bias ({weight.shape[0]},) for its level, but got {tuple(bias.shape)}"
-    return _wrong_geometry(geometry, len(weights), axes) or _wrong_inputs(levels_of(weights, groups, geometry), x_size)
+    wrong = _wrong_geometry(geometry, len(weights), axes)
+    if wrong is not None:
+        return wrong
+    levels = levels_of(weights, groups, geometry)
+    return _wrong_inputs(levels, x_size) or levels
 
 
 def _wrong_weight(size: tuple[int, ...], groups: int, x_size: Sequence[int]) -> str | None:
@@ -173,12 +188,9 @@ def _wrong_inputs(levels: Sequence[Level], x_size: Sequence[int]) -> str | None:
     return None
 
 
-def _wrong_gradient(
-    gradient: torch.Tensor, x_size: Sequence[int], weights: Tensors, stride: Sequence[int]
-) -> str | None:
-    expected = output_shape(x_size, weights, stride)
-    if list(gradient.shape) != expected:
-        return f"expected the gradient of an output {tuple(expected)}, but got {tuple(gradient.shape)}"
+def _wrong_gradient(gradient: torch.Tensor, work: Workload) -> str | None:
+    if tuple(gradient.shape) != work.y_size:
+        return f"expected the gradient of an output {work.y_size}, but got {tuple(gradient.shape)}"
     return None
 
 
@@ -186,28 +198,10 @@ def _wrong_kind(x: torch.Tensor, others: Tensors, dtype_of: DtypeOf = own_dtype)
     if not x.is_floating_point():
         return f"expected an input of floating-point numbers, but got {x.dtype}"
     for other in others:
-        if dtype_of(other) != dtype_of(x):
+        if other.dtype != x.dtype and dtype_of(other) != dtype_of(x):
             return f"input type {x.dtype} and weight or bias type {other.dtype} should be the same"
         if other.device != x.device:
             return f"expected all tensors to be on the same device, but found {x.device} and {other.device}"
     if any(tensor.layout != torch.strided for tensor in (x, *others)):
         return f"expected dense tensors, but got {[str(tensor.layout) for tensor in (x, *others)]}"
     return None
-
-
-def _refuse_forward_mode() -> None:
-    """Refuse to drop tangents; the layer itself goes level by level where there may be some."""
-    if in_forward_mode():
-        raise NotImplementedError(
-            "the operators of PyConv's backends have no forward-mode derivative (torch.func.jvp); call the layer "
-            "itself, which takes torch's own convolutions there"
-        )
-
-
-def in_forward_mode() -> bool:
-    """Tell whether tensors may carry tangents, see torch.autograd.forward_ad."""
-    return forward_ad._current_level >= 0
-
-
-def _refuse(wrong: str) -> NoReturn:
-    raise RuntimeError(f"PyConv: {wrong}")

@@ -4,18 +4,15 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterable, Sequence
-from dataclasses import replace
 
 import torch
 from torch import nn
 from torch._subclasses import FakeTensor
-from torch.nn.modules.module import _has_any_global_hook
 
 from nnunet_pyconv.nn.backends import contract
 from nnunet_pyconv.nn.backends.choice import choose
 from nnunet_pyconv.nn.backends.fold import folded
 from nnunet_pyconv.nn.backends.native.kernel import native_levels
-from nnunet_pyconv.nn.backends.spec import Workload
 from nnunet_pyconv.nn.backends.triton.backend import triton_levels
 
 Conv = nn.Conv2d | nn.Conv3d
@@ -62,16 +59,22 @@ def backend_for(x: torch.Tensor, modules: Iterable[nn.Module], dim: int, shares:
         return "reference"
     batch = x.unsqueeze(0) if x.dim() == dim + 1 else x
     geometry = _geometry(convs, shares)
-    if contract.violation(batch, weights, biases, groups, stride, geometry, dtype_of=contract.autocast_dtype):
-        return "reference"
-    return choose(replace(Workload.of(batch, weights, groups, stride, geometry), dtype=contract.autocast_dtype(x)), x)
+    work = contract.describe(batch, weights, biases, groups, stride, geometry, dtype_of=contract.autocast_dtype)
+    return "reference" if isinstance(work, str) else choose(work, x)
 
 
 def _inputs(x: torch.Tensor, levels: list[nn.Module], dim: int, shares: bool) -> Sequence[torch.Tensor]:
-    """Return what each level convolves."""
+    """Return what each level convolves.
+
+    Raises:
+        RuntimeError: Shares of an input of another number of axes or channels, as a convolution of torch has it.
+    """
     if not shares:
         return [x] * len(levels)
-    return torch.split(x, [level.in_channels for level in levels], dim=-1 - dim)  # type: ignore[misc]
+    sizes: list[int] = [level.in_channels for level in levels]  # type: ignore[misc]  # of convolutions
+    if isinstance(x, torch.Tensor) and (x.dim() not in (dim + 1, dim + 2) or x.shape[-1 - dim] != sum(sizes)):
+        raise RuntimeError(f"expected an input of {dim + 1} or {dim + 2} axes and {sum(sizes)} channels, got {x.shape}")
+    return torch.split(x, sizes, dim=-1 - dim)
 
 
 def _geometry(convs: list[Conv], shares: bool) -> list[int]:
@@ -126,18 +129,18 @@ def _is_transformed() -> bool:
 def _is_ordinary(levels: list[nn.Module], dim: int) -> bool:
     """Tell whether the levels are what a backend may replace: unhooked "same" convolutions.
 
-    They may differ in kernel, dilation, groups and channels only, also where a level was changed by hand.
+    They may differ in kernel, dilation, groups and channels only, also where a level was changed by hand. Hooks on
+    all modules are those of profilers, which want to see what runs otherwise.
     """
     convolution = nn.Conv2d if dim == 2 else nn.Conv3d
     return (
-        len(levels) > 0
-        and not _has_any_global_hook()
+        bool(levels)
         and all(
             type(level) is convolution  # a subclass may compute something else
             and "forward" not in vars(level)
             and level.stride == levels[0].stride
             and level.padding
-            == tuple(d * (k // 2) for k, d in zip(level.weight.shape[2:], level.dilation, strict=True))
+            == tuple(d * (k // 2) for k, d in zip(level.weight.shape[2:], level.dilation, strict=False))
             and level.padding_mode == "zeros"
             and (level.bias is None) == (levels[0].bias is None)
             and not (level._forward_hooks or level._forward_pre_hooks)
@@ -145,3 +148,7 @@ def _is_ordinary(levels: list[nn.Module], dim: int) -> bool:
             for level in levels
         )
     )
+
+
+def _same_padding(level: Conv) -> tuple[int, ...]:
+    return tuple(d * (k // 2) for k, d in zip(level.weight.shape[2:], level.dilation, strict=True))

@@ -15,7 +15,6 @@ import torch.nn.functional as F  # noqa: N812
 
 from nnunet_pyconv.nn.backends import contract
 from nnunet_pyconv.nn.backends.reference import convolve
-from nnunet_pyconv.nn.backends.spec import levels_of, output_size
 from nnunet_pyconv.nn.level import Level
 
 
@@ -27,11 +26,7 @@ def fold_for(level: Level, stride: Sequence[int]) -> tuple[int, int]:
     """
     if max(stride[-2:]) > max(level.kernel_size[-2:]):
         return (1, 1)
-    if (
-        max(stride[-2:]) > max(level.kernel_size[-2:])
-        or (level.inputs >= 32 and level.outputs >= 8)
-        or max(level.kernel_size[-2:]) == 1
-    ):
+    if (level.inputs >= 32 and level.outputs >= 8) or max(level.kernel_size[-2:]) == 1:
         return (1, 1)
     if min(level.kernel_size[-2:]) < 3:
         return (1, 4) if level.kernel_size[-1] > 1 else (4, 1)
@@ -64,13 +59,12 @@ def folded(
     Raises:
         RuntimeError: Arguments that a convolution of torch refuses, see `contract`.
     """
-    contract.check_forward(
-        x, [weight], [] if bias is None else [bias], [groups], stride, dtype_of=contract.autocast_dtype
-    )
-    rows, columns = block or fold_for(levels_of([weight], [groups])[0], stride)
+    biases = [] if bias is None else [bias]
+    work = contract.checked(contract.describe(x, [weight], biases, [groups], stride, dtype_of=contract.autocast_dtype))
+    rows, columns = block or fold_for(work.levels[0], stride)
     if rows == columns == 1:
         return convolve(x, weight, bias, stride, groups)
-    (out_y, out_x), (stride_y, stride_x) = output_size(x.shape[-2:], stride[-2:]), stride[-2:]
+    (out_y, out_x), (stride_y, stride_x) = work.y_size[-2:], stride[-2:]
 
     shifted = [
         F.pad(weight, (dx * stride_x, (columns - 1 - dx) * stride_x, dy * stride_y, (rows - 1 - dy) * stride_y))

@@ -4,75 +4,53 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch.utils.flop_counter import register_flop_formula
 
 from nnunet_pyconv.nn.backends import contract
-from nnunet_pyconv.nn.backends.spec import Workload, output_shape
+from nnunet_pyconv.nn.backends.spec import Workload
 
 Tensors = list[torch.Tensor]
 Ints = list[int]
 Forward = Callable[[torch.Tensor, Tensors, Tensors, Ints, Ints, Ints], torch.Tensor]
-InputGradient = Callable[[torch.Tensor, Tensors, Ints, Ints, Ints, Ints], torch.Tensor]
-WeightGradient = Callable[[torch.Tensor, torch.Tensor, Tensors, Ints, Ints, Ints], Tensors]
 
 
 @dataclass(frozen=True)
 class Kernels:
-    """The functions of a backend.
-
-    All take the levels' weights `(out_channels, in_channels / groups, [KZ,] KY, KX)`, groups, the stride along each
-    axis, and last the levels' geometry, see `spec.levels_of`. They get only what the contract and `limits` allow, and
-    never an empty batch.
+    """The functions of a backend. They get only what the contract and `limits` allow, and never an empty batch.
 
     Attributes:
         name: Of the backend.
-        forward: From x `(N, C, [Z,] Y, X)`, weights, biases (an empty list, or `(out_channels,)` of each level), groups
-            and stride to the levels' outputs side by side, `(N, all out_channels, [Z',] Y', X')`, contiguous.
-        input_gradient: From the gradient of the output, weights, groups, stride and the size of x to the gradient of x,
-            contiguous.
-        weight_gradient: From the gradient of the output, x, weights, groups and stride to those of the weights,
-            contiguous.
+        forward: From x `(N, C, [Z,] Y, X)`, the levels' weights `(out_channels, in_channels / groups, [KZ,] KY, KX)`
+            and biases (an empty list, or `(out_channels,)` of each level) to their outputs side by side,
+            `(N, all out_channels, [Z',] Y', X')`, contiguous.
+        input_gradient: From the gradient of the output and the weights to the gradient of x, contiguous.
+        weight_gradient: From the gradient of the output, x and the weights to the gradients of the weights, contiguous.
         limits: Says why the kernels can't compute something that the contract allows, or returns None. Tensors on
             the device "meta" are within the limits.
         device: Of the tensors ("cpu"), or None for any.
     """
 
     name: str
-    forward: Forward
-    input_gradient: InputGradient
-    weight_gradient: WeightGradient
+    forward: Callable[[torch.Tensor, Tensors, Tensors, Workload], torch.Tensor]
+    input_gradient: Callable[[torch.Tensor, Tensors, Workload], torch.Tensor]
+    weight_gradient: Callable[[torch.Tensor, torch.Tensor, Tensors, Workload], Tensors]
     limits: Callable[[Workload], str | None]
     device: str | None
 
-    def check_forward(
-        self, x: torch.Tensor, weights: Tensors, biases: Tensors, groups: Any, stride: Any, geometry: Any
-    ) -> None:
-        """Raise a RuntimeError for arguments that the forward pass can't take."""
-        contract.check_forward(x, weights, biases, groups, stride, geometry)
-        self._check_limits(Workload.of(x, weights, groups, stride, geometry))
+    def checked(self, work: Workload | str) -> Workload:
+        """Return a description of what these kernels can compute.
 
-    def check_input_gradient(
-        self, gradient: torch.Tensor, weights: Tensors, groups: Any, stride: Any, x: Any, geometry: Any
-    ) -> None:
-        """Raise a RuntimeError for arguments that the gradient of the input can't take."""
-        contract.check_input_gradient(gradient, weights, groups, stride, x, geometry)
-        of_output = Workload.of(gradient, weights, groups, stride, geometry)
-        self._check_limits(replace(of_output, x_size=tuple(x)))
-
-    def check_weight_gradient(
-        self, gradient: torch.Tensor, x: torch.Tensor, weights: Tensors, groups: Any, stride: Any, geometry: Any
-    ) -> None:
-        """Raise a RuntimeError for arguments that the gradients of the weights can't take."""
-        contract.check_weight_gradient(gradient, x, weights, groups, stride, geometry)
-        self._check_limits(Workload.of(x, weights, groups, stride, geometry))
-
-    def _check_limits(self, work: Workload) -> None:
+        Raises:
+            RuntimeError: It says what is wrong, or is beyond the limits.
+        """
+        work = contract.checked(work)
         if beyond := self.limits(work):
             raise RuntimeError(f"the backend {self.name!r} of PyConv can't compute this: {beyond}")
+        return work
 
 
 def register(kernels: Kernels) -> Forward:
@@ -82,7 +60,8 @@ def register(kernels: Kernels) -> Forward:
     derivative is refused as well.
 
     Returns:
-        The operator, to be called as `Kernels.forward`.
+        The operator: from x, weights, biases, groups, the stride along each axis, and the levels' geometry (see
+        `spec.levels_of`) to the output.
     """
     name = kernels.name
 
@@ -95,26 +74,24 @@ def register(kernels: Kernels) -> Forward:
     def forward(
         x: torch.Tensor, weights: Any, biases: Any, groups: Any, stride: Any, geometry: Any = ()
     ) -> torch.Tensor:
-        kernels.check_forward(x, weights, biases, groups, stride, geometry)
-        if x.shape[0] == 0:
-            return x.new_empty(output_shape(x.shape, weights, stride))
-        return kernels.forward(x, weights, biases, groups, stride, geometry)
+        work = kernels.checked(contract.describe(x, weights, biases, groups, stride, geometry))
+        return kernels.forward(x, weights, biases, work) if x.shape[0] else x.new_empty(work.y_size)
 
     def input_gradient(
         gradient: torch.Tensor, weights: Any, groups: Any, stride: Any, x_size: Any, geometry: Any = ()
     ) -> torch.Tensor:
-        kernels.check_input_gradient(gradient, weights, groups, stride, x_size, geometry)
-        if gradient.shape[0] == 0:
-            return gradient.new_empty(x_size)
-        return kernels.input_gradient(gradient, weights, groups, stride, x_size, geometry)
+        work = kernels.checked(contract.describe_input_gradient(gradient, weights, groups, stride, x_size, geometry))
+        return kernels.input_gradient(gradient, weights, work) if x_size[0] else gradient.new_empty(x_size)
 
     def weight_gradient(
         gradient: torch.Tensor, x: torch.Tensor, weights: Any, groups: Any, stride: Any, geometry: Any = ()
     ) -> Tensors:
-        kernels.check_weight_gradient(gradient, x, weights, groups, stride, geometry)
-        if x.shape[0] == 0:
-            return [x.new_zeros(w.shape) for w in weights]
-        return kernels.weight_gradient(gradient, x, weights, groups, stride, geometry)
+        work = kernels.checked(contract.describe_weight_gradient(gradient, x, weights, groups, stride, geometry))
+        return (
+            kernels.weight_gradient(gradient, x, weights, work)
+            if x.shape[0]
+            else [x.new_zeros(w.shape) for w in weights]
+        )
 
     operator = custom_op(
         "",
@@ -134,25 +111,27 @@ def register(kernels: Kernels) -> Forward:
 
     @operator.register_fake  # type: ignore[untyped-decorator]
     def _(x: torch.Tensor, weights: Any, biases: Any, groups: Any, stride: Any, geometry: Any = ()) -> torch.Tensor:
-        kernels.check_forward(x, weights, biases, groups, stride, geometry)
-        return x.new_empty(output_shape(x.shape, weights, stride))
+        work = kernels.checked(contract.describe(x, weights, biases, groups, stride, geometry))
+        return x.new_empty(work.y_size)
 
     @of_input.register_fake  # type: ignore[untyped-decorator]
     def _(
         gradient: torch.Tensor, weights: Any, groups: Any, stride: Any, x_size: Any, geometry: Any = ()
     ) -> torch.Tensor:
-        kernels.check_input_gradient(gradient, weights, groups, stride, x_size, geometry)
+        kernels.checked(contract.describe_input_gradient(gradient, weights, groups, stride, x_size, geometry))
         return gradient.new_empty(x_size)
 
     @of_weights.register_fake  # type: ignore[untyped-decorator]
     def _(gradient: torch.Tensor, x: Any, weights: Any, groups: Any, stride: Any, geometry: Any = ()) -> Tensors:
-        kernels.check_weight_gradient(gradient, x, weights, groups, stride, geometry)
+        kernels.checked(contract.describe_weight_gradient(gradient, x, weights, groups, stride, geometry))
         return [gradient.new_empty(w.shape) for w in weights]
 
     def backward(ctx: Any, gradient: torch.Tensor) -> tuple[Any, ...]:
         x, *weights = ctx.saved_tensors
         need_x, need_weights, need_biases = (_any(need) for need in ctx.needs_input_grad[:3])
-        x_gradient = weight_gradients = bias_gradients = None
+        x_gradient: torch.Tensor | None = None
+        weight_gradients: list[torch.Tensor | None] = [None] * len(weights)
+        bias_gradients: list[torch.Tensor | None] = [None] * ctx.biases
         if need_x:
             x_gradient = of_input(gradient, weights, ctx.groups, ctx.stride, ctx.x_size, ctx.geometry)
         if need_weights:
@@ -160,10 +139,6 @@ def register(kernels: Kernels) -> Forward:
         if need_biases and ctx.biases:
             total = gradient.sum([0, *range(2, gradient.dim())])
             bias_gradients = list(torch.split(total, [w.shape[0] for w in weights]))
-        weight_gradients, bias_gradients = (
-            weight_gradients or [None] * len(weights),
-            bias_gradients or [None] * ctx.biases,
-        )
         return x_gradient, weight_gradients, bias_gradients, None, None, None
 
     def refuse_second_order(ctx: Any, *gradients: Any) -> Any:

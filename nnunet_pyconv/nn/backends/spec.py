@@ -22,7 +22,8 @@ def levels_of(
             with the first channel and none is dilated.
     """
     numbers = weights[0].dim() - 1
-    geometry = geometry or [0, *[1] * (numbers - 1)] * len(weights)
+    if not geometry:
+        geometry = [0, *[1] * (numbers - 1)] * len(weights)
     return tuple(
         Level(
             kernel_size=tuple(weight.shape[2:]),
@@ -54,17 +55,11 @@ class Workload:
     levels: tuple[Level, ...]
     stride: tuple[int, ...]
 
-    @classmethod
-    def of(
-        cls,
-        x: torch.Tensor,
-        weights: Sequence[torch.Tensor],
-        groups: Sequence[int],
-        stride: Sequence[int],
-        geometry: Sequence[int] = (),
-    ) -> Workload:
-        """Describe an input and the layer that gets it; see `levels_of`."""
-        return cls(tuple(x.shape), x.dtype, x.device, levels_of(weights, groups, geometry), tuple(stride))
+    @property
+    def y_size(self) -> tuple[int, ...]:
+        """`(N, all out_channels, [Z',] Y', X')` of the output."""
+        channels = sum(level.out_channels for level in self.levels)
+        return (self.x_size[0], channels, *output_size(self.x_size[2:], self.stride))
 
     @property
     def is_plain(self) -> bool:
@@ -75,8 +70,3 @@ class Workload:
 def output_size(size: Sequence[int], stride: Sequence[int]) -> list[int]:
     """Return the spatial size of the output: that of odd "same" convolutions, `ceil(size / stride)`."""
     return [-(-edge // s) for edge, s in zip(size, stride, strict=True)]
-
-
-def output_shape(x_size: Sequence[int], weights: Sequence[torch.Tensor], stride: Sequence[int]) -> list[int]:
-    """Return the shape of the output, `(N, all out_channels, [Z',] Y', X')`."""
-    return [x_size[0], sum(w.shape[0] for w in weights), *output_size(x_size[2:], stride)]

@@ -10,7 +10,7 @@ import contextlib
 import hashlib
 import os
 import stat
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import filelock
@@ -32,10 +32,8 @@ def open_cache() -> Path:
         CacheError: There is no home folder, it can't be made, or others may write to it.
     """
     given = os.environ.get(VARIABLE)
-    base = Path(given) if given else Path(platformdirs.user_cache_dir("nnunet_pyconv", appauthor=False))
-    if not given and not base.is_absolute():  # the home folder stayed a "~"
-        raise CacheError(f"this user has no home folder; set {VARIABLE} to a folder of this user")
-    folder = base.absolute() / "kernels"
+    base = Path(given).absolute() if given else _user_cache()
+    folder = base / "kernels"
     try:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     except OSError as error:
@@ -81,7 +79,17 @@ def one_at_a_time(folder: Path) -> Iterator[None]:
         yield
 
 
-def _is_private(path: Path, kind: object) -> bool:
+def _user_cache() -> Path:
+    try:
+        folder = Path(platformdirs.user_cache_dir("nnunet_pyconv", appauthor=False))
+    except RuntimeError:  # newer platformdirs; older ones leave a "~"
+        folder = Path("~")
+    if not folder.is_absolute():
+        raise CacheError(f"this user has no home folder; set {VARIABLE} to a folder of this user")
+    return folder
+
+
+def _is_private(path: Path, kind: Callable[[int], bool]) -> bool:
     """Tell whether a path is of a kind, belongs to this user, and can be written by nobody else."""
     status = path.lstat()
     return kind(status.st_mode) and status.st_uid == os.geteuid() and not status.st_mode & (stat.S_IWGRP | stat.S_IWOTH)

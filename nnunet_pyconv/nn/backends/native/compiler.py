@@ -98,13 +98,13 @@ def run(command: Sequence[str], seconds: float, temporary: Path | None = None) -
         )
     except OSError as error:
         raise BuildError(f"{command[0]} did not run ({error}); set CC to a C compiler that works") from error
-    try:
-        output, _ = process.communicate(timeout=seconds)
-    except BaseException as error:  # an interrupt as well must leave no compiler behind
-        os.killpg(process.pid, signal.SIGKILL)
-        process.wait()
-        if isinstance(error, subprocess.TimeoutExpired):
-            message = f"{command[0]} did not end within {seconds:g} s; set CC to a C compiler that works"
-            raise BuildError(message) from error
-        raise
+    with process:
+        try:
+            output, _ = process.communicate(timeout=seconds)
+        except BaseException as error:  # an interrupt as well must leave no compiler behind
+            os.killpg(process.pid, signal.SIGKILL)
+            if isinstance(error, subprocess.TimeoutExpired):
+                message = f"{command[0]} did not end within {seconds:g} s; set CC to a C compiler that works"
+                raise BuildError(message) from error
+            raise
     return process.returncode, output.decode(errors="replace")

@@ -19,9 +19,9 @@ from typing import Any
 import torch
 
 from nnunet_pyconv.nn.backends.native import build
-from nnunet_pyconv.nn.backends.operators import Ints, Kernels, register
-from nnunet_pyconv.nn.backends.spec import Workload, levels_of, output_shape
-from nnunet_pyconv.nn.level import Level
+from nnunet_pyconv.nn.backends.native.compiler import BuildError
+from nnunet_pyconv.nn.backends.operators import Kernels, register
+from nnunet_pyconv.nn.backends.spec import Workload
 
 MOST_LEVELS, LARGEST_KERNEL = 16, 31
 """`MAX_LEVELS` and `MAX_KERNEL` of the C sources."""
@@ -61,11 +61,12 @@ def _load() -> ctypes.CDLL | str:
     try:
         library = build.load()
         library.pyconv_use_openmp(_openmp_parallel())
-    except build.BuildError as error:
+    except Exception as error:  # whatever a machine does to folders, compilers and libraries: there is another way
+        reason = str(error) if isinstance(error, BuildError) else f"{type(error).__name__}: {error}"
         warnings.warn(
-            f"PyConv runs without its compiled kernel, slower and with the same result: {error}", stacklevel=2
+            f"PyConv runs without its compiled kernel, slower and with the same result: {reason}", stacklevel=2
         )
-        return str(error)
+        return reason
     return library
 
 
@@ -86,33 +87,20 @@ def _openmp_parallel() -> ctypes.c_void_p:
         with contextlib.suppress(OSError, AttributeError):
             runtime = ctypes.CDLL(name, mode=os.RTLD_NOW | os.RTLD_NOLOAD)
             return ctypes.cast(runtime.GOMP_parallel, ctypes.c_void_p)
-    raise build.BuildError("the OpenMP runtime of this torch was not found, so the kernel would have one thread only")
+    raise BuildError("the OpenMP runtime of this torch was not found, so the kernel would have one thread only")
 
 
-def _arguments(
-    x_size: Sequence[int],
-    y_size: Sequence[int],
-    stride: Sequence[int],
-    levels: Sequence[Level],
-) -> tuple[Any, Any, Any]:
+def _arguments(work: Workload) -> tuple[Any, Any, Any]:
     """Lay out shape and levels as the C interface wants them; see csrc/pyconv.c."""
+    x_size, y_size = work.x_size, work.y_size
     ones = [1] * (5 - len(x_size))
-    shape = [x_size[0], x_size[1], y_size[1], *ones, *x_size[2:], *ones, *y_size[2:], *ones, *stride]
-    numbers = [
-        value
-        for level in levels
-        for value in (
-            *ones,
-            *level.kernel_size,
-            *ones,
-            *level.dilation,
-            level.groups,
-            level.first_in_channel,
-            level.in_channels,
-            level.out_channels,
-        )
-    ]
-    return (ctypes.c_int64 * len(shape))(*shape), ctypes.c_int64(len(levels)), (ctypes.c_int64 * len(numbers))(*numbers)
+    shape = [x_size[0], x_size[1], y_size[1], *ones, *x_size[2:], *ones, *y_size[2:], *ones, *work.stride]
+    levels: list[int] = []
+    for level in work.levels:
+        levels += (*ones, *level.kernel_size, *ones, *level.dilation)
+        levels += (level.groups, level.first_in_channel, level.in_channels, level.out_channels)
+    count = ctypes.c_int64(len(work.levels))
+    return (ctypes.c_int64 * len(shape))(*shape), count, (ctypes.c_int64 * len(levels))(*levels)
 
 
 def _pointers(tensors: Sequence[torch.Tensor | None]) -> Any:
@@ -129,34 +117,27 @@ def _call(function: str, *arguments: Any) -> None:
         raise MemoryError(f"no memory for the scratch of {function}")
 
 
-def _forward(
-    x: torch.Tensor, weights: list[torch.Tensor], biases: list[torch.Tensor], groups: Ints, stride: Ints, geometry: Ints
-) -> torch.Tensor:
+def _forward(x: torch.Tensor, weights: list[torch.Tensor], biases: list[torch.Tensor], work: Workload) -> torch.Tensor:
     x, weights, biases = x.contiguous(), [w.contiguous() for w in weights], [b.contiguous() for b in biases]
-    y = x.new_empty(output_shape(x.shape, weights, stride))
-    shape = _arguments(x.shape, y.shape, stride, levels_of(weights, groups, geometry))
+    y = x.new_empty(work.y_size)
     pointers = _pointers(biases or [None] * len(weights))
-    _call("pyconv_forward", *shape, x, _pointers(weights), pointers, y)
+    _call("pyconv_forward", *_arguments(work), x, _pointers(weights), pointers, y)
     return y
 
 
-def _input_gradient(
-    gradient: torch.Tensor, weights: list[torch.Tensor], groups: Ints, stride: Ints, x_size: Ints, geometry: Ints
-) -> torch.Tensor:
+def _input_gradient(gradient: torch.Tensor, weights: list[torch.Tensor], work: Workload) -> torch.Tensor:
     gradient, weights = gradient.contiguous(), [w.contiguous() for w in weights]
-    x_gradient = gradient.new_empty(x_size)
-    shape = _arguments(x_size, gradient.shape, stride, levels_of(weights, groups, geometry))
-    _call("pyconv_input_gradient", *shape, gradient, _pointers(weights), x_gradient)
+    x_gradient = gradient.new_empty(work.x_size)
+    _call("pyconv_input_gradient", *_arguments(work), gradient, _pointers(weights), x_gradient)
     return x_gradient
 
 
 def _weight_gradient(
-    gradient: torch.Tensor, x: torch.Tensor, weights: list[torch.Tensor], groups: Ints, stride: Ints, geometry: Ints
+    gradient: torch.Tensor, x: torch.Tensor, weights: list[torch.Tensor], work: Workload
 ) -> list[torch.Tensor]:
     gradient, x = gradient.contiguous(), x.contiguous()
     gradients = [torch.empty_like(w, memory_format=torch.contiguous_format) for w in weights]
-    shape = _arguments(x.shape, gradient.shape, stride, levels_of(weights, groups, geometry))
-    _call("pyconv_weight_gradient", *shape, x, gradient, _pointers(gradients))
+    _call("pyconv_weight_gradient", *_arguments(work), x, gradient, _pointers(gradients))
     return gradients
 
 

@@ -53,7 +53,7 @@ def _fastest(
             return [y, *(torch.autograd.grad(y, [x, *weights], y.detach()) if trained else ())]
 
         def by_triton() -> list[torch.Tensor]:
-            return run(triton_levels(x, weights, [], groups, stride))
+            return run(triton_levels(x, weights, [], groups, stride, []))
 
         def by_reference() -> list[torch.Tensor]:
             parts = [convolve(x, w, None, stride, g) for w, g in zip(weights, groups, strict=True)]

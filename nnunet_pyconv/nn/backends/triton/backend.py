@@ -17,8 +17,8 @@ import os
 
 import torch
 
-from nnunet_pyconv.nn.backends.operators import Ints, Kernels, register
-from nnunet_pyconv.nn.backends.spec import Workload, levels_of, output_shape
+from nnunet_pyconv.nn.backends.operators import Kernels, register
+from nnunet_pyconv.nn.backends.spec import Workload
 from nnunet_pyconv.nn.backends.triton import tiles
 from nnunet_pyconv.nn.backends.triton.tiles import Layout, three
 
@@ -68,19 +68,15 @@ def limits(work: Workload) -> str | None:
     return None
 
 
-def _forward(
-    x: torch.Tensor, weights: list[torch.Tensor], biases: list[torch.Tensor], groups: Ints, stride: Ints, _: Ints
-) -> torch.Tensor:
-    y = x.new_empty(output_shape(x.shape, weights, stride))
-    _convolve(x, weights, torch.cat(biases).float() if biases else None, groups, stride, y, backward=False)
+def _forward(x: torch.Tensor, weights: list[torch.Tensor], biases: list[torch.Tensor], work: Workload) -> torch.Tensor:
+    y = x.new_empty(work.y_size)
+    _convolve(x, weights, torch.cat(biases).float() if biases else None, work, y, backward=False)
     return y
 
 
-def _input_gradient(
-    gradient: torch.Tensor, weights: list[torch.Tensor], groups: Ints, stride: Ints, x_size: Ints, _: Ints
-) -> torch.Tensor:
-    x_gradient = gradient.new_empty(x_size)
-    _convolve(gradient, weights, None, groups, stride, x_gradient, backward=True)
+def _input_gradient(gradient: torch.Tensor, weights: list[torch.Tensor], work: Workload) -> torch.Tensor:
+    x_gradient = gradient.new_empty(work.x_size)
+    _convolve(gradient, weights, None, work, x_gradient, backward=True)
     return x_gradient
 
 
@@ -88,14 +84,13 @@ def _convolve(
     source: torch.Tensor,
     weights: list[torch.Tensor],
     bias: torch.Tensor | None,
-    groups: list[int],
-    stride: list[int],
+    work: Workload,
     target: torch.Tensor,
     backward: bool,
 ) -> None:
     from nnunet_pyconv.nn.backends.triton import kernels
 
-    layout = _layout(source, weights, groups, stride, backward)
+    layout = _layout(work, backward)
     arranged = source.new_empty(layout.rows, layout.columns)
     blocks = min(128, 4096 // layout.columns)
     box, counts = _boxes(layout, target, blocks)
@@ -105,7 +100,7 @@ def _convolve(
             arranged,
             layout.sets,
             layout.parts,
-            *three(stride),
+            *three(work.stride),
             BACKWARD=backward,
             COLUMNS=layout.columns,
             ROWS=tiles.ROWS,
@@ -134,11 +129,11 @@ def _convolve(
 
 
 def _weight_gradient(
-    gradient: torch.Tensor, x: torch.Tensor, weights: list[torch.Tensor], groups: Ints, stride: Ints, _: Ints
+    gradient: torch.Tensor, x: torch.Tensor, weights: list[torch.Tensor], work: Workload
 ) -> list[torch.Tensor]:
     from nnunet_pyconv.nn.backends.triton import kernels
 
-    layout = _layout(x, weights, groups, stride, backward=False)
+    layout = _layout(work, backward=False)
     gradients = [torch.empty_like(w, memory_format=torch.contiguous_format) for w in weights]
     rows, blocks = 128, 64 // x.element_size()
     box, counts = _boxes(layout, gradient, blocks)
@@ -173,7 +168,7 @@ def _weight_gradient(
                 layout.parts,
                 level,
                 each.numel(),
-                *three(stride),
+                *three(work.stride),
                 layout.rows,
                 shares,
                 COLUMNS=layout.columns,
@@ -183,11 +178,8 @@ def _weight_gradient(
     return gradients
 
 
-def _layout(
-    source: torch.Tensor, weights: list[torch.Tensor], groups: list[int], stride: list[int], backward: bool
-) -> Layout:
-    levels = levels_of(weights, groups)
-    return tiles.lay_out(levels, three(stride), backward, 16 // source.element_size(), source.device)
+def _layout(work: Workload, backward: bool) -> Layout:
+    return tiles.lay_out(work.levels, three(work.stride), backward, 16 // work.dtype.itemsize, work.device)
 
 
 def _side_by_side(source: torch.Tensor, vector: int) -> torch.Tensor:
