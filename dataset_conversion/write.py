@@ -40,7 +40,7 @@ def write_dataset(target: Path, dataset: RawDataset, *, num_processes: int, over
     Raises:
         InputError: A case that can't be used; nothing is written then.
     """
-    if len(dataset.training) < NUM_FOLDS:
+    if not dataset.folds and len(dataset.training) < NUM_FOLDS:
         raise InputError(
             f"found {len(dataset.training)} cases to train on; expected at least {NUM_FOLDS}, as nnU-Net makes "
             f"{NUM_FOLDS} folds of them"

@@ -123,7 +123,9 @@ def make_model(
     with pytest.MonkeyPatch.context() as patch, contextlib.redirect_stdout(io.StringIO()):
         patch.setattr(fingerprint_extractor.multiprocessing, "get_context", lambda kind: _Threads())
         patch.setattr(utils, "Pool", multiprocessing.pool.ThreadPool)
-        fingerprint_extractor.DatasetFingerprintExtractor(name, 1).run()
+        extractor = fingerprint_extractor.DatasetFingerprintExtractor(name, 1)
+        extractor.num_foreground_voxels_for_intensitystats = 30_000  # else it draws a hundred million
+        extractor.run()
         planner = SmallPlanner(name)
         plans = planner.plan_experiment()
     plans = json.loads((folders.preprocessed / name / f"{plans['plans_name']}.json").read_text())

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import importlib
 import importlib.metadata
+import json
+import os
 import re
 import shlex
+import shutil
 import subprocess
 import sys
 import textwrap
@@ -87,6 +90,27 @@ def test_python_runs(page: Path) -> None:
     assert done.returncode == 0, done.stderr
     for comment in re.findall(r"print\(.*\)  # (.*)", code):
         assert comment in done.stdout
+
+
+@pytest.mark.long
+@pytest.mark.skipif(shutil.which("bash") is None, reason="the tutorial's commands are those of a shell")
+def test_tutorial(tmp_path: Path) -> None:
+    """All its commands but pip's, one after another, as on a machine without nnU-Net's folders."""
+    lines = "\n".join(blocks(ROOT / "docs" / "tutorial.md", "bash")).splitlines()
+    script = "\n".join(line for line in lines if not line.startswith("pip "))
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("nnUNet_")}
+    environment["PATH"] = os.pathsep.join([str(Path(sys.executable).parent), environment["PATH"]])
+    done = subprocess.run(
+        ["bash", "-e", "-o", "pipefail", "-c", script],
+        cwd=tmp_path,
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
+    assert json.loads((tmp_path / "predictions" / "summary.json").read_text())["foreground_mean"]["Dice"] > 0.8
+    assert (tmp_path / "report_312" / "report.html").is_file()
 
 
 def test_the_figure_is_what_its_script_draws() -> None:

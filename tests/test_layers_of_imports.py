@@ -63,6 +63,7 @@ ALLOWED: dict[str, set[str]] = {
         "dataset_conversion",
         "device",
         "errors",
+        "evaluation",
         "markdown",
         "names",
         "nn",
@@ -76,7 +77,7 @@ ALLOWED: dict[str, set[str]] = {
         "writing",
     },
     "sharing": {"checkpoints", "errors", "markdown", "nnunet_folders", "trainers", "writing"},
-    "export": {"checkpoints", "errors", "markdown", "nn", "nnunet_folders", "runtime", "sharing", "writing"},
+    "export": {"errors", "markdown", "nn", "nnunet_folders", "runtime", "sharing", "writing"},
     "reproduction": {
         "dataset_conversion",
         "errors",

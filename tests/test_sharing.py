@@ -15,11 +15,12 @@ from nnunetv2.inference.predict_from_raw_data import nnUNetPredictor
 from nnunetv2.model_sharing.model_export import export_pretrained_model
 from nnunetv2.model_sharing.model_import import install_model_from_zip_file
 from nnunetv2.training.nnUNetTrainer.nnUNetTrainer import nnUNetTrainer
-from packages import MODEL, make_model, manifest_of, read_package
+from packages import MODEL, Evil, make_model, manifest_of, read_package
 from plans_of_nnunet import DATASET
 from safetensors.torch import load_model
 
 from nnunet_pyconv import __version__
+from nnunet_pyconv.checkpoints import load_checkpoint
 from nnunet_pyconv.cli import main
 from nnunet_pyconv.errors import InputError
 from nnunet_pyconv.sharing import install_model, share_model
@@ -225,3 +226,18 @@ def test_no_room(package: Path, elsewhere: Path, monkeypatch: pytest.MonkeyPatch
     with pytest.raises(InputError, match=r"takes 0\.\d\d GB and .* has 0\.00 GB left"):
         install_model(package)
     assert not list(elsewhere.iterdir())
+
+
+def test_own_checkpoint_that_needs_trust(model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A trainer of one's own may keep what it likes in its checkpoints."""
+    copy, witness = tmp_path / DATASET / model.name, tmp_path / "witness"
+    shutil.copytree(model, copy)
+    file = copy / "fold_0" / "checkpoint_final.pth"
+    torch.save({**load_checkpoint(file), "mine": Evil(witness)}, file)
+    command = ["share", str(copy), "-o", str(tmp_path / "model.zip")]
+    with pytest.raises(SystemExit):
+        main(command)
+    assert "with --trust in this plugin's commands" in capsys.readouterr().err
+    assert not witness.exists()
+    main([*command, "--trust"])
+    assert witness.exists()

@@ -8,6 +8,7 @@ import os
 import tempfile
 from collections import Counter
 from collections.abc import Iterator, Mapping
+from copy import deepcopy
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -24,6 +25,7 @@ from nnunet_pyconv.benchmarks.memory import in_fresh_process, megabytes, peak_gr
 from nnunet_pyconv.benchmarks.plans import Planned
 from nnunet_pyconv.nn import PyConv2d, PyConv3d
 from nnunet_pyconv.nn.backends import use_backend
+from nnunet_pyconv.planning import Design
 from nnunet_pyconv.trainers import nnUNetTrainerPyConv
 
 
@@ -33,12 +35,14 @@ class Candidate:
 
     Attributes:
         trainer: Builds the network of the plans.
+        width: Features of each stage as a multiple of those of the plans.
         setting: Of `nn.backends.use_backend`.
         channels_last: The memory format.
         bfloat16: Under autocast on a CPU; on a GPU nnU-Net itself computes in float16 under autocast.
     """
 
     trainer: type[nnUNetTrainer] = nnUNetTrainerPyConv
+    width: float = 1.0
     setting: str = "auto"
     channels_last: bool = False
     bfloat16: bool = False
@@ -158,13 +162,22 @@ def _two_steps(candidate: Candidate, planned: Planned, device: torch.device) -> 
         prepared.train()
 
 
+def _of_width(planned: Planned, width: float) -> dict[str, Any]:
+    """Return the plans with a network of another width."""
+    plans = deepcopy(planned.plans)
+    configuration = plans["configurations"][planned.configuration]
+    design = Design("stock", width)
+    configuration["architecture"] = design.architecture(configuration["architecture"], configuration["patch_size"])
+    return plans
+
+
 def _trainer(candidate: Candidate, planned: Planned, device: torch.device) -> nnUNetTrainer:
     with (
         tempfile.TemporaryDirectory() as folder,
         mock.patch.dict(os.environ, nnUNet_preprocessed=folder, nnUNet_results=folder),
         contextlib.redirect_stdout(io.StringIO()),  # nnU-Net narrates
     ):
-        plans = {**planned.plans, "continue_training": False}
+        plans = {**_of_width(planned, candidate.width), "continue_training": False}
         trainer = candidate.trainer(plans, planned.configuration, 0, planned.dataset_json, device)
         preprocessed = Path(trainer.preprocessed_dataset_folder)
         preprocessed.mkdir(parents=True)

@@ -1,4 +1,4 @@
-"""Time a PyConv layer in each backend against a dense 3 x 3 convolution of the same width."""
+"""Time a PyConv layer in each backend, and the other blocks, against a dense 3 x 3 convolution of the same width."""
 
 from __future__ import annotations
 
@@ -12,10 +12,13 @@ from torch import nn
 from nnunet_pyconv.benchmarks.memory import megabytes, peak_growth_bytes
 from nnunet_pyconv.benchmarks.report import Measurements, Value
 from nnunet_pyconv.benchmarks.timing import ratios, time_in_turn
-from nnunet_pyconv.nn import PyConv2d, PyConv3d, Pyramid
+from nnunet_pyconv.nn import Block, PyConv2d, PyConv3d, PyConvSeparable, Pyramid
 from nnunet_pyconv.nn.backends import use_backend
+from nnunet_pyconv.nn.blocks import default_pyramid
 
 DENSE = ("dense", "dense channels_last")
+BESIDE: tuple[Block, ...] = ("dilated", "separable")
+"""The blocks that are measured in the backend that they choose."""
 DTYPES = {"float32": torch.float32, "float16": torch.float16, "bfloat16": torch.bfloat16}
 
 
@@ -91,7 +94,7 @@ class LayerCall:
 def layer_calls(
     case: LayerCase, backends: Sequence[str], device: torch.device, dtype: torch.dtype
 ) -> dict[str, LayerCall]:
-    """Build the dense convolution in both memory formats, and the PyConv layer in the backends that can run.
+    """Build the dense convolution in both memory formats, the blocks, and the PyConv layer in all backends that can run.
 
     Args:
         case: The layer and its input.
@@ -100,12 +103,13 @@ def layer_calls(
         dtype: Of the input; the weights have float32, as under autocast.
 
     Returns:
-        The calls under the names that the tables have; on a GPU each backend in both memory formats, too.
+        The calls under the names that the tables have; on a GPU all in both memory formats.
     """
     conv, pyconv = (nn.Conv2d, PyConv2d) if case.dim == 2 else (nn.Conv3d, PyConv3d)
     channels_last = torch.channels_last if case.dim == 2 else torch.channels_last_3d
     x = torch.randn(case.batch, case.channels, *[case.edge] * case.dim, device=device, dtype=dtype)
     layer = pyconv(case.channels, case.channels, Pyramid(case.kernel_sizes), stride=case.stride).to(device)
+    blocks = {name: _block(case, name) for name in BESIDE}
     result: dict[str, LayerCall] = {}
     for suffix, memory_format in (("", torch.contiguous_format), (" channels_last", channels_last)):
         y = x.contiguous(memory_format=memory_format)
@@ -114,6 +118,7 @@ def layer_calls(
         if not suffix or device.type == "cuda":
             candidates = {f"{setting}{suffix}": LayerCall(setting, layer, y) for setting in backends}
             result |= {name: call for name, call in candidates.items() if _runs(call)}
+            result |= {f"{name}{suffix}": LayerCall("auto", block.to(device), y) for name, block in blocks.items()}
     return result
 
 
@@ -171,6 +176,14 @@ def _row(
         peaks = {name: peak_growth_bytes(calls[name], device) for name in ("dense", "auto") if name in calls}
         row |= {f"{name}, MB": megabytes(peak) for name, peak in peaks.items()}
     return row
+
+
+def _block(case: LayerCase, block: Block) -> nn.Module:
+    """Build a block of the case's channels, with the levels that fit its map."""
+    pyconv = PyConv2d if case.dim == 2 else PyConv3d
+    pyramid = default_pyramid(block).fitted([case.edge] * case.dim)
+    layer = pyconv(case.channels, case.channels, pyramid, stride=case.stride)
+    return PyConvSeparable(layer, case.channels, bias=False) if block == "separable" else layer
 
 
 def _runs(call: LayerCall) -> bool:

@@ -26,11 +26,11 @@ def peak_growth_bytes(function: Callable[[], object], device: torch.device) -> i
     Args:
         function: What to call.
         device: On a GPU, what torch has allocated there is measured; on a CPU, the resident memory of this process,
-            which only Linux tells (`VmHWM`), and which counts only what no earlier call left behind for reuse: to be
+            which only Linux reports (`VmHWM`), and which counts only what no earlier call left behind for reuse: to be
             called in a process of its own, see `in_fresh_process`.
 
     Returns:
-        Growth in bytes; None where the system doesn't tell.
+        Growth in bytes; None where the system doesn't report it.
     """
     if device.type == "cuda":
         torch.cuda.synchronize(device)

@@ -5,12 +5,17 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 import torch
+from nnunetv2.training.nnUNetTrainer.nnUNetTrainer import nnUNetTrainer
 
 from nnunet_pyconv.benchmarks.candidates import STOCK, Candidate, Prepared, measurable, peaks_of_step
 from nnunet_pyconv.benchmarks.plans import plan
 from nnunet_pyconv.benchmarks.report import Measurements, Value
 from nnunet_pyconv.benchmarks.timing import ratios, time_in_turn
-from nnunet_pyconv.trainers import nnUNetTrainerPyConvBottleneck
+from nnunet_pyconv.trainers import (
+    nnUNetTrainerPyConvBottleneck,
+    nnUNetTrainerPyConvDilated,
+    nnUNetTrainerPyConvSeparable,
+)
 
 PYCONV = "PyConv"
 BFLOAT16 = "PyConv bfloat16"
@@ -18,6 +23,12 @@ CANDIDATES = {
     **STOCK,
     PYCONV: Candidate(),
     "PyConv bottleneck": Candidate(nnUNetTrainerPyConvBottleneck),
+    "PyConv dilated": Candidate(nnUNetTrainerPyConvDilated),
+    "PyConv separable": Candidate(nnUNetTrainerPyConvSeparable),
+    "stock, half as wide": Candidate(nnUNetTrainer, width=0.5),
+    "PyConv, half as wide": Candidate(width=0.5),
+    "PyConv dilated, half as wide": Candidate(nnUNetTrainerPyConvDilated, width=0.5),
+    "PyConv separable, half as wide": Candidate(nnUNetTrainerPyConvSeparable, width=0.5),
     BFLOAT16: Candidate(bfloat16=True),
 }
 LEVELS = {"PyConv level by level": Candidate(setting="reference")}

@@ -60,7 +60,8 @@ def run(
         overwrite: Whether to replace earlier files.
 
     Raises:
-        InputError: A device that isn't there, a folder that can't be written, or earlier tables without --overwrite.
+        InputError: A device that this machine lacks, a folder that can't be written, or earlier tables without
+            --overwrite.
     """
     device = pick_device(device_name or ("cuda" if torch.cuda.is_available() else "cpu"))
     files: dict[str, Path] = {}

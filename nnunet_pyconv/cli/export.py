@@ -52,6 +52,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     add("--force", action="store_true", help="write int8 even where it loses more than 0.006 of the Dice")
     add("--overwrite", action="store_true", help="replace FILE and DIR")
+    add(
+        "--trust",
+        action="store_true",
+        help="load checkpoints that hold more than nnU-Net's do; this runs the code in them, so use it for your own "
+        "only",
+    )
 
 
 def run(args: argparse.Namespace) -> None:
@@ -75,7 +81,12 @@ def run(args: argparse.Namespace) -> None:
 
 
 def _export(args: argparse.Namespace, output: Path) -> None:
-    from nnunet_pyconv.export import export_model  # imported here: -h should be quick
+    try:
+        from nnunet_pyconv.export import export_model  # imported here: -h should be quick
+    except ModuleNotFoundError as error:
+        if error.name not in ("onnx", "onnxruntime"):
+            raise
+        raise InputError(f"export needs {error.name}; first: pip install 'nnunet-pyconv[onnx]'") from error
 
     exported = export_model(
         args.folder,
@@ -85,6 +96,7 @@ def _export(args: argparse.Namespace, output: Path) -> None:
         precision=args.precision,
         force=args.force,
         overwrite=args.overwrite,
+        trust=args.trust,
     )
     description = exported.description
     folds = " ".join(network.fold for network in description.networks)

@@ -91,7 +91,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> None:
-    """Write the plans and say what became of each configuration."""
+    """Write the plans and print what changed in each configuration."""
     from nnunet_pyconv.planning import Design, plan_paper, plan_pyconv  # imports torch, which takes seconds
 
     for option, default in (

@@ -11,6 +11,7 @@ from pathlib import Path
 from textwrap import shorten
 
 import numpy as np
+import onnx
 import torch
 from torch import nn
 
@@ -53,11 +54,20 @@ def to_onnx(network: nn.Module, channels: int, patch_size: Sequence[int], file: 
                 dynamic_shapes=({0: batch},),
                 opset_version=OPSET,
             )
+        onnx.save(_without_origins(onnx.load(file)), file)
     except Exception as error:  # the exporter has a dozen classes of its own
         raise InputError(
             f"{type(network).__name__} can't be written as ONNX: {_operator_in(error)}; predict with nnUNetv2_predict, "
             "or train a network without it"
         ) from error
+
+
+def _without_origins(model: onnx.ModelProto) -> onnx.ModelProto:
+    """Remove where in the source each node comes from: paths of this machine, and more bytes than a small network."""
+    for message in (model, model.graph, *model.graph.node, *model.graph.value_info, *model.graph.initializer):
+        message.ClearField("metadata_props")
+        message.ClearField("doc_string")
+    return model
 
 
 def check_against_torch(network: nn.Module, content: bytes, channels: int, patch_size: Sequence[int]) -> float:

@@ -6,7 +6,7 @@ import numpy as np
 import onnx
 from onnx import numpy_helper
 
-_SMALLEST = 1024
+_SMALLEST = 256
 """Tensors of fewer values, as biases and norms, stay as they are: they take no room."""
 
 

@@ -56,11 +56,27 @@ def load_plans(folder: Path, name: str) -> dict[str, Any]:
     return load_json(str(file))
 
 
+def load_dataset_json(folder: Path) -> dict[str, Any]:
+    """Load the `dataset.json` of a preprocessed dataset.
+
+    Raises:
+        InputError: It is not there, or damaged.
+    """
+    file = folder / "dataset.json"
+    try:
+        content = load_json(str(file))
+        if not isinstance(content, dict):
+            raise ValueError(f"it holds a {type(content).__name__}")
+    except (OSError, ValueError, RecursionError) as error:
+        raise InputError(f"{file} is damaged ({error}); copy it there from nnUNet_raw") from error
+    return content
+
+
 def is_plans_file(file: Path) -> bool:
     """Tell whether a file is there and holds plans of nnU-Net v2."""
     try:
         plans = load_json(str(file))
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):
         return False
     return (
         isinstance(plans, dict)

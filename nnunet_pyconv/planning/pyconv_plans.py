@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from batchgenerators.utilities.file_and_folder_operations import load_json
 from nnunetv2.utilities.get_network_from_plans import get_network_from_plans
 from nnunetv2.utilities.label_handling.label_handling import determine_num_input_channels
 from nnunetv2.utilities.plans_handling.plans_handler import ConfigurationManager, PlansManager
@@ -21,6 +20,7 @@ from nnunet_pyconv.planning.design import Design, Stage, stages_of
 from nnunet_pyconv.planning.plans_files import (
     MADE_BY,
     check_plans_name,
+    load_dataset_json,
     load_plans,
     output_plans_file,
     preprocessed_folder,
@@ -80,7 +80,7 @@ def plan_pyconv(
     check_plans_name(output_plans)
     plans = load_plans(folder, source_plans)
     output_file = output_plans_file(folder, output_plans, source=source_plans, overwrite=overwrite)
-    dataset_json = load_json(str(folder / "dataset.json"))
+    dataset_json = load_dataset_json(folder)
     new_plans, planned = swap_plans(plans, dataset_json, output_plans, design)
     write_plans(new_plans, output_file)
     return output_file, planned

@@ -8,7 +8,6 @@ from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from nnunet_pyconv.runtime.errors import InputError
 from nnunet_pyconv.runtime.model_file import DATASET, PLANS, ModelFile
@@ -120,7 +119,7 @@ def write_beside(model: ModelFile, target: Path, arguments: Mapping[str, str], *
     Raises:
         InputError: A `plans.json` or `dataset.json` of something else, as in a raw dataset.
     """
-    contents: dict[str, Mapping[str, Any]] = {PLANS: model.plans, DATASET: model.dataset_json}
+    contents: dict[str, Mapping[str, object]] = {PLANS: model.plans, DATASET: model.dataset_json}
     for name, content in contents.items():
         file = target / name
         if file.exists() and not overwrite and file.read_text("utf-8", "replace") != _text(content):

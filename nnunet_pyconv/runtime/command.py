@@ -12,6 +12,7 @@ from typing import get_args
 from nnunet_pyconv.runtime.description import Description, Device
 from nnunet_pyconv.runtime.errors import InputError, run_command
 from nnunet_pyconv.runtime.model_file import ModelFile
+from nnunet_pyconv.runtime.readers import missing_packages
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -77,6 +78,40 @@ def run(args: argparse.Namespace, model: ModelFile) -> None:
     Raises:
         InputError: Flags, a model or images that can't be used, or packages that are missing.
     """
+    _check(args, model.description)
+    # imported here: --help, and naming what is missing, need nothing but Python
+    from nnunet_pyconv.runtime.cases import cases_left, find_cases, write_beside
+    from nnunet_pyconv.runtime.folder import predict_cases
+    from nnunet_pyconv.runtime.predictor import Predictor, Settings
+
+    cases = find_cases(args.source, args.target, model.description.file_ending, args.previous)
+    cases = cases[args.part_id :: args.num_parts]
+    left = cases_left(
+        cases, probabilities=args.save_probabilities, keep=args.continue_prediction, overwrite=args.overwrite
+    )
+    settings = Settings(
+        args.device,
+        mirroring=not args.disable_tta,
+        step_size=args.step_size,
+        postprocess=args.postprocess,
+        scratch=args.target,
+    )
+    predictor = Predictor(model, settings)
+    args.target.mkdir(parents=True, exist_ok=True)
+    given = {key: str(value) for key, value in vars(args).items() if not callable(value)}
+    write_beside(model, args.target, given, overwrite=args.overwrite)
+    predict_cases(
+        predictor,
+        left,
+        probabilities=args.save_probabilities,
+        workers=args.workers,
+        progress_bar=not args.disable_progress_bar,
+    )
+    print(f"{len(left)} of {len(cases)} cases predicted, written to {args.target}")
+
+
+def _check(args: argparse.Namespace, description: Description) -> None:
+    """Refuse flags that contradict each other or the model."""
     if not 0 <= args.part_id < args.num_parts:
         raise InputError(
             f"-part_id {args.part_id}: expected 0 to {args.num_parts - 1}, as -num_parts is {args.num_parts}"
@@ -85,9 +120,6 @@ def run(args: argparse.Namespace, model: ModelFile) -> None:
         raise InputError(f"-np {args.workers}: expected at least 1")
     if args.continue_prediction and args.overwrite:
         raise InputError("--continue_prediction keeps what --overwrite replaces; give one of them")
-    description = model.description
-    from nnunet_pyconv.runtime.readers.choice import missing_packages
-
     if missing := missing_packages(description.reader, description.file_ending):
         raise InputError(f"the model needs packages that are not installed; first: pip install {' '.join(missing)}")
     if args.postprocess and not description.postprocessing:
@@ -102,35 +134,6 @@ def run(args: argparse.Namespace, model: ModelFile) -> None:
             if args.previous is None
             else "the model is not the second stage of a cascade; leave -prev_stage_predictions out"
         )
-    from nnunet_pyconv.runtime.cases import cases_left, find_cases, write_beside
-
-    cases = find_cases(args.source, args.target, description.file_ending, args.previous)[args.part_id :: args.num_parts]
-    left = cases_left(
-        cases, probabilities=args.save_probabilities, keep=args.continue_prediction, overwrite=args.overwrite
-    )
-    from nnunet_pyconv.runtime.predictor import Predictor, Settings  # needs NumPy and the rest
-
-    settings = Settings(
-        args.device,
-        mirroring=not args.disable_tta,
-        step_size=args.step_size,
-        postprocess=args.postprocess,
-        scratch=args.target,
-    )
-    predictor = Predictor(model, settings)
-    from nnunet_pyconv.runtime.folder import predict_cases
-
-    args.target.mkdir(parents=True, exist_ok=True)
-    given = {key: str(value) for key, value in vars(args).items() if not callable(value)}
-    write_beside(model, args.target, given, overwrite=args.overwrite)
-    predict_cases(
-        predictor,
-        left,
-        probabilities=args.save_probabilities,
-        workers=args.workers,
-        progress_bar=not args.disable_progress_bar,
-    )
-    print(f"{len(left)} of {len(cases)} cases predicted, written to {args.target}")
 
 
 def main(path: str, argv: Sequence[str] | None = None) -> None:

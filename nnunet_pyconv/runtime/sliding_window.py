@@ -58,28 +58,21 @@ def predict_logits(
     padded = np.pad(data, [(b, m - b) for b, m in zip(below, missing, strict=True)]) if any(missing) else data
     original = (slice(None), *(slice(b, b + size) for b, size in zip(below[1:], data.shape[1:], strict=True)))
     places = list(windows(padded.shape[1:], patch_size, step_size))
-    total = len(places) * len(networks)
-
-    weights = gaussian(tuple(patch_size))
     weight_sum = np.zeros(padded.shape[1:], np.float16)
     for place in places:
-        weight_sum[place] += weights
+        weight_sum[place] += gaussian(tuple(patch_size))
     average: Half | None = None
     for fold, network in enumerate(networks):
         logits = new_array((outputs, *padded.shape[1:]))
         for number, place in enumerate(places):
-            index = (slice(None), *place)
-            patch = np.ascontiguousarray(padded[index][None])
-            prediction = mirrored(network, patch, mirror_axes)[0]
-            prediction *= weights
-            logits[index] += prediction
+            _add_patch(logits, padded, place, network, mirror_axes)
             if progress is not None:
-                progress(fold * len(places) + number + 1, total)
-        with np.errstate(over="ignore", invalid="ignore"):  # told below
-            for channel in logits:
+                progress(fold * len(places) + number + 1, len(networks) * len(places))
+        for channel in logits:
+            with np.errstate(over="ignore", invalid="ignore"):  # told below
                 channel /= weight_sum
-        if not all(np.isfinite(channel).all() for channel in logits):
-            raise InputError("the network's output is infinite or not a number; the image's values may be extreme")
+            if not np.isfinite(channel).all():
+                raise InputError("the network's output is infinite or not a number; the image's values may be extreme")
         if average is None:
             average = logits
         else:
@@ -88,6 +81,20 @@ def predict_logits(
     if len(networks) > 1:
         average /= len(networks)
     return average[original]
+
+
+def _add_patch(
+    logits: Half,
+    padded: NDArray[np.float32],
+    place: tuple[Any, ...],
+    network: NetworkFunction,
+    mirror_axes: Sequence[int] | None,
+) -> None:
+    """Predict one patch and add its weighted logits."""
+    index = (slice(None), *place)
+    prediction = mirrored(network, np.ascontiguousarray(padded[index][None]), mirror_axes)[0]
+    prediction *= gaussian(prediction.shape[1:])
+    logits[index] += prediction
 
 
 def mirrored(

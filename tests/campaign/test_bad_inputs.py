@@ -31,7 +31,7 @@ from nnunet_pyconv.synthetic.isbi import write_synthetic_isbi
 from nnunet_pyconv.trainers import nnUNetTrainerPyConv
 from nnunet_pyconv.writing import MARK
 
-pytestmark = pytest.mark.campaign
+pytestmark = [pytest.mark.campaign, pytest.mark.slow]
 
 SEED = int(os.environ.get("NNUNET_PYCONV_CAMPAIGN_SEED", "2026"))
 SHARE = float(os.environ.get("NNUNET_PYCONV_CAMPAIGN_SHARE", "1"))

@@ -148,3 +148,7 @@ def _is_ordinary(levels: list[nn.Module], dim: int) -> bool:
             for level in levels
         )
     )
+
+
+def _same_padding(level: Conv) -> tuple[int, ...]:
+    return tuple(d * (k // 2) for k, d in zip(level.weight.shape[2:], level.dilation, strict=True))

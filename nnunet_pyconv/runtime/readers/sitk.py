@@ -18,7 +18,7 @@ _FLAT = 999
 
 
 class Itk(Reader):
-    """2D and 3D images, and 4D ones whose fourth axis holds the channels."""
+    """2D and 3D images."""
 
     def _load(self, file: Path) -> tuple[sitk.Image, dict[str, Any]]:
         return sitk.ReadImage(str(file)), {}
@@ -30,10 +30,8 @@ class Itk(Reader):
             array, reverse = array[None, None], (_FLAT * max(spacing), *spacing[::-1])
         elif array.ndim == 3:
             array, reverse = array[None], spacing[::-1]
-        elif array.ndim == 4:
-            reverse = spacing[::-1][1:]
-        else:
-            raise InputError(f"{file} has {array.ndim} axes; expected 2, 3, or 4 of which one holds the channels")
+        else:  # of four axes, nnU-Net reads one as the channels, and then can't write the labels
+            raise InputError(f"{file} has {array.ndim} axes; expected 2 or 3, and a file for each channel")
         header |= {"spacing": spacing, "origin": image.GetOrigin(), "direction": image.GetDirection()}
         return ReadImage(array, [abs(float(size)) for size in reverse], {"sitk_stuff": header})
 
@@ -42,12 +40,7 @@ class Itk(Reader):
 
     def _image(self, labels: NDArray[Any], image: ReadImage) -> sitk.Image:
         header = image.header["sitk_stuff"]
-        dimensions = len(header["spacing"])
-        if dimensions not in (2, 3):
-            raise InputError(
-                "the image has 4 axes, and nnU-Net writes no labels for such; give a file for each channel"
-            )
-        result = sitk.GetImageFromArray(labels[0] if dimensions == 2 else labels)
+        result = sitk.GetImageFromArray(labels[0] if len(header["spacing"]) == 2 else labels)
         result.SetSpacing(header["spacing"])
         result.SetOrigin(header["origin"])
         result.SetDirection(header["direction"])
