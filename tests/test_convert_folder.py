@@ -13,8 +13,9 @@ import pytest
 import SimpleITK
 import skimage.io as io
 import tifffile
-from conftest import NnunetFolders, read_all
+from conftest import NnunetFolders
 from numpy.typing import NDArray
+from pictures import read_all
 from PIL import Image
 
 from nnunet_pyconv.cli import main

@@ -10,8 +10,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 import tifffile
-from conftest import NnunetFolders, read_all
+from conftest import NnunetFolders
 from numpy.typing import NDArray
+from pictures import read_all
 from PIL import Image
 
 from nnunet_pyconv.dataset_conversion.conversion import convert

@@ -10,7 +10,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import NnunetFolders, read_all
+from conftest import NnunetFolders
+from pictures import read_all
 
 from nnunet_pyconv.dataset_conversion.conversion import convert
 from nnunet_pyconv.dataset_conversion.registry import load_converter
