@@ -19,11 +19,11 @@ from results_folders import MadeDataset, square
 
 from nnunet_pyconv import paper
 from nnunet_pyconv.cli import main
-from nnunet_pyconv.evaluation.dataset import Dataset
+from nnunet_pyconv.evaluation.dataset import RawDataset
 from nnunet_pyconv.evaluation.picture import FALSE_NEGATIVE, FALSE_POSITIVE, OTHER_CLASS
 from nnunet_pyconv.evaluation.report.cases import choose_cases, fill_colours
 from nnunet_pyconv.evaluation.report.paper_figures import comparable, impossible, neurites, paper_dataset
-from nnunet_pyconv.evaluation.report.tables import Cell, Column, Table
+from nnunet_pyconv.evaluation.report.tables import Column, ReportTable, TableCell
 
 TRAINER, PLANS = "nnUNetTrainerPyConvPaper", "PyConvUNetPaperPlans"
 UNET, OURS = f"{TRAINER}__{PLANS}__2d_unet", f"{TRAINER}__{PLANS}__2d_pyconv_unet"
@@ -60,7 +60,7 @@ def fails(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
 
 def test_files(made: MadeDataset, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     folder = report(tmp_path)
-    tables = ("table_2", "differences", "paper", "systems")
+    tables = ("table_2", "differences", "paper", "models")
     assert {path.name for path in (folder / "tables").iterdir()} == {
         f"{SLUG}_{table}.{ending}" for table in tables for ending in ("csv", "md")
     } | {f"{SLUG}_cases.csv"}
@@ -74,7 +74,7 @@ def test_files(made: MadeDataset, tmp_path: Path, capsys: pytest.CaptureFixture[
 def test_table_2_by_hand(made: MadeDataset, tmp_path: Path) -> None:
     """U-Net has 11, 10, ..., 6 of 12 rows: IoU k/12 and Dice 2k/(k + 12)."""
     unet, ours = rows(report(tmp_path) / f"tables/{SLUG}_table_2.csv")
-    assert (unet["system"], ours["system"]) == ("U-Net", "PyConvU-Net")
+    assert (unet["model"], ours["model"]) == ("U-Net", "PyConvU-Net")
     kept = np.arange(6, 12)
     assert float(unet["iou"]) == pytest.approx(np.mean(kept / 12))
     assert float(unet["dice"]) == pytest.approx(np.mean(2 * kept / (kept + 12)))
@@ -94,12 +94,12 @@ def test_differences_by_hand(made: MadeDataset, tmp_path: Path) -> None:
 
 def test_baseline_is_chosen(made: MadeDataset, tmp_path: Path) -> None:
     (unet,) = rows(report(tmp_path, "--baseline", OURS) / f"tables/{SLUG}_differences.csv")
-    assert (unet["system"], float(unet["iou"]) < 0) == ("U-Net", True)
+    assert (unet["model"], float(unet["iou"]) < 0) == ("U-Net", True)
     page = (tmp_path / "report/report.html").read_text()
     assert "Baseline: PyConvU-Net (given with --baseline)." in page
 
 
-def test_holm_over_the_systems(made: MadeDataset, tmp_path: Path) -> None:
+def test_holm_over_the_models(made: MadeDataset, tmp_path: Path) -> None:
     made.model(f"{TRAINER}__{PLANS}__2d_fcn8s", made.truth)
     for row in rows(report(tmp_path) / f"tables/{SLUG}_differences.csv"):
         assert (float(row["dice_p"]), float(row["dice_p_holm"])) == (2 / 64, 4 / 64)
@@ -126,8 +126,8 @@ def test_only_one_row_of_the_paper_is_impossible() -> None:
     assert impossible(paper.Overlap(0.5, 0.7)) != ""  # 2 x 0.5 / 1.5 = 0.6667
 
 
-def dataset(name: str, **labels: int) -> Dataset:
-    return Dataset(Path(name), {"labels": {"background": 0, **labels}, "file_ending": ".png"})
+def dataset(name: str, **labels: int) -> RawDataset:
+    return RawDataset(Path(name), {"labels": {"background": 0, **labels}, "file_ending": ".png"})
 
 
 def test_which_datasets_are_the_papers() -> None:
@@ -147,19 +147,19 @@ def test_which_datasets_are_the_papers() -> None:
 def test_cases_and_logs(made: MadeDataset, tmp_path: Path) -> None:
     folder = report(tmp_path)
     cases = rows(folder / f"tables/{SLUG}_cases.csv")
-    assert [(row["system"], row["case"]) for row in cases[:2]] == [(UNET, "case_0"), (UNET, "case_1")]
+    assert [(row["model"], row["case"]) for row in cases[:2]] == [(UNET, "case_0"), (UNET, "case_1")]
     assert float(cases[1]["iou_lung"]) == pytest.approx(10 / 12)
-    system = rows(folder / f"tables/{SLUG}_systems.csv")[1]
-    assert (system["network"], system["epochs"], system["train_loss"]) == ("PyConvUNet", "2", "0.5")
+    model = rows(folder / f"tables/{SLUG}_models.csv")[1]
+    assert (model["network"], model["epochs"], model["train_loss"]) == ("PyConvUNet", "2", "0.5")
 
 
-def test_curves_of_a_system_without_checkpoint_are_left_out(made: MadeDataset, tmp_path: Path) -> None:
+def test_curves_of_a_model_without_checkpoint_are_left_out(made: MadeDataset, tmp_path: Path) -> None:
     (made.results / UNET / "fold_0/checkpoint_final.pth").unlink()
     folder = report(tmp_path)
     svg = (folder / f"figures/{SLUG}_figure_2.svg").read_text()
     assert "PyConvU-Net" in svg
     assert ">U-Net<" not in svg
-    assert rows(folder / f"tables/{SLUG}_systems.csv")[0]["epochs"] == ""
+    assert rows(folder / f"tables/{SLUG}_models.csv")[0]["epochs"] == ""
 
 
 def test_images_that_count(nnunet_folders: NnunetFolders, tmp_path: Path) -> None:
@@ -204,7 +204,7 @@ def test_predictions_of_test_cases(made: MadeDataset, tmp_path: Path) -> None:
             made.write(made.raw / f"labelsTs/{case}.png", square(16, 2, 14, 2, 14))
     folder = report(tmp_path, "-d", "313", "--predictions", f"good={tmp_path / 'good'}", f"bad={tmp_path / 'bad'}")
     good, bad = rows(folder / "tables/Dataset313_KaggleLung_test_table_2.csv")
-    assert (good["system"], float(good["iou"]), float(bad["iou"])) == ("good", 1, 0.5)
+    assert (good["model"], float(good["iou"]), float(bad["iou"])) == ("good", 1, 0.5)
     page = (folder / "report.html").read_text()
     assert "Split: clean" in page
     assert "Split: the paper" not in page
@@ -253,11 +253,11 @@ def test_volumes(nnunet_folders: NnunetFolders, tmp_path: Path, capsys: pytest.C
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["-d", "5"], "-d 5: your nnU-Net folders have no such dataset"),
+        (["-d", "5"], "dataset '5' not found in your nnU-Net folders"),
         (["--tolerance", "nan"], "--tolerance nan: expected a distance"),
         (["--predictions", "mine"], "--predictions mine: expected NAME=FOLDER"),
         (["--predictions", "a=x", "a=y"], "the name a stands twice"),
-        (["--baseline", "nix"], "--baseline nix: no such system"),
+        (["--baseline", "nix"], "--baseline nix: no such model"),
         (["-d", "313", "7"], "no trained model of Dataset007_Untrained"),
         (["-d", "313", "-c", "3d_fullres"], "-c 3d_fullres: no trained model of Dataset313_KaggleLung has this"),
         (
@@ -326,7 +326,7 @@ def test_overwrite(made: MadeDataset, tmp_path: Path) -> None:
 
 
 def test_missing_extra(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("nnunet_pyconv.cli.report._EXTRA", ("jinja2", "no_such_package"))
+    monkeypatch.setattr("nnunet_pyconv.evaluation.report.write._EXTRA", ("jinja2", "no_such_package"))
     assert 'no_such_package, which is not installed; install the extra of this package: pip install "nnunet' in fails(
         capsys
     )
@@ -341,7 +341,7 @@ def test_missing_extra(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.M
         ([[math.nan, 0.2, 0.4], [0.3, math.nan, 0.4]], {"best": 2, "median": 0, "worst": 1}),
         ([[math.nan]], {}),
     ],
-    ids=["mean over systems", "two", "one", "missing values", "none"],
+    ids=["mean over models", "two", "one", "missing values", "none"],
 )
 def test_best_median_and_worst(dice: list[list[float]], chosen: dict[str, int]) -> None:
     assert choose_cases(np.array(dice)) == chosen
@@ -376,21 +376,21 @@ def test_figure_4_with_an_image_of_another_size(made: MadeDataset, tmp_path: Pat
 
 
 def test_table_as_csv_and_markdown() -> None:
-    columns = [Column("system", "System", numeric=False), Column("dice", "Dice | %", extras=("low",))]
-    table = Table(
+    columns = [Column("model", "Model", numeric=False), Column("dice", "Dice | %", extras=("low",))]
+    table = ReportTable(
         "slug",
         "Title",
         "What it is.",
         columns,
         [
-            [Cell("a_b"), Cell(-0.25, 1, signed=True, best=True, small="-1 to 1", extras=(-1.0,))],
-            [Cell("c", footnote="a"), Cell(math.nan, 1, extras=(math.nan,))],
+            [TableCell("a_b"), TableCell(-0.25, 1, signed=True, best=True, small="-1 to 1", extras=(-1.0,))],
+            [TableCell("c", footnote="a"), TableCell(math.nan, 1, extras=(math.nan,))],
         ],
         ["A note."],
         (("a", "Why."),),
     )
-    assert table.to_csv() == "system,dice,dice_low\na_b,-0.25,-1.0\nc,,\n"
+    assert table.to_csv() == "model,dice,dice_low\na_b,-0.25,-1.0\nc,,\n"
     assert table.to_markdown() == (
-        "## Title\n\nWhat it is.\n\n| System | Dice \\| % |\n|---|---:|\n"
+        "## Title\n\nWhat it is.\n\n| Model | Dice \\| % |\n| --- | ---: |\n"
         "| a\\_b | **\u22120.2** (-1 to 1) |\n| c (a) | \u2013 |\n\n- A note.\n- (a) Why.\n"
     )
