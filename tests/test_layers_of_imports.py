@@ -47,7 +47,16 @@ ALLOWED: dict[str, set[str]] = {
         "writing",
     },
     "sharing": {"errors", "markdown", "nnunet_folders", "terminations", "trainers", "writing"},
-    "reproduction": {"errors", "nnunet_folders", "paper", "planning", "terminations", "trainer_dir", "trainers"},
+    "reproduction": {
+        "errors",
+        "evaluation",
+        "nnunet_folders",
+        "paper",
+        "planning",
+        "terminations",
+        "trainers",
+        "writing",
+    },
     "demo": {"dataset_conversion", "errors", "evaluation", "synthetic"},
     "doctor": {"architectures", "device", "errors", "nn", "nnunet_folders", "planning", "trainer_dir"},
 }

@@ -40,8 +40,15 @@ def read_request(argv: Sequence[str], prog: str) -> ReportRequest:
         raise InputError(f"-gt {args.truth} is the truth of --predictions NAME=FOLDER, and there are none; give them")
     from nnunet_pyconv.evaluation.models import ModelFilter
     from nnunet_pyconv.evaluation.report import ReportRequest
+    from nnunet_pyconv.nnunet_folders import Setup
 
-    chosen = ModelFilter(args.trainers, args.plans, args.configurations, args.folds)
+    setups = [setup for name in args.models if (setup := Setup.parse(name)) is not None]
+    if len(setups) < len(args.models):
+        raise InputError(
+            f"--models {' '.join(args.models)}: expected names of folders in nnUNet_results, such as "
+            "nnUNetTrainer__nnUNetPlans__2d"
+        )
+    chosen = ModelFilter(args.trainers, args.plans, args.configurations, setups, args.folds)
     return ReportRequest(
         folder=args.folder,
         datasets=args.datasets,
@@ -75,6 +82,13 @@ def build_parser(prog: str) -> argparse.ArgumentParser:
     add("-tr", dest="trainers", nargs="+", default=(), metavar="TRAINER", help="trainers")
     add("-p", dest="plans", nargs="+", default=(), metavar="PLANS", help="plans")
     add("-c", dest="configurations", nargs="+", default=(), metavar="CONFIG", help="configurations")
+    add(
+        "--models",
+        nargs="+",
+        default=(),
+        metavar="MODEL",
+        help="models by the names of their folders, TRAINER__PLANS__CONFIG",
+    )
     add("-f", dest="folds", nargs="+", default=(), metavar="FOLD", help="folds: 0 to 4, or all")
     add(
         "--predictions",

@@ -63,28 +63,31 @@ class ModelFilter:
     trainers: Sequence[str] = ()
     plans: Sequence[str] = ()
     configurations: Sequence[str] = ()
+    setups: Sequence[Setup] = ()
     folds: Sequence[str] = ()
 
     def takes(self, setup: Setup) -> bool:
         """Whether a model of that setup is wanted."""
-        return all(not names or part in names for _, names, part in self._parts(setup))
+        return all(not wanted or part in wanted for _, wanted, part in self._parts(setup))
 
     def require_all(self, datasets: Sequence[RawDataset]) -> None:
         """Raise an InputError where a name that was given is of no model of the datasets."""
-        setups = [setup for dataset in datasets for setup in _trained_models(dataset.name)]
-        for position, (flag, names, _) in enumerate(self._parts(Setup("", "", ""))):
-            known = {self._parts(setup)[position][2] for setup in setups}
-            if absent := [name for name in names if name not in known]:
+        found = [self._parts(setup) for dataset in datasets for setup in _trained_models(dataset.name)]
+        for position, (flag, wanted, _) in enumerate(self._parts(Setup("", "", ""))):
+            known = {parts[position][2] for parts in found}
+            if absent := [str(name) for name in wanted if name not in known]:
                 raise InputError(
                     f"{flag} {' '.join(absent)}: no trained model of {', '.join(dataset.name for dataset in datasets)} "
-                    f"has this; there are {', '.join(sorted(known)) or 'none'}"
+                    f"has this; there are {', '.join(sorted(map(str, known))) or 'none'}"
                 )
 
-    def _parts(self, setup: Setup) -> tuple[tuple[str, Sequence[str], str], ...]:
+    def _parts(self, setup: Setup) -> tuple[tuple[str, Sequence[object], object], ...]:
+        """Flag, what is wanted and what a setup has."""
         return (
             ("-tr", self.trainers, setup.trainer),
             ("-p", self.plans, setup.plans),
             ("-c", self.configurations, setup.configuration),
+            ("--models", self.setups, setup),
         )
 
 

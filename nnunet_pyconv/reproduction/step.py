@@ -15,8 +15,8 @@ from typing import IO
 
 from tqdm import tqdm
 
+from nnunet_pyconv.nnunet_folders import with_our_trainers
 from nnunet_pyconv.terminations import terminations_raised
-from nnunet_pyconv.trainer_dir import TRAINER_DIR
 
 LOG = "reproduce.log"
 SECONDS_TO_END = 20
@@ -132,20 +132,24 @@ def _end(process: subprocess.Popen[bytes]) -> None:
 
 
 def variables_for_commands() -> dict[str, str]:
-    """Variables with which the commands of this installation and our trainers are found."""
-    others = os.environ.get("nnUNet_extTrainer", "").split(os.pathsep)  # noqa: SIM112  # nnU-Net's name
-    return {
-        "PATH": _joined([str(Path(sys.executable).parent), os.environ.get("PATH", "")]),
-        "nnUNet_extTrainer": _joined([str(TRAINER_DIR), *(folder for folder in others if folder != str(TRAINER_DIR))]),
-    }
+    """Return the variables with which the commands of this installation and our trainers are found."""
+    folders = [str(Path(sys.executable).parent), os.environ.get("PATH", "")]
+    return {"PATH": os.pathsep.join(folder for folder in folders if folder), **with_our_trainers()}
 
 
-def _joined(folders: Sequence[str]) -> str:
-    return os.pathsep.join(folder for folder in folders if folder)
+def is_running(log: Path) -> bool:
+    """Tell whether a job with that log is running, or a command of it that has survived."""
+    if not log.is_file():
+        return False
+    with log.open("a") as stream:
+        return not _locked(stream)
 
 
 def _locked(stream: IO[str]) -> bool:
-    """Take the lock of a file; commands that inherit the file keep it until they end."""
+    """Take the lock of a file; commands that inherit the file keep it until they end.
+
+    So a training that has survived its job is noticed. A library's lock ends with the process that took it.
+    """
     try:
         import fcntl
     except ImportError:  # Windows has no such locks

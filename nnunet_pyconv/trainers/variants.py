@@ -5,12 +5,14 @@ that the installed nnU-Net has, this module has the class of that name with `nnU
 It takes its network from `nnUNetTrainerPyConv` and all else from nnU-Net's class, and is made when first asked for.
 
 `nnUNetTrainerPyConvBottleneck_50epochs` and so on have its bottlenecks, and of the paper's recipe there are nnU-Net's
-training lengths: `nnUNetTrainerPyConvPaper_5epochs` and so on.
+training lengths: `nnUNetTrainerPyConvPaper_5epochs` and so on. `nnUNetTrainer_5passes` and so on are nnU-Net's own
+recipe for as many images.
 """
 
 from __future__ import annotations
 
 import functools
+import re
 from pathlib import Path
 
 import nnunetv2
@@ -22,12 +24,15 @@ from torch import nn
 from nnunet_pyconv.nn import Block
 from nnunet_pyconv.trainers.nnUNetTrainerPyConv import nnUNetTrainerPyConv, with_pyconv
 from nnunet_pyconv.trainers.nnUNetTrainerPyConvPaper import nnUNetTrainerPyConvPaper
+from nnunet_pyconv.trainers.passes import trainer_of_passes
 
 _LONGER_PREFIXES = ("nnUNetTrainerPyConvPaper", "nnUNetTrainerPyConvBottleneck")
 
 
 @functools.cache
 def __getattr__(name: str) -> type[nnUNetTrainer]:
+    if passes := re.fullmatch(r"nnUNetTrainer_([1-9]\d*)passes", name):
+        return trainer_of_passes(int(passes[1]))
     prefix = next((prefix for prefix in _LONGER_PREFIXES if name.startswith(prefix)), "nnUNetTrainerPyConv")
     variant = name.removeprefix(prefix)
     stock = _find("nnUNetTrainer" + variant) if variant not in ("", name) else None

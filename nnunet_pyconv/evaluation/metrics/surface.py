@@ -54,9 +54,10 @@ def _monai() -> Iterator[None]:
     It warns about its own deprecated arguments, at its import and within its functions. And its convolution with a
     kernel of 2 x 2 takes oneDNN several times as long as PyTorch itself.
     """
-    with warnings.catch_warnings(), torch.backends.mkldnn.flags(enabled=False):
+    with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        yield
+        with torch.backends.mkldnn.flags(enabled=False):
+            yield
 
 
 HD95 = ClassMetric(

@@ -51,6 +51,7 @@ class ReportRequest:
             ("-tr", models.trainers),
             ("-p", models.plans),
             ("-c", models.configurations),
+            ("--models", list(map(str, models.setups))),
             ("-f", models.folds),
             ("--predictions", [f"{name}={folder}" for name, folder in self.predictions.items()]),
             ("-gt", [] if self.truth is None else [str(self.truth)]),
