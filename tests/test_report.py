@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import csv
+import json
 import math
+import os
 import re
+import shlex
 import shutil
 from pathlib import Path
 
@@ -19,11 +22,15 @@ from results_folders import MadeDataset, square
 
 from nnunet_pyconv import paper
 from nnunet_pyconv.cli import main
+from nnunet_pyconv.cli.report import read_request
 from nnunet_pyconv.evaluation.dataset import RawDataset
+from nnunet_pyconv.evaluation.models import ModelFilter
 from nnunet_pyconv.evaluation.picture import FALSE_NEGATIVE, FALSE_POSITIVE, OTHER_CLASS
+from nnunet_pyconv.evaluation.report import ReportRequest
 from nnunet_pyconv.evaluation.report.cases import choose_cases, fill_colours
 from nnunet_pyconv.evaluation.report.paper_figures import comparable, impossible, neurites, paper_dataset
-from nnunet_pyconv.evaluation.report.tables import Column, ReportTable, TableCell
+from nnunet_pyconv.evaluation.report.tables import Column, ReportTable, TableCell, shown
+from nnunet_pyconv.nnunet_folders import Setup
 
 TRAINER, PLANS = "nnUNetTrainerPyConvPaper", "PyConvUNetPaperPlans"
 UNET, OURS = f"{TRAINER}__{PLANS}__2d_unet", f"{TRAINER}__{PLANS}__2d_pyconv_unet"
@@ -394,3 +401,129 @@ def test_table_as_csv_and_markdown() -> None:
         "## Title\n\nWhat it is.\n\n| Model | Dice \\| % |\n| --- | ---: |\n"
         "| a\\_b | **\u22120.2** (-1 to 1) |\n| c (a) | \u2013 |\n\n- A note.\n- (a) Why.\n"
     )
+
+
+@pytest.mark.parametrize("name", [UNET, OURS])
+def test_dice_and_iou_recomputed_from_the_files(name: str, made: MadeDataset, tmp_path: Path) -> None:
+    """By a second, independent computation, from what lies on the disk."""
+    random = np.random.default_rng(0)
+    for case in made.truth:
+        made.write(made.raw / f"labelsTr/{case}.png", random.integers(0, 2, (16, 16)))
+        made.write(made.results / name / f"fold_0/validation/{case}.png", random.integers(0, 2, (16, 16)))
+    found = {row["case"]: row for row in rows(report(tmp_path) / f"tables/{SLUG}_cases.csv") if row["model"] == name}
+    assert len(found) == 6
+    for case, row in found.items():
+        truth = io.imread(made.raw / f"labelsTr/{case}.png") == 1
+        prediction = io.imread(made.results / name / f"fold_0/validation/{case}.png") == 1
+        both = np.count_nonzero(truth & prediction)
+        assert float(row["iou_lung"]) == pytest.approx(both / np.count_nonzero(truth | prediction))
+        assert float(row["dice_lung"]) == pytest.approx(
+            2 * both / (np.count_nonzero(truth) + np.count_nonzero(prediction))
+        )
+
+
+def test_names_that_mean_something_to_spreadsheets_figures_and_markdown(
+    nnunet_folders: NnunetFolders, tmp_path: Path
+) -> None:
+    """A formula, TeX, Markdown and half a character, as cases and as a class."""
+    names = ["=1+1", "$\\frac$", "a_b|c", os.fsdecode(b"half\xe9")]
+    truth = {name: square(12, 1, 5, 1, 5) for name in names}
+    labels = {"background": 0, "@cmd|\ud83d": 1}
+    made = MadeDataset(nnunet_folders, "Dataset007_Blob", truth, labels)
+    made.model(UNET, truth)
+    slug = "Dataset007_Blob_validation"
+    folder = report(tmp_path)
+    cases = [row["case"] for row in rows(folder / f"tables/{slug}_cases.csv")]
+    assert sorted(cases) == sorted(["'=1+1", "$\\frac$", "a_b|c", "half?"])
+    assert "$\\frac$" in (folder / f"figures/{slug}_figure_4.svg").read_text()
+    assert "half?" in (folder / "report.html").read_text()
+    assert "iou_@cmd|?" in (folder / f"tables/{slug}_cases.csv").read_text()
+
+
+def test_text_of_tables_is_plain(made: MadeDataset, tmp_path: Path) -> None:
+    made.write(tmp_path / "p/a.png", square(16, 2, 14, 2, 14))
+    made.write(made.raw / "labelsTs/a.png", square(16, 2, 14, 2, 14))
+    names = ("-mine|*x*", "@other", "+third")
+    predictions = [f"{name}={tmp_path / 'p'}" for name in names]
+    folder = report(tmp_path, "-d", "313", f"--predictions={predictions[0]}", *predictions[1:])
+    tables = folder / "tables"
+    models = [row["model"] for row in rows(tables / "Dataset313_KaggleLung_test_table_2.csv")]
+    assert models == ["'-mine|*x*", "'@other", "'+third"]
+    differences = (tables / "Dataset313_KaggleLung_test_differences.md").read_text()
+    assert differences.startswith("## Differences to -mine\\|\\*x\\*\n")
+
+
+@pytest.mark.parametrize(
+    ("labels", "message"),
+    [
+        ({"background": 0, "cell": 1.5}, "the label 1.5 is no whole number"),
+        ({"background": 0, "cell": True}, "the label True is no whole number"),
+        ({"background": 0, "cell": 1, "lung": 1}, "'cell' and 'lung' are both label 1"),
+        ({"background": 0, "cell": [1, 2], "lung": [1, 2]}, "'cell' and 'lung' are both label"),
+        ({"background": 0, "cell": "one"}, "invalid literal"),
+    ],
+    ids=["half", "bool", "twice", "region twice", "text"],
+)
+def test_labels_that_cannot_be(
+    labels: dict[str, object], message: str, made: MadeDataset, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = made.raw / "dataset.json"
+    file.write_text(json.dumps({**json.loads(file.read_text()), "labels": labels}))
+    said = fails(capsys)
+    assert "dataset.json is not a dataset.json of nnU-Net" in said
+    assert message in said
+
+
+def test_hidden_folders_are_no_results(made: MadeDataset, tmp_path: Path) -> None:
+    shutil.copytree(made.results / OURS, made.results / f".{OURS}-abc")
+    (made.results / f".{OURS}-abc/fold_0/validation/summary.json").unlink()
+    (made.results / OURS / ".fold_1").mkdir()
+    assert len(rows(report(tmp_path) / f"tables/{SLUG}_table_2.csv")) == 2
+
+
+def test_shortened_trainings_say_so(made: MadeDataset, tmp_path: Path) -> None:
+    """Below the scores, of validation cases and of test images whose predictions are named like the model."""
+    shutil.rmtree(made.results)
+    short = f"{TRAINER}_5epochs__{PLANS}_spacing_2x2__2d_unet"
+    made.model(short, made.truth)
+    plans = {
+        "original_median_spacing_after_transp": [999.0, 1.0, 1.0],
+        "configurations": {"2d": {"spacing": [2.0, 2.0]}, "2d_unet": {"inherits_from": "2d"}},
+    }
+    (made.results / short / "plans.json").write_text(json.dumps(plans))
+    made.write(made.raw / "labelsTs/case_0.png", made.truth["case_0"])
+    predictions = f"{short}={made.results / short / 'fold_0/validation'}"
+    folder = report(tmp_path, "-d", "313", "--models", short, "--predictions", predictions)
+    for kind in ("validation", "test"):
+        table = (folder / f"tables/Dataset313_KaggleLung_{kind}_table_2.md").read_text()
+        assert (
+            "- Shortened (all models): 5 of the paper's 50 epochs; trained on images resampled to pixels of 2 x 2 px, "
+            "with predictions at full resolution." in table
+        )
+        (row,) = rows(folder / f"tables/Dataset313_KaggleLung_{kind}_models.csv")
+        assert (row["spacing"], row["plans"]) == ("2 x 2", f"{PLANS}_spacing_2x2")
+        (row,) = rows(folder / f"tables/Dataset313_KaggleLung_{kind}_table_2.csv")
+        assert row["paper_iou"] == "0.7279"
+
+
+def test_command_line_asks_for_what_it_was_made_of(tmp_path: Path) -> None:
+    """The page and `reproduce --dry_run` print it; what reads it gets the same request."""
+    setup = Setup("T", "P", "2d")
+    request = ReportRequest(
+        tmp_path / "a b",
+        ["312"],
+        ModelFilter(["T"], ["P"], ["2d"], [setup], ["0", "all"]),
+        {str(setup): tmp_path / "p"},
+        tmp_path / "gt",
+        "T__P__2d",
+        2.5,
+        3,
+        overwrite=True,
+    )
+    for each in (request, ReportRequest()):
+        assert read_request(shlex.split(each.command())[2:], "nnunet_pyconv report") == each
+
+
+def test_no_minus_before_a_zero() -> None:
+    assert [shown(number, 4) for number in (-1e-9, -0.0, -0.00006)] == ["0.0000", "0.0000", "\u22120.0001"]
+    assert shown(-1e-9, 2, signed=True) == "+0.00"

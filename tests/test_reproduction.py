@@ -30,11 +30,14 @@ from nnunet_pyconv.reproduction import (
     ExperimentRequest,
     Preparation,
     Run,
+    pack,
     preparations_of,
     reproduce,
     runs_of,
+    unpack,
 )
 from nnunet_pyconv.reproduction.executor import Executor
+from nnunet_pyconv.reproduction.reproduce import report_requests
 from nnunet_pyconv.reproduction.step import Step, run_steps
 
 DATASET = "Dataset312_ISBICell"
@@ -580,9 +583,9 @@ def test_damaged_plans_are_made_again_and_a_damaged_dataset_is_an_error(nnunet_f
     prepared(nnunet_folders)
     (dataset,) = preparations_of(a_request())
     assert dataset.is_done
-    (dataset.raw / "dataset.json").unlink()
+    (dataset.raw / "dataset.json").rename(dataset.raw / "gone")
     with pytest.raises(InputError, match=r"is not a dataset of nnU-Net .*nnunet_pyconv convert"):
-        list(dataset.steps())
+        list(Preparation(DATASET, 1).steps())
     (dataset.preprocessed / "nnUNetPlans.json").write_text("{")
     assert [step.name for step in dataset.steps()] == ["plan and preprocess", "plan the networks"]
 
@@ -740,7 +743,7 @@ def test_dataset_that_is_not_converted(nnunet_folders: NnunetFolders) -> None:
         reproduce(a_request(datasets=["liver"]), "local", {})
     for name in ("Dataset314_Liver", "Dataset007_Liver"):
         (nnunet_folders.raw / name).mkdir()
-    with pytest.raises(InputError, match="has Dataset007_Liver and Dataset314_Liver; expected one"):
+    with pytest.raises(InputError, match="has Dataset007_Liver .* and Dataset314_Liver .*; expected one"):
         preparations_of(a_request(datasets=["liver"]))
     (nnunet_folders.raw / "Dataset314_Liver").rmdir()
     (dataset,) = preparations_of(a_request(datasets=["liver"]))

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import math
+import os
+import shutil
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -11,8 +14,10 @@ from nnunetv2.evaluation.evaluate_predictions import load_summary_json
 from results_folders import MadeDataset, square
 
 from nnunet_pyconv.errors import InputError
+from nnunet_pyconv.evaluation import scores as scores_module
 from nnunet_pyconv.evaluation.dataset import find_dataset
 from nnunet_pyconv.evaluation.models import ModelFilter, find_trained
+from nnunet_pyconv.evaluation.score_cache import CaseScores, ScoreCache
 from nnunet_pyconv.evaluation.scores import ModelScores, Neurites, score_models
 
 KEY = "nnUNetTrainer__nnUNetPlans__2d"
@@ -135,3 +140,48 @@ def test_processes_give_the_same(nnunet_folders: NnunetFolders) -> None:
     made.write(one.model.cases[1].prediction, square(9, 1, 2, 1, 2))
     with pytest.raises(InputError, match="has 9 x 9 pixels"):
         score(num_processes=2)
+
+
+def test_scores_of_unchanged_files_are_known(
+    nnunet_folders: NnunetFolders, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("NNUNET_PYCONV_CACHE", str(tmp_path / "cache"))
+    truth = {f"c{index}": square(12, 1, 5, 1, 5 + index) for index in range(3)}
+    made = MadeDataset(nnunet_folders, "Dataset007_Blob", truth)
+    folder = made.model(KEY, truth)
+    read: list[str] = []
+    real = scores_module.read_truth_and_prediction
+    monkeypatch.setattr(
+        scores_module,
+        "read_truth_and_prediction",
+        lambda dataset, files: (read.append(files.case), real(dataset, files))[1],
+    )
+    first = score()
+    assert read == ["c0", "c1", "c2"]
+    again = score()
+    assert read == ["c0", "c1", "c2"]
+    for key, values in first.per_image.items():
+        assert again.per_image[key] == pytest.approx(values, nan_ok=True)
+    made.write(folder / "validation/c1.png", square(12, 1, 3, 1, 6))
+    assert score().per_image["dice"][1] < 1
+    assert read[3:] == ["c1"]
+    for file in (tmp_path / "cache").rglob("*.json"):
+        file.write_text('{"per_class": 1}')  # damaged: computed again
+    score()
+    assert read[4:] == ["c0", "c1", "c2"]
+    shutil.rmtree(tmp_path / "cache")
+    (tmp_path / "cache").touch()  # no folder can be made there: computed each time
+    score()
+    assert read[7:] == ["c0", "c1", "c2"]
+    assert score(Neurites(1, is_membrane=False, on_probabilities=False)).per_image["v_rand"].shape == (3,)
+
+
+def test_old_scores_are_removed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("NNUNET_PYCONV_CACHE", str(tmp_path))
+    cache = ScoreCache.of({})
+    for key in ("aa1", "bb2"):
+        cache.put(key, CaseScores({}, {"mean_iou": 1.0}, {}))
+    os.utime(tmp_path / "scores/aa/1.json", (1e9, 1e9))
+    cache.prune()
+    assert (cache.get("aa1"), cache.get("bb2")) == (None, CaseScores({}, {"mean_iou": 1.0}, {}))
+    assert ScoreCache.of({}, 2).settings != cache.settings

@@ -53,7 +53,7 @@ class Executor:
         slurm_parameters: Of `submitit.SlurmExecutor`, for example `{"partition": "gpu", "time": 600}`.
 
     Raises:
-        InputError: submitit isn't installed, Slurm isn't there, or parameters that it doesn't know.
+        InputError: submitit is not installed, Slurm is missing, or parameters that it doesn't know.
     """
 
     def __init__(self, kind: str, folder: Path, slurm_parameters: Mapping[str, Any]) -> None:

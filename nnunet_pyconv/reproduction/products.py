@@ -52,7 +52,7 @@ def preprocessed_damage(folder: Path, cases: Collection[str]) -> str:
                 else:
                     blosc2.open(str(file), mode="r")
             except Exception as error:  # each kind of damage raises another error
-                return f"{name} is missing or can't be read ({error})"
+                return f"{folder.name}/{name} is missing or can't be read ({error})"
     return ""
 
 
