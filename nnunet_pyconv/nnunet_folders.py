@@ -8,7 +8,7 @@ import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Literal, get_args
 
 from nnunetv2 import paths
 from nnunetv2.training.nnUNetTrainer.nnUNetTrainer import nnUNetTrainer
@@ -24,6 +24,7 @@ from nnunet_pyconv.errors import InputError
 from nnunet_pyconv.trainer_dir import TRAINER_DIR
 
 Variable = Literal["nnUNet_raw", "nnUNet_preprocessed", "nnUNet_results"]
+VARIABLES: tuple[Variable, ...] = get_args(Variable)
 
 
 def nnunet_folder(variable: Variable) -> Path:

@@ -10,8 +10,6 @@ from pathlib import Path
 
 import pytest
 import torch
-from test_paper_plans import source  # noqa: F401  # a fixture
-from test_planning import preprocessed  # noqa: F401  # a fixture
 from torch import nn
 
 from nnunet_pyconv.architectures import PyConvUNet
@@ -19,7 +17,7 @@ from nnunet_pyconv.benchmarks import complexity_subjects
 from nnunet_pyconv.benchmarks.complexity import Complexity, Subject, count_gmac, measure, peak_memory_mib
 from nnunet_pyconv.benchmarks.complexity_subjects import paper_subjects, plans_subjects
 from nnunet_pyconv.benchmarks.complexity_table import to_markdown, write_tables
-from nnunet_pyconv.cli import complexity as command
+from nnunet_pyconv.cli import main
 from nnunet_pyconv.errors import InputError
 from nnunet_pyconv.paper import Cost
 from nnunet_pyconv.planning import plan_paper
@@ -87,7 +85,7 @@ def test_measured_in_the_order_given() -> None:
     assert all(0 < each.latency_low_ms <= each.latency_ms <= each.latency_high_ms for each in measured)
 
 
-def test_plans_of_a_dataset(source: object) -> None:  # noqa: F811
+def test_plans_of_a_dataset(source: object) -> None:
     plan_paper(312)
     subjects = {subject.name: subject for subject in plans_subjects(312, "PyConvUNetPaperPlans")}
     assert len(subjects) == 8  # nnU-Net's own 2d among them
@@ -96,7 +94,7 @@ def test_plans_of_a_dataset(source: object) -> None:  # noqa: F811
     assert network.eval()(torch.zeros(1, 1, 48, 40)).shape == (1, 2, 48, 40)
 
 
-def test_plans_whose_network_is_not_installed(source: object, preprocessed: Path) -> None:  # noqa: F811
+def test_plans_whose_network_is_not_installed(source: object, preprocessed: Path) -> None:
     plans_file = preprocessed / "nnUNetPlans.json"
     plans_file.write_text(plans_file.read_text().replace("unet.PlainConvUNet", "unet.NoSuchNet"))
     with pytest.raises(InputError, match=r"configuration 2d of nnUNetPlans names the network .*NoSuchNet, .*install"):
@@ -115,8 +113,8 @@ def test_plans_whose_network_is_not_installed(source: object, preprocessed: Path
 def test_damaged_configuration(
     damage: dict[str, object],
     message: str,
-    source: object,  # noqa: F811
-    preprocessed: Path,  # noqa: F811
+    source: object,
+    preprocessed: Path,
 ) -> None:
     plans_file = preprocessed / "nnUNetPlans.json"
     plans = json.loads(plans_file.read_text())
@@ -130,7 +128,7 @@ def test_damaged_configuration(
         plans_subjects(312, "nnUNetPlans")
 
 
-def test_network_that_cannot_be_built(source: object, preprocessed: Path) -> None:  # noqa: F811
+def test_network_that_cannot_be_built(source: object, preprocessed: Path) -> None:
     plans_file = preprocessed / "nnUNetPlans.json"
     plans = json.loads(plans_file.read_text())
     plans["configurations"]["2d"]["architecture"]["arch_kwargs"]["colour"] = "red"
@@ -139,7 +137,7 @@ def test_network_that_cannot_be_built(source: object, preprocessed: Path) -> Non
         plans_subjects(312, "nnUNetPlans")[0].build()
 
 
-def test_damaged_dataset_json(source: object, preprocessed: Path) -> None:  # noqa: F811
+def test_damaged_dataset_json(source: object, preprocessed: Path) -> None:
     (preprocessed / "dataset.json").write_text("{")
     with pytest.raises(InputError, match=r"dataset.json is damaged .*copy it there from nnUNet_raw"):
         plans_subjects(312, "nnUNetPlans")
@@ -196,12 +194,15 @@ def test_files(tmp_path: Path) -> None:
 def test_command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     tiny = [Subject("tiny", partial(nn.Conv2d, 1, 2, 1), (1, 4, 4), Cost(1.0, 2.0))]
     monkeypatch.setattr(complexity_subjects, "paper_subjects", lambda: tiny)
-    command.main(["-device", "cpu", "-o", str(tmp_path)], prog="nnunet_pyconv complexity")
+    main(["complexity", "-device", "cpu", "-o", str(tmp_path)])
     printed = capsys.readouterr().out
     assert "| tiny " in printed
     assert "Measured on device cpu" in printed
     assert (tmp_path / "complexity.csv").is_file()
-    with pytest.raises(InputError, match="exists already"):
-        command.main(["-device", "cpu", "-o", str(tmp_path)], prog="nnunet_pyconv complexity")
-    with pytest.raises(SystemExit, match="2"):
-        command.main(["-p", "nnUNetPlans"], prog="nnunet_pyconv complexity")
+    for arguments, message in (
+        (["-device", "cpu", "-o", str(tmp_path)], "exists already"),
+        (["-p", "nnUNetPlans"], "-p nnUNetPlans needs the dataset"),
+    ):
+        with pytest.raises(SystemExit, match="2"):
+            main(["complexity", *arguments])
+        assert message in capsys.readouterr().err

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import sys
 from graphlib import TopologicalSorter
 from pathlib import Path
 
@@ -14,54 +15,99 @@ INSTALLED_BELOW = ("dataset_conversion", "plans")  # pyproject's package-dir
 
 # what each part may import of the others, from the bottom to the top
 ALLOWED: dict[str, set[str]] = {
-    "errors": set(),
+    "runtime": set(),
+    "errors": {"runtime"},
     "terminations": set(),
     "markdown": set(),
+    "child_processes": set(),
+    "checkpoints": {"errors"},
+    "locks": {"errors"},
     "device": {"errors"},
-    "writing": {"errors", "terminations"},
-    "nn": set(),
+    "exchange": set(),
+    "names": set(),
+    "writing": {"errors", "exchange", "locks", "terminations"},
+    "nn": {"names"},
     "architectures": {"nn"},
-    "trainers": {"architectures", "nn"},
+    "distillation": {"checkpoints", "errors"},
+    "trainers": {
+        "architectures",
+        "checkpoints",
+        "child_processes",
+        "distillation",
+        "errors",
+        "locks",
+        "names",
+        "nn",
+    },
     "trainer_dir": {"trainers"},
     "nnunet_folders": {"errors", "trainer_dir"},
+    "nnunet_commands": {"nnunet_folders", "terminations"},
     "paper": set(),  # names the networks' classes, and imports them when asked
     "plans": set(),
-    "planning": {"architectures", "errors", "nn", "nnunet_folders", "paper", "writing"},
+    "planning": {"architectures", "errors", "names", "nn", "nnunet_folders", "paper", "writing"},
     "dataset_conversion": {"errors", "nnunet_folders", "writing"},
     "synthetic": {"errors", "trainer_dir"},
-    "evaluation": {"errors", "markdown", "nnunet_folders", "paper", "planning", "writing"},
-    "benchmarks": {
-        "architectures",
-        "dataset_conversion",
-        "device",
+    "evaluation": {
+        "checkpoints",
+        "child_processes",
         "errors",
         "markdown",
-        "nn",
         "nnunet_folders",
         "paper",
         "planning",
-        "reproduction",
+        "writing",
+    },
+    "benchmarks": {
+        "architectures",
+        "child_processes",
+        "dataset_conversion",
+        "device",
+        "errors",
+        "evaluation",
+        "markdown",
+        "names",
+        "nn",
+        "nnunet_commands",
+        "nnunet_folders",
+        "paper",
+        "planning",
         "synthetic",
         "trainer_dir",
         "trainers",
         "writing",
     },
-    "sharing": {"errors", "markdown", "nnunet_folders", "terminations", "trainers", "writing"},
+    "sharing": {"checkpoints", "errors", "markdown", "nnunet_folders", "trainers", "writing"},
+    "export": {"errors", "markdown", "nn", "nnunet_folders", "runtime", "sharing", "writing"},
     "reproduction": {
+        "checkpoints",
+        "dataset_conversion",
         "errors",
         "evaluation",
+        "names",
+        "nnunet_commands",
         "nnunet_folders",
         "paper",
-        "planning",
-        "terminations",
         "trainers",
         "writing",
     },
     "demo": {"dataset_conversion", "errors", "evaluation", "synthetic"},
-    "doctor": {"architectures", "device", "errors", "nn", "nnunet_folders", "planning", "trainer_dir"},
+    "leftovers": {"locks", "nnunet_folders", "trainers", "writing"},
+    "doctor": {
+        "architectures",
+        "checkpoints",
+        "device",
+        "errors",
+        "leftovers",
+        "nn",
+        "nnunet_folders",
+        "planning",
+        "trainer_dir",
+    },
 }
 ON_TOP = {"cli", "__init__", "__main__"}  # these may import everything, and nothing imports them
 WITHOUT_NNUNET = ("nn", "architectures")
+# what a model file needs besides Python itself; the last four only for images that they read
+OF_RUNTIME = {"numpy", "scipy", "onnxruntime", "imageio", "tifffile", "SimpleITK", "nibabel"}
 
 
 def parts() -> dict[str, list[Path]]:
@@ -120,3 +166,15 @@ def test_within_evaluation() -> None:
 @pytest.mark.parametrize("part", WITHOUT_NNUNET)
 def test_networks_do_without_nnunet(part: str) -> None:
     assert not [module for module in imported_modules(parts()[part]) if module.startswith("nnunetv2")]
+
+
+def test_the_runtime_needs_little() -> None:
+    """It is copied into model files, which run where neither torch, nor nnU-Net, nor the rest of this project is."""
+    foreign = {module.split(".")[0] for module in imported_modules(parts()["runtime"])} - set(sys.stdlib_module_names)
+    assert foreign - {"nnunet_pyconv"} <= OF_RUNTIME
+    assert not imported_parts(parts()["runtime"], set(parts())) - {"runtime"}
+
+
+def test_no_test_imports_from_another_one() -> None:
+    for test in (ROOT / "tests").glob("test_*.py"):
+        assert not [module for module in imported_modules([test]) if module.startswith("test_")], test.name

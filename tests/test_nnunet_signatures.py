@@ -17,12 +17,13 @@ import pytest
 import torch
 from conftest import NnunetFolders
 from nnunetv2.training.nnUNetTrainer.nnUNetTrainer import nnUNetTrainer
-from test_nnunet_modes import dataset_json, make_trainer
-from test_planning import make_plans
+from plans_of_nnunet import dataset_json, make_plans
+from trainers_of_nnunet import make_trainer
 
 from nnunet_pyconv.architectures import PYCONV_CLASSES
 from nnunet_pyconv.planning.planners import PLANNERS
 from nnunet_pyconv.trainers import nnUNetTrainerPyConv, nnUNetTrainerPyConvBottleneck, nnUNetTrainerPyConvPaper
+from nnunet_pyconv.trainers.distilled import DistilledTrainer
 from nnunet_pyconv.trainers.robust_checkpoints import RobustCheckpoints
 from nnunet_pyconv.trainers.seed import SeededTrainer
 from nnunet_pyconv.trainers.whole_pass_loader import WholePassDataLoader
@@ -53,6 +54,11 @@ CALLED = [
     ("RobustCheckpoints", f"{TRAINER}.save_checkpoint", "filename"),
     ("RobustCheckpoints", f"{TRAINER}.load_checkpoint", "filename_or_checkpoint"),
     ("SeededTrainer", f"{TRAINER}.initialize", ""),
+    ("DistilledTrainer", f"{TRAINER}.on_train_start", ""),
+    ("DistilledTrainer", f"{TRAINER}.train_step", "batch"),
+    ("DistilledTrainer", f"{TRAINER}.do_split", ""),
+    ("DistilledTrainer", f"{TRAINER}._build_loss", ""),
+    ("distillation", "nnunetv2.utilities.utils:get_identifiers_from_splitted_dataset_folder", "folder file_ending"),
     ("nnUNetTrainerPyConvPaper", f"{TRAINER}.get_tr_and_val_datasets", ""),
     ("nnUNetTrainerPyConvPaper", f"{TRAINER}._get_deep_supervision_scales", ""),
     (
@@ -169,6 +175,9 @@ READ = [
      "experiment_planner_name image_reader_writer_class plans_name"),
     ("planning", f"{PLANS}:ConfigurationManager", "batch_size network_arch_class_name network_arch_init_kwargs "
      "network_arch_init_kwargs_req_import patch_size"),
+    ("distillation", f"{PLANS}:PlansManager", "foreground_intensity_properties_per_channel transpose_forward"),
+    ("distillation", f"{PLANS}:ConfigurationManager", "normalization_schemes pool_op_kernel_sizes preprocessor_name "
+     "previous_stage_name spacing use_mask_for_norm"),
     ("evaluation", f"{LABELS}:LabelManager",
      "all_labels foreground_labels foreground_regions has_regions ignore_label num_segmentation_heads"),
     ("nnUNetPlannerPyConvResEncM",
@@ -186,13 +195,14 @@ TRAINERS = (
     nnUNetTrainerPyConv,
     nnUNetTrainerPyConvBottleneck,
     nnUNetTrainerPyConvPaper,
+    DistilledTrainer,
     SeededTrainer,
     RobustCheckpoints,
 )
 SUBCLASSES = (*TRAINERS, WholePassDataLoader, *PLANNERS.values(), *PYCONV_CLASSES.values())
 ATTRIBUTES_OF_A_TRAINER = (
     "batch_size configuration_manager configuration_name current_epoch dataset_json device disable_checkpointing "
-    "enable_deep_supervision grad_scaler initial_lr is_cascaded is_ddp label_manager local_rank log_file logger "
+    "enable_deep_supervision fold grad_scaler initial_lr is_cascaded is_ddp label_manager local_rank log_file logger "
     "my_init_kwargs network num_epochs num_input_channels num_iterations_per_epoch num_val_iterations_per_epoch "
     "optimizer output_folder oversample_foreground_percent plans_manager save_every was_initialized weight_decay"
 )

@@ -21,7 +21,7 @@ from nnunetv2.dataset_conversion.generate_dataset_json import generate_dataset_j
 from results_folders import MadeDataset, square
 
 from nnunet_pyconv import paper
-from nnunet_pyconv.cli import main
+from nnunet_pyconv.cli import main, parse
 from nnunet_pyconv.cli.report import read_request
 from nnunet_pyconv.evaluation.dataset import RawDataset
 from nnunet_pyconv.evaluation.models import ModelFilter
@@ -519,9 +519,10 @@ def test_command_line_asks_for_what_it_was_made_of(tmp_path: Path) -> None:
         2.5,
         3,
         overwrite=True,
+        trust=True,
     )
     for each in (request, ReportRequest()):
-        assert read_request(shlex.split(each.command())[2:], "nnunet_pyconv report") == each
+        assert read_request(parse(shlex.split(each.command())[1:])) == each
 
 
 def test_no_minus_before_a_zero() -> None:

@@ -25,6 +25,7 @@ from conftest import NnunetFolders
 
 from nnunet_pyconv.cli import main
 from nnunet_pyconv.errors import InputError
+from nnunet_pyconv.nnunet_commands import Step, run_steps
 from nnunet_pyconv.nnunet_folders import Setup
 from nnunet_pyconv.reproduction import (
     ExperimentRequest,
@@ -38,7 +39,6 @@ from nnunet_pyconv.reproduction import (
 )
 from nnunet_pyconv.reproduction.executor import Executor
 from nnunet_pyconv.reproduction.reproduce import report_requests
-from nnunet_pyconv.reproduction.step import Step, run_steps
 
 DATASET = "Dataset312_ISBICell"
 CASES = ("case_0", "case_1")
@@ -143,7 +143,7 @@ def test_interrupt_ends_all_that_runs(number: int, tmp_path: Path) -> None:
     job = f"""
 from pathlib import Path
 from nnunet_pyconv.errors import run_command
-from nnunet_pyconv.reproduction.step import Step, run_steps
+from nnunet_pyconv.nnunet_commands import Step, run_steps
 run_command(lambda: run_steps("job", [Step("train", {python(code)!r})], Path("log")))
 """
     process = subprocess.Popen(python(job), cwd=tmp_path)
@@ -164,7 +164,7 @@ run_command(lambda: run_steps("job", [Step("train", {python(code)!r})], Path("lo
 def test_command_that_survived_its_job_keeps_the_lock(tmp_path: Path) -> None:
     job = f"""
 from pathlib import Path
-from nnunet_pyconv.reproduction.step import Step, run_steps
+from nnunet_pyconv.nnunet_commands import Step, run_steps
 run_steps("job", [Step("train", {python("input()")!r})], Path("log"))
 """
     sleeper = python("import os, pathlib, time; pathlib.Path('pid').write_text(str(os.getpid())); time.sleep(600)")
@@ -230,10 +230,10 @@ def flip(file: Path) -> None:
 @pytest.mark.parametrize(
     ("name", "damage", "said", "steps"),
     [
-        (FINAL, empty, "checkpoint_final.pth is empty", ["continue training, validate --c", "predict", "evaluate"]),
-        (FINAL, cut, "checkpoint_final.pth can't be read", ["continue training, validate --c", "predict", "evaluate"]),
-        (BEST, cut, "checkpoint_best.pth can't be read", ["train, validate", "predict", "evaluate"]),
-        (BEST, Path.unlink, "checkpoint_best.pth is missing", ["train, validate", "predict", "evaluate"]),
+        (FINAL, empty, "checkpoint_final.pth is damaged", ["continue training, validate --c", "predict", "evaluate"]),
+        (FINAL, cut, "checkpoint_final.pth is damaged", ["continue training, validate --c", "predict", "evaluate"]),
+        (BEST, cut, "checkpoint_best.pth is damaged", ["train, validate", "predict", "evaluate"]),
+        (BEST, Path.unlink, "checkpoint_best.pth is not there", ["train, validate", "predict", "evaluate"]),
         (VALIDATED, cut, "validation: summary.json can't be read", ["validate --val"]),
         ("validation/case_1.png", empty, "case_1.png is missing or can't be read", ["validate --val"]),
         (TESTED, empty, "test: summary.json can't be read", ["predict", "evaluate"]),
@@ -261,7 +261,7 @@ def test_damaged_products_are_said_and_made_again(
     (found,) = run.damages()
     assert said in found
     ran: list[str] = []
-    monkeypatch.setattr("nnunet_pyconv.reproduction.step._run", lambda job, step, log: ran.append(step.name) or 0)
+    monkeypatch.setattr("nnunet_pyconv.nnunet_commands._run", lambda job, step, log: ran.append(step.name) or 0)
     run()
     assert f"{run}: {found}; it is made again" in capsys.readouterr().out
     assert ran == [step.partition(" --")[0] for step in steps]
@@ -361,7 +361,7 @@ def test_damaged_preparation(
     preparation = Preparation(DATASET, 1)
     assert not preparation.is_done
     ran: list[str] = []
-    monkeypatch.setattr("nnunet_pyconv.reproduction.step._run", lambda job, step, log: ran.append(step.name) or 0)
+    monkeypatch.setattr("nnunet_pyconv.nnunet_commands._run", lambda job, step, log: ran.append(step.name) or 0)
     preparation()
     assert Path(said).name in capsys.readouterr().out
     assert ran == (["plan the networks"] if name.startswith("PyConv") else ["plan and preprocess", "plan the networks"])
@@ -428,7 +428,7 @@ def test_dry_run_before_anything_is_there(nnunet_folders: NnunetFolders, capsys:
 def test_only_the_papers_fold_is_for_the_papers_split(
     nnunet_folders: NnunetFolders, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    main(["reproduce", "--datasets", "liver", "--folds", "0", "all", "-device", "cpu", "--dry_run"])
+    main(["reproduce", "--datasets", "liver", "-f", "0", "all", "-device", "cpu", "--dry_run"])
     assert "nnunet_pyconv convert liver -i SRC --protocol clean\n" in capsys.readouterr().out
 
 
@@ -485,7 +485,7 @@ def test_folds_that_would_train_on_test_images(folds: list[str], nnunet_folders:
     splits.write_text('[{"train": ["case_0"], "val": ["case_1"]}]')
     datasets = preparations_of(a_request())
     assert len(runs_of(a_request(), datasets)) == 1
-    with pytest.raises(InputError, match=f"--folds {folds[-1]}: .*--protocol paper.*Give --folds 0"):
+    with pytest.raises(InputError, match=f"-f {folds[-1]}: .*--protocol paper.*Give -f 0"):
         runs_of(a_request(folds=folds), datasets)
     for damaged in ("[", "[]", "{}"):
         splits.write_text(damaged)

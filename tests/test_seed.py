@@ -4,10 +4,11 @@ import pytest
 import torch
 from conftest import NnunetFolders
 from nnunetv2.training.nnUNetTrainer.nnUNetTrainer import nnUNetTrainer
-from test_planning import make_plans
+from plans_of_nnunet import make_plans
 
+from nnunet_pyconv.names import SEED_VARIABLE
 from nnunet_pyconv.trainers import nnUNetTrainerPyConv, nnUNetTrainerPyConvPaper
-from nnunet_pyconv.trainers.seed import SEED_VARIABLE, SeededTrainer
+from nnunet_pyconv.trainers.seed import SeededTrainer
 
 DATASET_JSON = {"labels": {"background": 0, "cell": 1}, "channel_names": {"0": "EM"}, "file_ending": ".png"}
 

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import shutil
-import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -12,22 +11,21 @@ import numpy as np
 import skimage.io as io
 import tifffile
 import torch
-from nnunetv2.configuration import default_num_processes
 from scipy.ndimage import gaussian_filter
 
-from nnunet_pyconv.benchmarks import report
-from nnunet_pyconv.benchmarks.report import Cell, Table
+from nnunet_pyconv.benchmarks.report import Measurements, Value
 from nnunet_pyconv.benchmarks.timing import ratios, time_in_turn
 from nnunet_pyconv.dataset_conversion import isbi_cell, kaggle_lung, liver
-from nnunet_pyconv.dataset_conversion.images import read_image
-from nnunet_pyconv.errors import InputError
+from nnunet_pyconv.dataset_conversion.conversion import convert
+from nnunet_pyconv.dataset_conversion.reading import read_grey
+from nnunet_pyconv.dataset_conversion.registry import Converter
 from nnunet_pyconv.synthetic.workspace import Workspace
 
 SIZE_PX = 512
 CONVERTED, COPIED = "converted", "read and written"
 
 
-def benchmark_conversion(images: int, rounds: int, num_processes: int, folder: Path) -> list[Table]:
+def benchmark_conversion(images: int, rounds: int, num_processes: int, folder: Path) -> list[Measurements]:
     """Convert made files of the three layouts.
 
     Args:
@@ -44,35 +42,33 @@ def benchmark_conversion(images: int, rounds: int, num_processes: int, folder: P
     workspace.prepare(overwrite=False)
     with workspace.environment():
         rows = [
-            _row("isbi_cell", _write_isbi, isbi_cell.convert, images, rounds, num_processes, folder),
-            _row("kaggle_lung", _write_lung, kaggle_lung.convert, images, rounds, num_processes, folder),
-            _row("liver", _write_liver, liver.convert, images, rounds, num_processes, folder),
+            _row("isbi_cell", _write_isbi, isbi_cell, images, rounds, num_processes, folder),
+            _row("kaggle_lung", _write_lung, kaggle_lung, images, rounds, num_processes, folder),
+            _row("liver", _write_liver, liver, images, rounds, num_processes, folder),
         ]
     title = f"{images} made slices of {SIZE_PX} x {SIZE_PX} with labels, {num_processes} at a time; median (quartiles)"
-    return [Table(title, rows)]
+    return [Measurements(title, rows)]
 
 
 def _row(
     dataset: str,
     write: Callable[[Path, int], None],
-    convert: Callable[..., Path],
+    converter: Converter,
     images: int,
     rounds: int,
     num_processes: int,
     folder: Path,
-) -> dict[str, Cell]:
+) -> dict[str, Value]:
     few, all_ = folder / f"{dataset}_few", folder / dataset
     write(few, images // 10)
-    convert(few, num_processes=num_processes, overwrite=True)
+    convert(converter, few, num_processes=num_processes, overwrite=True)
     memory_after_few = _peak_memory_mb()
     write(all_, images)
     files = [path for path in all_.rglob("*") if path.is_file()]
     copies = folder / "copies"
 
     def copy(path: Path) -> None:
-        image = read_image(path)
-        grey = image if image.ndim == 2 else image[..., 0]  # as converted: one channel
-        io.imsave(copies / "_".join(path.relative_to(all_).parts), grey, check_contrast=False)
+        io.imsave(copies / "_".join(path.relative_to(all_).parts), read_grey(path), check_contrast=False)
 
     def copy_all() -> None:
         shutil.rmtree(copies, ignore_errors=True)
@@ -81,7 +77,7 @@ def _row(
             for _ in pool.map(copy, files):
                 pass
 
-    calls = {CONVERTED: lambda: convert(all_, num_processes=num_processes, overwrite=True), COPIED: copy_all}
+    calls = {CONVERTED: lambda: convert(converter, all_, num_processes=num_processes, overwrite=True), COPIED: copy_all}
     measured = ratios(time_in_turn(calls, rounds, torch.device("cpu"), dataset), [COPIED])
     shutil.rmtree(copies)
     return {
@@ -145,33 +141,3 @@ def _peak_memory_mb() -> float | None:
     except ImportError:  # Windows
         return None
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-
-
-def main(argv: Sequence[str], prog: str) -> None:
-    """Measure, print and write."""
-    parser = report.parser(
-        prog, "Time the converters on made slices, and reading and writing the same files alone.", rounds=3
-    )
-    parser.add_argument("--images", type=int, default=1000, metavar="N", help="with labels (default: %(default)s)")
-    parser.add_argument(
-        "-np",
-        dest="num_processes",
-        type=report.positive,
-        default=default_num_processes,
-        metavar="N",
-        help="images at a time (default: %(default)s)",
-    )
-    parser.add_argument("--disk", type=Path, metavar="DIR", help="where the files go (default: the temporary folder)")
-    arguments = parser.parse_args(argv)
-    if arguments.images < 100:
-        parser.error(f"--images {arguments.images}: expected at least 100, a tenth of which is converted first")
-    if arguments.disk is not None and not arguments.disk.is_dir():
-        raise InputError(f"--disk {arguments.disk}: no such folder; make it, or give another")
-
-    def measure(device: torch.device) -> list[Table]:
-        if device.type != "cpu":
-            raise InputError(f"conversion is measured on a CPU, not on {device}; give -device cpu")
-        with tempfile.TemporaryDirectory(dir=arguments.disk) as folder:
-            return benchmark_conversion(arguments.images, arguments.rounds, arguments.num_processes, Path(folder))
-
-    report.run(prog, argv, arguments, measure)

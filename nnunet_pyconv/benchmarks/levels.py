@@ -8,11 +8,8 @@ from functools import partial
 
 import torch
 
-from nnunet_pyconv.benchmarks import report
-from nnunet_pyconv.benchmarks.report import Cell, Table
+from nnunet_pyconv.benchmarks.report import Measurements, Value
 from nnunet_pyconv.benchmarks.timing import Ratio, ratios, time_in_turn
-from nnunet_pyconv.errors import InputError
-from nnunet_pyconv.nn.backends import available_backends
 from nnunet_pyconv.nn.backends.fold import folded
 from nnunet_pyconv.nn.backends.native.kernel import native_levels
 from nnunet_pyconv.nn.backends.reference import convolve
@@ -30,7 +27,7 @@ FOLDS = {
 }
 
 
-def benchmark_levels(shapes: Sequence[Shape], ways: Sequence[str], rounds: int) -> list[Table]:
+def benchmark_levels(shapes: Sequence[Shape], ways: Sequence[str], rounds: int) -> list[Measurements]:
     """Measure levels that give a quarter of the channels, on a CPU.
 
     Args:
@@ -41,19 +38,19 @@ def benchmark_levels(shapes: Sequence[Shape], ways: Sequence[str], rounds: int) 
     Returns:
         A table of inference and one of forward + backward: ratios to the library's convolution.
     """
-    rows: dict[str, list[dict[str, Cell]]] = {"Inference": [], "Forward + backward": []}
+    rows: dict[str, list[dict[str, Value]]] = {"Inference": [], "Forward + backward": []}
     for shape, (k, wanted) in itertools.product(shapes, LEVELS):
         outputs = shape[1] // 4
         groups = min(wanted, outputs)
         level = f"{k} / {groups} ({shape[1] // groups}, {outputs // groups})"
         for part, measured in _measure(shape, k, groups, ways, rounds).items():
-            head: dict[str, Cell] = {
+            head: dict[str, Value] = {
                 "N x C x edge": " x ".join(map(str, shape)),
                 "kernel / groups (in, out)": level,
                 "library, ms": measured[LIBRARY].time_ms,
             }
             rows[part].append(head | {way: measured[way] for way in ways})
-    return [Table(f"{part}, time / time of the library, median (quartiles)", rows[part]) for part in rows]
+    return [Measurements(f"{part}, time / time of the library, median (quartiles)", rows[part]) for part in rows]
 
 
 def _measure(shape: Shape, k: int, groups: int, ways: Sequence[str], rounds: int) -> dict[str, dict[str, Ratio]]:
@@ -65,7 +62,7 @@ def _measure(shape: Shape, k: int, groups: int, ways: Sequence[str], rounds: int
         if way == LIBRARY:
             return convolve(x, w, None, (1, 1), groups)
         if way == "kernel":
-            return native_levels(x, [w], [], [groups], [1, 1])
+            return native_levels(x, [w], [], [groups], [1, 1], [])
         return folded(x, w, None, (1, 1), groups, FOLDS[way])
 
     def train(way: str, x: torch.Tensor, w: torch.Tensor) -> None:
@@ -78,28 +75,3 @@ def _measure(shape: Shape, k: int, groups: int, ways: Sequence[str], rounds: int
         times = time_in_turn(calls, rounds, x.device, f"{part} {batch} x {channels} x {edge}, kernel {k}")
         result[part] = ratios(times, [LIBRARY])
     return result
-
-
-def main(argv: Sequence[str], prog: str) -> None:
-    """Measure, print and write."""
-    parser = report.parser(
-        prog,
-        "Time single levels in the compiled kernel, or in each block of the fold, against the library's grouped "
-        "convolution on a CPU: what the cost rules are fitted to. For who works on the backends.",
-        rounds=9,
-    )
-    parser.add_argument("--fold", action="store_true", help="the fold's blocks instead of the kernel")
-    parser.add_argument(
-        "--sizes", nargs="+", type=report.positive, metavar="PIXELS", help="only the maps with these edges"
-    )
-    arguments = parser.parse_args(argv)
-
-    def measure(device: torch.device) -> list[Table]:
-        if device.type != "cpu":
-            raise InputError(f"levels are measured on a CPU, not on {device}; give -device cpu")
-        if not arguments.fold and (reason := available_backends()["native"]):
-            raise InputError(f"the compiled kernel can't run here ({reason}); give --fold")
-        shapes = [shape for shape in SHAPES if not arguments.sizes or shape[2] in arguments.sizes]
-        return benchmark_levels(shapes, list(FOLDS) if arguments.fold else ["kernel"], arguments.rounds)
-
-    report.run(prog, argv, arguments, measure)

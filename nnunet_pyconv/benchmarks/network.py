@@ -6,22 +6,21 @@ from collections.abc import Mapping, Sequence
 
 import torch
 
-from nnunet_pyconv.benchmarks import report, systems
+from nnunet_pyconv.benchmarks.candidates import STOCK, Candidate, Prepared, measurable, peaks_of_step
 from nnunet_pyconv.benchmarks.plans import plan
-from nnunet_pyconv.benchmarks.report import Cell, Table
-from nnunet_pyconv.benchmarks.systems import STOCK, Prepared, System
+from nnunet_pyconv.benchmarks.report import Measurements, Value
 from nnunet_pyconv.benchmarks.timing import ratios, time_in_turn
 from nnunet_pyconv.trainers import nnUNetTrainerPyConvBottleneck
 
 PYCONV = "PyConv"
 BFLOAT16 = "PyConv bfloat16"
-SYSTEMS = {
+CANDIDATES = {
     **STOCK,
-    PYCONV: System(),
-    "PyConv bottleneck": System(nnUNetTrainerPyConvBottleneck),
-    BFLOAT16: System(bfloat16=True),
+    PYCONV: Candidate(),
+    "PyConv bottleneck": Candidate(nnUNetTrainerPyConvBottleneck),
+    BFLOAT16: Candidate(bfloat16=True),
 }
-LEVELS = {"PyConv level by level": System(setting="reference")}
+LEVELS = {"PyConv level by level": Candidate(setting="reference")}
 """The published way; ten times as slow, so it is measured for the first patch size alone."""
 
 
@@ -30,9 +29,9 @@ def benchmark_network(
     batch_size: int,
     rounds: int,
     device: torch.device,
-    everywhere: Mapping[str, System] = SYSTEMS,
-    first: Mapping[str, System] = LEVELS,
-) -> list[Table]:
+    everywhere: Mapping[str, Candidate] = CANDIDATES,
+    first: Mapping[str, Candidate] = LEVELS,
+) -> list[Measurements]:
     """Measure a training step and an inference of nnU-Net's default network for each patch size.
 
     Args:
@@ -40,29 +39,29 @@ def benchmark_network(
         batch_size: Patches of a step and of an inference.
         rounds: Counted calls of each function; the results are medians.
         device: Where to measure.
-        everywhere: The systems; those of `STOCK` must be among them.
-        first: Systems to measure for the first patch size, too.
+        everywhere: The candidates; those of `STOCK` must be among them.
+        first: Candidates to measure for the first patch size, too.
 
     Returns:
-        A table with a row for each patch size and system: parameters, multiplications, times and their ratios to the
+        A table with a row for each patch size and candidate: parameters, multiplications, times and their ratios to the
         stock network in its best memory format, peak memory and its ratio; on a CPU also a table of bfloat16 against
         float32.
     """
-    rows: list[dict[str, Cell]] = []
-    half: list[dict[str, Cell]] = []
+    rows: list[dict[str, Value]] = []
+    half: list[dict[str, Value]] = []
     for patch_size in patch_sizes:
         plan(patch_size)  # what nnU-Net wouldn't plan is refused before anything is measured
     for patch_size in patch_sizes:
-        compared = systems.that_run(everywhere if rows else {**everywhere, **first}, device)
+        compared = measurable(everywhere if rows else {**everywhere, **first}, device)
         patch = "x".join(map(str, patch_size))
         planned = plan(patch_size, batch_size)
-        prepared = {name: Prepared(system, planned, device) for name, system in compared.items()}
+        prepared = {name: Prepared(candidate, planned, device) for name, candidate in compared.items()}
         steps = time_in_turn({name: p.train for name, p in prepared.items()}, rounds, device, f"training step {patch}")
         for each in prepared.values():
             each.stop_training()
         inferences = time_in_turn({name: p.infer for name, p in prepared.items()}, rounds, device, f"inference {patch}")
         training, inference = ratios(steps, list(STOCK)), ratios(inferences, list(STOCK))
-        new: dict[str, dict[str, Cell]] = {
+        new: dict[str, dict[str, Value]] = {
             name: {
                 "patch": patch,
                 "network": name,
@@ -78,8 +77,8 @@ def benchmark_network(
         }
         del prepared, each  # their memory
         # level by level differs in time alone and takes long
-        measured = {name: system for name, system in compared.items() if system.setting == "auto"}
-        peaks = systems.peaks_of_step(measured, planned, device)
+        measured = {name: candidate for name, candidate in compared.items() if candidate.setting == "auto"}
+        peaks = peaks_of_step(measured, planned, device)
         least = min(peaks[name] or 0.0 for name in STOCK)
         for name, peak in peaks.items():
             new[name] |= {"peak memory, MB": peak, "peak / stock": peak / least if peak and least else None}
@@ -88,38 +87,7 @@ def benchmark_network(
             parts = {"training step": steps, "inference": inferences}
             half.append({"patch": patch, **{part: ratios(of, [PYCONV])[BFLOAT16] for part, of in parts.items()}})
     title = f"nnU-Net's default network, batch {batch_size}; ratios to the better stock one, median (quartiles)"
-    tables = [Table(title, rows)]
+    tables = [Measurements(title, rows)]
     if half:
-        tables.append(Table("PyConv, bfloat16 under autocast: time / time in float32, median (quartiles)", half))
+        tables.append(Measurements("PyConv, bfloat16 under autocast: time / time in float32, median (quartiles)", half))
     return tables
-
-
-def main(argv: Sequence[str], prog: str) -> None:
-    """Measure, print and write."""
-    parser = report.parser(
-        prog,
-        "Time nnU-Net's default network as nnUNetTrainer and nnUNetTrainerPyConv build it: a training step (forward, "
-        "loss with deep supervision, backward, clipping, SGD), an inference, and the peak memory of a step. "
-        "nnUNet_compile holds as in a training. About five minutes on two cores.",
-        rounds=3,
-    )
-    parser.add_argument(
-        "--sizes",
-        nargs="+",
-        type=report.positive,
-        default=[256, 512],
-        metavar="PIXELS",
-        help="edges of the patches (default: 256 512)",
-    )
-    parser.add_argument(
-        "--batch", type=report.positive, default=2, metavar="N", help="patches a step (default: %(default)s)"
-    )
-    parser.add_argument("--more", action="store_true", help="the 3D network on a cube of 64 pixels (GPU: 128) instead")
-    arguments = parser.parse_args(argv)
-
-    def measure(device: torch.device) -> list[Table]:
-        cube = 128 if device.type == "cuda" else 64
-        patch_sizes = [(cube,) * 3] if arguments.more else [(edge, edge) for edge in arguments.sizes]
-        return benchmark_network(patch_sizes, arguments.batch, arguments.rounds, device)
-
-    report.run(prog, argv, arguments, measure)

@@ -1,12 +1,10 @@
-"""What every benchmark has in common: its arguments, and the one place that writes Markdown and JSON."""
+"""What every benchmark has in common: its conditions, and the one place that writes Markdown and JSON."""
 
 from __future__ import annotations
 
-import argparse
 import json
 import os
 import platform
-import shlex
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass
 from datetime import datetime, timezone
@@ -24,12 +22,12 @@ from nnunet_pyconv.nn.backends import available_backends
 from nnunet_pyconv.nn.backends.native import build
 from nnunet_pyconv.writing import whole_files
 
-Cell: TypeAlias = str | int | float | Ratio | None
+Value: TypeAlias = str | int | float | Ratio | None
 """None is what was not measured."""
 
 
 @dataclass(frozen=True)
-class Table:
+class Measurements:
     """Rows of named cells.
 
     Attributes:
@@ -38,57 +36,42 @@ class Table:
     """
 
     title: str
-    rows: list[dict[str, Cell]]
-
-
-def parser(prog: str, description: str, rounds: int) -> argparse.ArgumentParser:
-    """Make a parser with the arguments of every benchmark: -device, -o, --rounds, --overwrite."""
-    result = argparse.ArgumentParser(prog=prog, description=description)
-    result.add_argument("-device", choices=("cpu", "cuda"), help="where to measure (default: cuda if torch sees it)")
-    result.add_argument(
-        "-o", dest="folder", type=Path, metavar="DIR", help="also write SUBJECT.md and SUBJECT.json into DIR"
-    )
-    result.add_argument(
-        "--rounds", type=positive, default=rounds, help="counted calls of each function (default: %(default)s)"
-    )
-    result.add_argument("--overwrite", action="store_true", help="replace earlier tables in DIR")
-    return result
-
-
-def positive(text: str) -> int:
-    """Read a positive number, for argparse."""
-    if not (text.isdigit() and int(text)):
-        raise argparse.ArgumentTypeError(f"{text!r} is not a positive number")
-    return int(text)
+    rows: list[dict[str, Value]]
 
 
 def run(
-    prog: str,
-    argv: Sequence[str],
-    arguments: argparse.Namespace,
-    measure: Callable[[torch.device], list[Table]],
-    picture: Callable[[list[Table], Path], None] | None = None,
+    subject: str,
+    command: str,
+    measure: Callable[[torch.device], list[Measurements]],
+    picture: Callable[[list[Measurements], Path], None] | None = None,
+    *,
+    device_name: str | None,
+    folder: Path | None,
+    overwrite: bool,
 ) -> None:
-    """Measure, print the tables and, with -o, write `SUBJECT.md`, `SUBJECT.json` and perhaps `SUBJECT.png`.
+    """Measure, print the tables and write `SUBJECT.md`, `SUBJECT.json` and perhaps `SUBJECT.png`.
 
     Args:
-        prog: The command as the user called it, for example `nnunet_pyconv benchmark layer`.
-        argv: Its arguments.
-        arguments: What a `parser` made of them.
+        subject: What is measured; it names the files.
+        command: The command that the user gave.
         measure: Returns the tables; it gets the device.
         picture: Draws the tables into a file.
+        device_name: Where to measure; None for a GPU if there is one.
+        folder: Where the files go; None writes none.
+        overwrite: Whether to replace earlier files.
 
     Raises:
-        InputError: A device that isn't there, a folder that can't be written, or earlier tables without --overwrite.
+        InputError: A device that this machine lacks, a folder that can't be written, or earlier tables without
+            --overwrite.
     """
-    device = pick_device(arguments.device or ("cuda" if torch.cuda.is_available() else "cpu"))
+    device = pick_device(device_name or ("cuda" if torch.cuda.is_available() else "cpu"))
     files: dict[str, Path] = {}
-    if arguments.folder is not None:
+    if folder is not None:
         endings = ["md", "json", *(["png"] if picture else [])]
-        files = {ending: arguments.folder / f"{prog.split()[-1]}.{ending}" for ending in endings}
-        _prepare(arguments.folder, files.values(), overwrite=arguments.overwrite)
+        files = {ending: folder / f"{subject}.{ending}" for ending in endings}
+        _prepare(folder, files.values(), overwrite=overwrite)
     conditions = {
-        "command": shlex.join([*prog.split(), *argv]),
+        "command": command,
         "date": datetime.now(timezone.utc).strftime("%Y-%m-%d"),
         **machine(device),
     }
@@ -119,7 +102,7 @@ def _prepare(folder: Path, files: Iterable[Path], *, overwrite: bool) -> None:
         raise InputError(f"can't write into {folder}; give another folder with -o")
 
 
-def to_markdown(conditions: dict[str, Any], tables: Sequence[Table]) -> str:
+def to_markdown(conditions: dict[str, Any], tables: Sequence[Measurements]) -> str:
     """Write tables for people; ratios stand as median (lower quartile-upper quartile)."""
     lines = [f"`{conditions['command']}`", ""]
     lines += ["; ".join(f"{key}: {_plain(value)}" for key, value in conditions.items() if key != "command"), ""]
@@ -130,7 +113,7 @@ def to_markdown(conditions: dict[str, Any], tables: Sequence[Table]) -> str:
     return "\n".join(lines)
 
 
-def to_json(conditions: dict[str, Any], tables: Sequence[Table]) -> str:
+def to_json(conditions: dict[str, Any], tables: Sequence[Measurements]) -> str:
     """Write the same tables for programs; ratios are objects with all their figures."""
     content = {**conditions, "tables": [asdict(table) for table in tables]}
     return json.dumps(content, indent=2) + "\n"
@@ -166,7 +149,7 @@ def _plain(value: Any) -> str:
     return ", ".join(f"{k} {v}" for k, v in value.items()) or "none" if isinstance(value, dict) else str(value)
 
 
-def _text(cell: Cell) -> str:
+def _text(cell: Value) -> str:
     if cell is None:
         return "-"
     return f"{cell:.4g}" if isinstance(cell, float) else f"{cell:,}" if isinstance(cell, int) else str(cell)

@@ -3,22 +3,19 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Sequence
 from pathlib import Path
 
-from nnunet_pyconv.device import DEVICES, pick_device
+from nnunet_pyconv.errors import InputError
+from nnunet_pyconv.names import DEVICES, PAPER_PLANS
 
 
-def main(argv: Sequence[str], prog: str) -> None:
-    """Measure the networks and print the table."""
-    parser = argparse.ArgumentParser(
-        prog=prog,
-        description=(
-            "The paper's Table 3, ours beside the paper's: parameters and multiply-accumulates; and what it leaves "
-            "out, MultiResUNet, latency and peak memory on this machine. Without -d for the paper's input of "
-            "3 x 512 x 512 and one class, with -d for the configurations of a dataset's plans, at their patch size. A "
-            "few minutes on a CPU."
-        ),
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the command's arguments."""
+    parser.description = (
+        "The paper's Table 3, ours beside the paper's: parameters and multiply-accumulates; and what it leaves "
+        "out, MultiResUNet, latency and peak memory on this machine. Without -d for the paper's input of "
+        "3 x 512 x 512 and one class, with -d for the configurations of a dataset's plans, at their patch size. A "
+        "few minutes on a CPU."
     )
     parser.add_argument("-d", dest="dataset", metavar="ID", help="dataset ID or name")
     parser.add_argument(
@@ -29,16 +26,19 @@ def main(argv: Sequence[str], prog: str) -> None:
     )
     parser.add_argument("-device", choices=DEVICES, help="where to measure (default: the fastest there is)")
     parser.add_argument("--overwrite", action="store_true", help="replace files in DIR")
-    args = parser.parse_args(argv)
+
+
+def run(args: argparse.Namespace) -> None:
+    """Measure the networks and print the table."""
     if args.plans is not None and args.dataset is None:
-        parser.error(f"-p {args.plans} needs the dataset that has these plans: give it with -d")
+        raise InputError(f"-p {args.plans} needs the dataset that has these plans: give it with -d")
 
     # torch takes seconds to import, so not for -h
     from nnunet_pyconv.benchmarks.complexity import measure
     from nnunet_pyconv.benchmarks.complexity_subjects import paper_subjects, plans_subjects
     from nnunet_pyconv.benchmarks.complexity_table import prepare_output, to_markdown, write_tables
     from nnunet_pyconv.benchmarks.report import machine
-    from nnunet_pyconv.planning import PAPER_PLANS
+    from nnunet_pyconv.device import pick_device
 
     device = pick_device(args.device)
     subjects = paper_subjects() if args.dataset is None else plans_subjects(args.dataset, args.plans or PAPER_PLANS)

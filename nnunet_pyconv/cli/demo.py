@@ -4,23 +4,19 @@ from __future__ import annotations
 
 import argparse
 import shlex
-from collections.abc import Sequence
 from pathlib import Path
 
-from nnunet_pyconv.device import DEVICES, pick_device
+from nnunet_pyconv.demo.folder import DemoFolder
 from nnunet_pyconv.errors import InputError
-from nnunet_pyconv.synthetic.workspace import Workspace
+from nnunet_pyconv.names import DEVICES
 
 
-def main(argv: Sequence[str], prog: str) -> None:
-    """Run the demo and say how to go on by hand."""
-    parser = argparse.ArgumentParser(
-        prog=prog,
-        description=(
-            "Run the whole chain once through nnU-Net's own code: convert, fingerprint, plan, preprocess, train with "
-            "nnUNetTrainerPyConv, validate, predict the test set, evaluate, draw. Needs no environment variable and "
-            "leaves your own nnU-Net folders alone."
-        ),
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the command's arguments."""
+    parser.description = (
+        "Run the whole chain once through nnU-Net's own code: convert, fingerprint, plan, preprocess, train with "
+        "nnUNetTrainerPyConv, validate, predict the test set, evaluate, draw. Needs no environment variable and "
+        "leaves your own nnU-Net folders alone."
     )
     parser.add_argument(
         "-i",
@@ -40,32 +36,36 @@ def main(argv: Sequence[str], prog: str) -> None:
     )
     parser.add_argument("-device", choices=DEVICES, help="where the network runs (default: a GPU if there is one)")
     parser.add_argument("--overwrite", action="store_true", help="replace an earlier demo in DIR")
-    args = parser.parse_args(argv)
+
+
+def run(args: argparse.Namespace) -> None:
+    """Run the demo and say how to go on by hand."""
+    from nnunet_pyconv.device import pick_device  # imports torch, which takes seconds
 
     device = pick_device(args.device)
     source = None if args.source is None else args.source.absolute()
-    workspace = Workspace(args.folder.absolute())
-    with workspace.environment():
+    folder = DemoFolder(args.folder.absolute())
+    with folder.environment():
         # imported here because nnU-Net reads the number of its workers from the environment when it is imported
         from nnunet_pyconv.dataset_conversion import isbi_cell
         from nnunet_pyconv.demo import chain
 
         if source is not None:
             isbi_cell.find_cases(source)  # before anything of an earlier demo is removed
-        workspace.prepare(overwrite=args.overwrite)
+        folder.prepare(overwrite=args.overwrite)
         try:
-            dataset = chain.run(workspace, source, device)
+            dataset = chain.run(folder, source, device)
         except InputError:  # nothing has been trained yet
-            workspace.clear()
+            folder.clear()
             raise
-    print(_next_steps(workspace, source or workspace.source, dataset.name, device.type))
+    print(_next_steps(folder, source or folder.source, dataset.name, device.type))
 
 
-def _next_steps(workspace: Workspace, source: Path, dataset: str, device: str) -> str:
+def _next_steps(folder: DemoFolder, source: Path, dataset: str, device: str) -> str:
     dataset_id = int(dataset[len("Dataset") :][:3])
     flag = "" if device == "cuda" else f" -device {device}"
-    return f"""Picture: {workspace.picture}
-What nnU-Net printed: {workspace.log}
+    return f"""Picture: {folder.picture}
+What nnU-Net printed: {folder.log}
 
 The same by hand, at nnU-Net's full size:
   export nnUNet_raw="$HOME/nnUNet_raw" nnUNet_preprocessed="$HOME/nnUNet_preprocessed" nnUNet_results="$HOME/nnUNet_results"

@@ -14,9 +14,9 @@ if TYPE_CHECKING:
     from nnunet_pyconv.evaluation.report import ReportRequest
 
 
-def main(argv: Sequence[str], prog: str) -> None:
+def run(args: argparse.Namespace) -> None:
     """Write the report and say where it is."""
-    request = read_request(argv, prog)
+    request = read_request(args)
     # imported here: it takes seconds
     from nnunet_pyconv.evaluation.report import write_report
 
@@ -24,13 +24,12 @@ def main(argv: Sequence[str], prog: str) -> None:
     print(f"Wrote {page}; the same tables and figures lie in {page.parent / 'tables'} and {page.parent / 'figures'}")
 
 
-def read_request(argv: Sequence[str], prog: str) -> ReportRequest:
-    """Read the command line.
+def read_request(args: argparse.Namespace) -> ReportRequest:
+    """Check the arguments, and return what they ask for.
 
     Raises:
-        InputError: Values that can't be.
+        InputError: Values that can't be used.
     """
-    args = build_parser(prog).parse_args(argv)
     if args.num_processes < 1:
         raise InputError(f"-np {args.num_processes}: at least one case at a time has to be scored")
     if not (math.isfinite(args.tolerance) and args.tolerance >= 0):
@@ -59,24 +58,20 @@ def read_request(argv: Sequence[str], prog: str) -> ReportRequest:
         tolerance=args.tolerance,
         num_processes=args.num_processes,
         overwrite=args.overwrite,
+        trust=args.trust,
     )
 
 
-def build_parser(prog: str) -> argparse.ArgumentParser:
-    """The command line."""
-    parser = argparse.ArgumentParser(
-        prog=prog,
-        description=(
-            "Write tables and figures of trained models: IoU, mean IoU with background, Dice, HD95 and normalised "
-            "surface Dice of the validation cases (for ISBI 2012 also V_rand and V_info), with bootstrap intervals and "
-            "paired tests against a baseline; training curves; the best, the median and the worst case. As one page "
-            "for a browser, and as CSV, Markdown, PNG and SVG. Everything that nnUNet_results holds is taken unless "
-            "-d, -tr, -p, -c and -f choose. Scores of files that haven't changed are taken from your cache folder. "
-            "Curves are read from checkpoints, which nnU-Net and this load in a way that executes code in them: take "
-            "those that you trust."
-        ),
-        epilog="example: nnunet_pyconv report -d 312 -c 2d_pyconv_unet 2d_unet -f 0 -o report_312",
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the command's arguments."""
+    parser.description = (
+        "Write tables and figures of trained models: IoU, mean IoU with background, Dice, HD95 and normalised "
+        "surface Dice of the validation cases (for ISBI 2012 also V_rand and V_info), with bootstrap intervals and "
+        "paired tests against a baseline; training curves; the best, the median and the worst case. As one page "
+        "for a browser, and as CSV, Markdown, PNG and SVG. Everything that nnUNet_results holds is taken unless "
+        "-d, -tr, -p, -c, -f and --models choose. Scores of files that haven't changed come from your cache folder."
     )
+    parser.epilog = "example: nnunet_pyconv report -d 312 -c 2d_pyconv_unet 2d_unet -f 0 -o report_312"
     add = parser.add_argument
     add("-d", dest="datasets", nargs="+", default=(), metavar="ID", help="dataset IDs or names")
     add("-tr", dest="trainers", nargs="+", default=(), metavar="TRAINER", help="trainers")
@@ -130,7 +125,12 @@ def build_parser(prog: str) -> argparse.ArgumentParser:
     )
     add("-np", dest="num_processes", type=int, default=4, metavar="N", help="cases at a time (default: %(default)s)")
     add("--overwrite", action="store_true", help="replace an earlier report in DIR")
-    return parser
+    add(
+        "--trust",
+        action="store_true",
+        help="read the curves from checkpoints that hold more than nnU-Net's do; this runs the code in them, so use it "
+        "for your own only",
+    )
 
 
 def _named_folders(arguments: Sequence[str]) -> dict[str, Path]:

@@ -11,33 +11,30 @@ from typing import TYPE_CHECKING
 
 from nnunetv2.configuration import default_num_processes
 
-from nnunet_pyconv.device import DEVICES, pick_device
+from nnunet_pyconv import paper
 from nnunet_pyconv.errors import InputError
-from nnunet_pyconv.reproduction import (
-    DATASETS,
-    NETWORKS,
-    PAPER_NETWORKS,
-    RECIPES,
-    ExperimentRequest,
-    commands,
-    pack,
-    preparations_of,
-    reproduce,
-    runs_of,
-    unpack,
-    write_reports,
-)
-from nnunet_pyconv.reproduction.executor import EXECUTORS
-from nnunet_pyconv.reproduction.experiment import FOLDS, PROTOCOLS, STOCK
-from nnunet_pyconv.trainers.seed import SEED_VARIABLE
+from nnunet_pyconv.names import DEVICES, EXECUTORS, FOLDS, PROTOCOLS, RECIPES, SEED_VARIABLE, STOCK_NNUNET
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from nnunet_pyconv.reproduction import ExperimentRequest
 
-def main(argv: Sequence[str], prog: str) -> None:
+
+def run(args: argparse.Namespace) -> None:
     """Run the experiment, report on what is done and list what failed; the exit status is 1 if something did."""
-    args = build_parser(prog).parse_args(argv)
+    from nnunet_pyconv.device import pick_device  # these import torch, which takes seconds
+    from nnunet_pyconv.evaluation.report import require_extra
+    from nnunet_pyconv.reproduction import (
+        commands,
+        pack,
+        preparations_of,
+        reproduce,
+        runs_of,
+        unpack,
+        write_reports,
+    )
+
     request = _request(args)
     parameters = _parameters(args.slurm)
     if args.executor == "local":
@@ -55,8 +52,6 @@ def main(argv: Sequence[str], prog: str) -> None:
     if args.dry_run:
         print("\n".join(commands(request, args.folder)))
         return
-    from nnunet_pyconv.evaluation.report import require_extra
-
     require_extra()
     if args.folder.exists() and not args.folder.is_dir():
         raise InputError(f"-o {args.folder} is a file; give a folder for the reports")
@@ -72,6 +67,9 @@ def main(argv: Sequence[str], prog: str) -> None:
 
 
 def _request(args: argparse.Namespace) -> ExperimentRequest:
+    from nnunet_pyconv.device import pick_device
+    from nnunet_pyconv.reproduction import ExperimentRequest
+
     for flag, value in (("-num_gpus", args.num_gpus), ("-np", args.num_processes)):
         if value < 1:
             raise InputError(f"{flag} {value}: expected at least 1")
@@ -101,40 +99,44 @@ def _request(args: argparse.Namespace) -> ExperimentRequest:
     return request
 
 
-def build_parser(prog: str) -> argparse.ArgumentParser:
-    """Return the parser of the command line."""
-    parser = argparse.ArgumentParser(
-        prog=prog,
-        description=(
-            "Run the paper's experiment: its networks on its datasets, trained, validated, and tested on imagesTs, "
-            "through nnU-Net's own commands; then print its Table 2, ours beside the paper's figures, and write the "
-            "report on each dataset. What is done, which means that it loads and covers all cases, is not done again: "
-            "the same command continues a run that was ended, from nnU-Net's checkpoints. A run that fails leaves the "
-            "others alone and is listed at the end, with its log. The datasets have to be converted before "
-            "(nnunet_pyconv convert DATASET, with --protocol paper for the paper's split)."
-        ),
-        epilog=(
-            f"examples: {prog} --datasets isbi_cell --networks pyconv_unet unet --dry_run; on new images, with stock "
-            f"nnU-Net beside it: {prog} --protocol clean --networks pyconv_unet unet {STOCK}; shortened: {prog} "
-            "-tr nnUNetTrainerPyConvPaper_5epochs -overwrite_target_spacing 2 2"
-        ),
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the command's arguments."""
+    parser.description = (
+        "Run the paper's experiment: its networks on its datasets, trained, validated, and tested on imagesTs, "
+        "through nnU-Net's own commands; then print its Table 2, ours beside the paper's figures, and write the "
+        "report on each dataset. What is done, which means that it loads and covers all cases, is not done again: "
+        "the same command continues a run that was ended, from nnU-Net's checkpoints. A run that fails leaves the "
+        "others alone and is listed at the end, with its log. The datasets have to be converted before "
+        "(nnunet_pyconv convert DATASET, with --protocol paper for the paper's split)."
+    )
+    parser.epilog = (
+        "examples: nnunet_pyconv reproduce --datasets isbi_cell --networks pyconv_unet unet --dry_run; on new images, "
+        f"beside stock nnU-Net: nnunet_pyconv reproduce --protocol clean --networks pyconv_unet unet {STOCK_NNUNET}; "
+        "shortened: nnunet_pyconv reproduce -tr nnUNetTrainerPyConvPaper_5epochs -overwrite_target_spacing 2 2"
     )
     for add in (_add_what, _add_how, _add_where):
         add(parser.add_argument)
-    return parser
 
 
 def _add_what(add: Callable[..., object]) -> None:
-    add("--datasets", nargs="+", choices=DATASETS, default=list(DATASETS), help="default: all")
+    datasets = [dataset.key for dataset in paper.DATASETS]
+    add("--datasets", nargs="+", choices=datasets, default=datasets, help="default: all")
     add(
         "--networks",
         nargs="+",
-        choices=NETWORKS,
-        default=PAPER_NETWORKS,
-        help=f"default: the six of the paper's Table 2. {STOCK} is nnU-Net's own 2D network with nnU-Net's own recipe, "
-        "for as many images as the others see",
+        choices=[*(network.key for network in paper.NETWORKS), STOCK_NNUNET],
+        default=[network.key for network in paper.NETWORKS if network.table_2],
+        help=f"default: the six of the paper's Table 2. {STOCK_NNUNET} is nnU-Net's own 2D network with nnU-Net's own "
+        "recipe, for as many images as the others see",
     )
-    add("--folds", nargs="+", choices=FOLDS, default=["0"], help="default: 0, the only one of the paper's split")
+    add(
+        "-f",
+        dest="folds",
+        nargs="+",
+        choices=FOLDS,
+        default=["0"],
+        help="folds (default: 0, the only one of the paper's split)",
+    )
     add(
         "--protocol",
         choices=PROTOCOLS,

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Sequence
 
 from nnunet_pyconv.trainer_dir import TRAINER_DIR
 
 
-def main(argv: Sequence[str], prog: str) -> None:
-    """Print the folder in which nnU-Net finds our trainers."""
-    argparse.ArgumentParser(
-        prog=prog,
-        description="Print the folder in which nnU-Net finds our trainers.",
-        epilog='Use it so: export nnUNet_extTrainer="$(nnunet_pyconv trainer_dir)"',
-    ).parse_args(argv)
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Describe the command, which takes no arguments."""
+    parser.description = "Print the folder in which nnU-Net finds our trainers."
+    parser.epilog = 'Use it so: export nnUNet_extTrainer="$(nnunet_pyconv trainer_dir)"'
+
+
+def run(_args: argparse.Namespace) -> None:
+    """Print the folder."""
     print(TRAINER_DIR)

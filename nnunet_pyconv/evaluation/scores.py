@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 from tqdm import tqdm
 
+from nnunet_pyconv.child_processes import end_with_parent
 from nnunet_pyconv.errors import InputError
 from nnunet_pyconv.evaluation.dataset import RawDataset
 from nnunet_pyconv.evaluation.metrics import (
@@ -100,7 +101,8 @@ def _mapping(num_processes: int) -> Iterator[Any]:
         yield map
         return
     # spawned, as in nnU-Net's evaluation: torch's threads don't survive a fork
-    with ProcessPoolExecutor(num_processes, mp_context=multiprocessing.get_context("spawn")) as pool:
+    context = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(num_processes, mp_context=context, initializer=end_with_parent) as pool:
         try:
             yield partial(pool.map, chunksize=_CASES_AT_ONCE)
         except BaseException:
@@ -117,15 +119,26 @@ def _score_case(
         return known
     truth, prediction, spacing = read_truth_and_prediction(dataset, files)
     image = LabelImage(truth, prediction, spacing, dataset.classes, dataset.ignore_label, tolerance)
-    segments = [] if neurites is None else _segment_pairs(dataset, files, image, neurites)
-    scores = CaseScores(
+    scores = score_image(image, [] if neurites is None else _segment_pairs(dataset, files, image, neurites))
+    cache.put(key, scores)
+    return scores
+
+
+def score_image(image: LabelImage, segments: Sequence[SegmentPair]) -> CaseScores:
+    """Compute all metrics of one image.
+
+    Args:
+        image: Its truth and prediction.
+        segments: For the metrics of segments, one pair a threshold or a single one; empty leaves these metrics out.
+    """
+    return CaseScores(
         per_class={
             name: {
                 metric.key: math.nan if image.is_partial and not metric.on_partial_truth else metric(image.pairs[name])
                 for metric in METRICS
                 if isinstance(metric, ClassMetric)
             }
-            for name in dataset.classes
+            for name in image.classes
         },
         per_image={metric.key: metric.score(image) for metric in METRICS if isinstance(metric, ImageMetric)},
         per_threshold={
@@ -134,8 +147,6 @@ def _score_case(
             if isinstance(metric, SegmentMetric) and segments
         },
     )
-    cache.put(key, scores)
-    return scores
 
 
 def _segment_pairs(dataset: RawDataset, files: CaseFiles, image: LabelImage, neurites: Neurites) -> list[SegmentPair]:

@@ -1,12 +1,11 @@
 """Plans for networks with pyramidal convolutions."""
 
+from nnunet_pyconv.planning.design import Design, Stage
 from nnunet_pyconv.planning.open_plans import open_plans
-from nnunet_pyconv.planning.paper_plans import PAPER_PLANS, plan_paper
+from nnunet_pyconv.planning.paper_plans import plan_paper
 from nnunet_pyconv.planning.planned_dataset import Choice, ChosenConfiguration, plan_dataset
 from nnunet_pyconv.planning.planners import PLANNERS
 from nnunet_pyconv.planning.pyconv_plans import (
-    DEFAULT_OUTPUT,
-    DEFAULT_SOURCE,
     PlannedConfiguration,
     network_on_meta,
     plan_pyconv,
@@ -14,13 +13,12 @@ from nnunet_pyconv.planning.pyconv_plans import (
 )
 
 __all__ = [
-    "DEFAULT_OUTPUT",
-    "DEFAULT_SOURCE",
-    "PAPER_PLANS",
     "PLANNERS",
     "Choice",
     "ChosenConfiguration",
+    "Design",
     "PlannedConfiguration",
+    "Stage",
     "network_on_meta",
     "open_plans",
     "plan_dataset",

@@ -10,16 +10,14 @@ from typing import Any
 
 from nnunet_pyconv import paper
 from nnunet_pyconv.errors import InputError
+from nnunet_pyconv.names import DEFAULT_SOURCE, PAPER_PLANS
 from nnunet_pyconv.planning.plans_files import (
     check_plans_name,
     load_plans,
     output_plans_file,
     preprocessed_folder,
-    write_whole,
+    write_plans,
 )
-from nnunet_pyconv.planning.pyconv_plans import DEFAULT_SOURCE
-
-PAPER_PLANS = "PyConvUNetPaperPlans"
 
 
 def plan_paper(
@@ -62,7 +60,7 @@ def plan_paper(
     output_file = output_plans_file(folder, output_plans, source_plans, overwrite)
     configurations = paper_configurations(median_size)
     plans = {**source, "plans_name": output_plans, "configurations": {"2d": deepcopy(base), **configurations}}
-    write_whole(plans, output_file)
+    write_plans(plans, output_file)
     return output_file, list(configurations)
 
 

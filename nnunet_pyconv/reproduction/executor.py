@@ -10,16 +10,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from nnunet_pyconv.errors import InputError
+from nnunet_pyconv.nnunet_commands import Outcome
 from nnunet_pyconv.reproduction.preparation import Preparation
 from nnunet_pyconv.reproduction.run import Run
-from nnunet_pyconv.reproduction.step import Outcome
 
 if TYPE_CHECKING:
     import submitit
 
 Job: TypeAlias = Preparation | Run
 
-EXECUTORS = ("local", "slurm")
 DEFAULT_PARAMETERS = {"time": 24 * 60, "cpus_per_task": 12}  # minutes; nnU-Net's workers
 
 

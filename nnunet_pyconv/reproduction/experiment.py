@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -10,23 +9,16 @@ from pathlib import Path
 from typing import Any
 
 from nnunet_pyconv import paper
+from nnunet_pyconv.dataset_conversion.registry import load_converter
 from nnunet_pyconv.errors import InputError
+from nnunet_pyconv.names import RECIPES, STOCK_NNUNET
 from nnunet_pyconv.nnunet_folders import Setup, dataset_id, find_trainer, nnunet_folder
 from nnunet_pyconv.reproduction.preparation import Preparation
 from nnunet_pyconv.reproduction.run import BEST, FINAL, Run
 from nnunet_pyconv.trainers import nnUNetTrainerPyConvPaper
 from nnunet_pyconv.trainers.seed import SeededTrainer
 
-DATASETS = {dataset.key: dataset for dataset in paper.DATASETS}
-STOCK = "stock"
-PAPER_NETWORKS = tuple(network.key for network in paper.NETWORKS if network.table_2)
-NETWORKS = (*(network.key for network in paper.NETWORKS), STOCK)
-FOLDS = ("0", "1", "2", "3", "4", "all")
-PROTOCOLS = ("paper", "clean")
-
 STOCK_CONFIGURATION = "2d"  # nnU-Net's own, which the paper's plans have too
-RECIPES = {"paper": paper.TRAINER, "nnunet": f"nnUNetTrainer_{paper.EPOCHS}passes"}
-"""Their trainers."""
 
 
 @dataclass(frozen=True)
@@ -34,17 +26,17 @@ class ExperimentRequest:
     """What to reproduce.
 
     Attributes:
-        datasets: Keys of `DATASETS`.
-        networks: Of `NETWORKS`.
-        recipe: Key of `RECIPES`.
-        folds: Of `FOLDS`.
+        datasets: Keys of `paper.DATASETS`.
+        networks: Keys of `paper.NETWORKS`, or `names.STOCK_NNUNET`.
+        recipe: Key of `names.RECIPES`.
+        folds: Of `names.FOLDS`.
         device: nnU-Net's `-device`.
         num_processes: nnU-Net's `-np`.
         num_gpus: nnU-Net's `-num_gpus`.
         trainer: A trainer instead of the recipe's, for example one with fewer epochs; None for the recipe's.
         seed: See `SeededTrainer`; None for none.
         target_spacing: See `Preparation`; None keeps the images as they are.
-        protocol: Of `PROTOCOLS`, where a dataset is converted by both; None takes the one there is.
+        protocol: Of `names.PROTOCOLS`, where a dataset is converted by both; None takes the one there is.
     """
 
     datasets: Sequence[str]
@@ -129,15 +121,15 @@ def runs_of(request: ExperimentRequest, preparations: Sequence[Preparation]) -> 
 def _trainer(request: ExperimentRequest, network: str) -> str:
     """The trainer of a network: stock nnU-Net takes nnU-Net's recipe, for as many images as the others see."""
     trainer = request.trainer or RECIPES[request.recipe]
-    if network != STOCK:
+    if network != STOCK_NNUNET:
         return trainer
     passes = paper.epochs_of(trainer)
     if passes is not None:
         return f"nnUNetTrainer_{passes}passes"
     if "PyConv" in trainer:
         raise InputError(
-            f"--networks {STOCK} is nnU-Net's own network with its own recipe, and -tr {trainer} is neither; give one "
-            f"such as {paper.TRAINER}_5epochs, whose number of images it then sees, or nnUNetTrainer"
+            f"--networks {STOCK_NNUNET} is nnU-Net's own network with its own recipe, and -tr {trainer} is neither; give "
+            f"one such as {paper.TRAINER}_5epochs, whose number of images it then sees, or nnUNetTrainer"
         )
     return trainer
 
@@ -151,7 +143,7 @@ def _checkpoint(trainer: str, seed: int | None) -> str:
 
 def _configuration(network: str) -> str:
     known = {each.key: each.configuration for each in paper.NETWORKS}
-    return STOCK_CONFIGURATION if network == STOCK else known[network]
+    return STOCK_CONFIGURATION if network == STOCK_NNUNET else known[network]
 
 
 def _require_folds(preparation: Preparation, folds: Sequence[str]) -> None:
@@ -164,9 +156,9 @@ def _require_folds(preparation: Preparation, folds: Sequence[str]) -> None:
         return
     if others := [fold for fold in folds if fold == "all" or int(fold) >= given]:
         raise InputError(
-            f"--folds {' '.join(others)}: {preparation} was converted with --protocol paper, whose test images are in "
+            f"-f {' '.join(others)}: {preparation} was converted with --protocol paper, whose test images are in "
             f"imagesTr, and has fold {', '.join(map(str, range(given)))} alone; others would train on them. Give "
-            "--folds 0, or convert it with --protocol clean"
+            "-f 0, or convert it with --protocol clean"
         )
 
 
@@ -199,10 +191,10 @@ def _folder_name(key: str, protocol: str | None) -> str:
     """The name of the dataset folder, whatever ID it was given.
 
     Args:
-        key: Of `DATASETS`.
-        protocol: Of `PROTOCOLS`, or None for any.
+        key: Of `paper.DATASETS`.
+        protocol: Of `names.PROTOCOLS`, or None for any.
     """
-    name = DATASETS[key].folder_name
+    name = next(dataset.folder_name for dataset in paper.DATASETS if dataset.key == key)
     base = nnunet_folder("nnUNet_raw")
     found = {
         folder.name: "paper" if (folder / "splits_final.json").is_file() else "clean"
@@ -225,4 +217,4 @@ def _folder_name(key: str, protocol: str | None) -> str:
 
 def _default_id(key: str) -> int:
     """The ID that the converter gives a dataset."""
-    return int(importlib.import_module(f"nnunet_pyconv.dataset_conversion.{key}").DATASET.dataset_id)
+    return load_converter(key).DESCRIPTION.dataset_id

@@ -11,9 +11,9 @@ from pathlib import Path, PurePosixPath
 from tqdm import tqdm
 
 from nnunet_pyconv.errors import InputError
+from nnunet_pyconv.nnunet_commands import is_running
 from nnunet_pyconv.nnunet_folders import Setup, nnunet_folder
 from nnunet_pyconv.reproduction.run import Run
-from nnunet_pyconv.reproduction.step import is_running
 from nnunet_pyconv.writing import whole_files
 
 

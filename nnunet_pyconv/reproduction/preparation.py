@@ -12,11 +12,12 @@ from batchgenerators.utilities.file_and_folder_operations import load_json
 
 from nnunet_pyconv.errors import InputError
 from nnunet_pyconv.evaluation.dataset import RawDataset
+from nnunet_pyconv.names import DEFAULT_SOURCE, PAPER_PLANS
+from nnunet_pyconv.nnunet_commands import Outcome, Step, run_steps
 from nnunet_pyconv.nnunet_folders import dataset_id, nnunet_folder
-from nnunet_pyconv.planning import DEFAULT_SOURCE, PAPER_PLANS
 from nnunet_pyconv.reproduction.products import json_damage, preprocessed_damage
-from nnunet_pyconv.reproduction.step import LOG, Outcome, Step, run_steps
 
+LOG = "reproduce.log"
 SPACING_OF_SLICES = 999  # what nnU-Net takes for the distance of slices in a dataset of pictures
 
 

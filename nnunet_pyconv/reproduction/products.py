@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import json
 import pickletools
-import zipfile
 from collections.abc import Collection
 from pathlib import Path
 from typing import Any
@@ -15,6 +14,8 @@ from typing import Any
 import blosc2
 from nnunetv2.evaluation.evaluate_predictions import load_summary_json
 
+from nnunet_pyconv.checkpoints import check_whole
+from nnunet_pyconv.errors import InputError
 from nnunet_pyconv.evaluation.dataset import RawDataset
 
 
@@ -28,15 +29,12 @@ def json_damage(file: Path) -> str:
 
 
 def checkpoint_damage(file: Path) -> str:
-    """Check a checkpoint of torch: an archive, whose checksums are compared; nothing in it is executed."""
-    if file.stat().st_size == 0:
-        return "is empty"
+    """Check a checkpoint; nothing in it is executed."""
     try:
-        with zipfile.ZipFile(file) as archive:
-            damaged = archive.testzip()
-    except (OSError, zipfile.BadZipFile) as error:
-        return f"can't be read ({error})"
-    return f"has a damaged part, {damaged}" if damaged else ""
+        check_whole(file)
+    except InputError as error:
+        return str(error)
+    return ""
 
 
 def preprocessed_damage(folder: Path, cases: Collection[str]) -> str:

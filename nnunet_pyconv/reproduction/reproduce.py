@@ -11,11 +11,11 @@ from tqdm import tqdm
 from nnunet_pyconv.errors import InputError
 from nnunet_pyconv.evaluation.models import ModelFilter
 from nnunet_pyconv.evaluation.report.request import ReportRequest
+from nnunet_pyconv.nnunet_commands import Outcome
 from nnunet_pyconv.nnunet_folders import nnunet_folder
 from nnunet_pyconv.reproduction.executor import Executor, Job
 from nnunet_pyconv.reproduction.experiment import ExperimentRequest, conversion_command, preparations_of, runs_of
 from nnunet_pyconv.reproduction.run import Run
-from nnunet_pyconv.reproduction.step import Outcome
 
 
 def reproduce(

@@ -8,11 +8,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from nnunet_pyconv.errors import InputError
+from nnunet_pyconv.names import SEED_VARIABLE
+from nnunet_pyconv.nnunet_commands import Outcome, Step, run_steps
 from nnunet_pyconv.nnunet_folders import Setup
-from nnunet_pyconv.reproduction.preparation import Preparation
+from nnunet_pyconv.reproduction.preparation import LOG, Preparation
 from nnunet_pyconv.reproduction.products import checkpoint_damage, evaluation_damage
-from nnunet_pyconv.reproduction.step import LOG, Outcome, Step, run_steps
-from nnunet_pyconv.trainers.seed import SEED_VARIABLE
 
 FINAL, LATEST, BEST = "checkpoint_final.pth", "checkpoint_latest.pth", "checkpoint_best.pth"
 
@@ -95,7 +95,7 @@ class Run:
 
     def damages(self) -> list[str]:
         """Return what is there and not whole, a sentence each; it will be made again."""
-        found = [f"{self.folder / name} {damage}" for name, damage in self._damaged_checkpoints().items()]
+        found = list(self._damaged_checkpoints().values())
         for folder in (self.validation, self.predictions):
             if (folder / "summary.json").is_file() and (damage := self._evaluation_damage(folder)):
                 found.append(f"{folder}: {damage}")
@@ -151,13 +151,9 @@ class Run:
         final = self.folder / FINAL
         if not final.is_file():
             return {}
-        damages = {name: checkpoint_damage(self.folder / name) for name in self._used if (self.folder / name).is_file()}
-        damages |= {name: "is missing" for name in self._used if not (self.folder / name).is_file()}
+        used = dict.fromkeys((FINAL, self.checkpoint))
+        damages = {name: checkpoint_damage(self.folder / name) for name in used}
         return {name: damage for name, damage in damages.items() if damage}
-
-    @property
-    def _used(self) -> tuple[str, ...]:
-        return tuple(dict.fromkeys((FINAL, self.checkpoint)))
 
     def _train(self) -> Step:
         setup = self.setup

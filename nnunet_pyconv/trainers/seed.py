@@ -8,9 +8,8 @@ import random
 import numpy as np
 import torch
 
+from nnunet_pyconv.names import SEED_VARIABLE
 from nnunet_pyconv.trainers.robust_checkpoints import RobustCheckpoints
-
-SEED_VARIABLE = "NNUNET_PYCONV_SEED"
 
 
 class SeededTrainer(RobustCheckpoints):

@@ -30,6 +30,7 @@ class ReportRequest:
         tolerance: Of the normalised surface Dice, in mm, or in pixels where the files carry no spacing.
         num_processes: Cases to score at a time.
         overwrite: Whether to replace an earlier report in the folder.
+        trust: Whether to load checkpoints that would run code.
     """
 
     folder: Path = DEFAULT_FOLDER
@@ -41,6 +42,7 @@ class ReportRequest:
     tolerance: float = DEFAULT_TOLERANCE
     num_processes: int = DEFAULT_PROCESSES
     overwrite: bool = False
+    trust: bool = False
 
     def command(self) -> str:
         """Return the command line that asks for this report, as `nnunet_pyconv report` reads it."""
@@ -61,4 +63,4 @@ class ReportRequest:
             ("-o", [] if self.folder == DEFAULT_FOLDER else [str(self.folder)]),
         ):
             words += [flag, *values] if values else []
-        return shlex.join(words + ["--overwrite"] * self.overwrite)
+        return shlex.join(words + ["--overwrite"] * self.overwrite + ["--trust"] * self.trust)

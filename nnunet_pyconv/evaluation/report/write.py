@@ -77,7 +77,7 @@ def write_report(request: ReportRequest) -> Report:
     _check_output(request.folder, overwrite=request.overwrite)
     # all names and logs are checked before the first score is computed
     sets = _case_sets(request)
-    logs = [_read_logs(each.models) for each in sets]
+    logs = [_read_logs(each.models, trust=request.trust) for each in sets]
     baselines = find_baselines([each.models for each in sets], NETWORK_NAMES, request.baseline)
     comparisons = [_compare(request, each, baseline) for each, baseline in zip(sets, baselines, strict=True)]
     with whole_folder(request.folder) as new:
@@ -141,11 +141,11 @@ def _case_sets_of(request: ReportRequest, dataset: RawDataset) -> list[_CaseSet]
     return found
 
 
-def _read_logs(models: Sequence[Model]) -> dict[str, list[TrainingLog]]:
+def _read_logs(models: Sequence[Model], *, trust: bool) -> dict[str, list[TrainingLog]]:
     """The logs of all folds that have a checkpoint, by the model's short name."""
     logs = {}
     for model, name in zip(models, short_names(models, NETWORK_NAMES), strict=True):
-        folds = [read_training_log(file) for file in model.checkpoints.values() if file is not None]
+        folds = [read_training_log(file, trust=trust) for file in model.checkpoints.values() if file is not None]
         if folds:
             logs[name] = folds
     return logs

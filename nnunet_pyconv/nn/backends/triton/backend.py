@@ -14,12 +14,11 @@ import importlib.util
 import itertools
 import math
 import os
-from collections.abc import Sequence
 
 import torch
 
-from nnunet_pyconv.nn.backends.operators import output_shape, register
-from nnunet_pyconv.nn.backends.spec import LevelSpec
+from nnunet_pyconv.nn.backends.operators import Ints, Kernels, register
+from nnunet_pyconv.nn.backends.spec import Workload, levels_of, output_shape
 from nnunet_pyconv.nn.backends.triton import tiles
 from nnunet_pyconv.nn.backends.triton.tiles import Layout, three
 
@@ -30,6 +29,8 @@ WARPS = 8
 STAGES = 3
 _COLLECTED = 128
 """Weights that a program of `collect_weight_gradient` sums."""
+_MOST_WEIGHTS = 1 << 27
+"""Arranged for tiles, weights take up to 16 times their number, of which 31 bits have to count all."""
 
 
 @functools.lru_cache(maxsize=1)  # asked at each call of a layer
@@ -51,22 +52,32 @@ def is_interpreted() -> bool:
     return os.environ.get("TRITON_INTERPRET") == "1"
 
 
-def supports(x: torch.Tensor, levels: Sequence[LevelSpec], stride: Sequence[int]) -> bool:
-    """Tell whether the layer can be cut into tiles, and the values of input and output be counted in 31 bits."""
-    channels = max(x.shape[1], sum(level.groups * level.outputs for level in levels))
-    return x.numel() // x.shape[1] * channels < 1 << 31 and tiles.supports(levels, stride)
+def limits(work: Workload) -> str | None:
+    """Say why the kernels can't compute something, or return None: tiles must exist, and 31 bits count all values."""
+    if work.device.type not in ("cuda", "meta") and not is_interpreted():
+        return f"the Triton kernels run on an NVIDIA GPU, not on {work.device.type}"
+    if work.dtype not in DTYPES:
+        return f"the Triton kernels compute in half or single precision, not in {work.dtype}"
+    if not work.is_plain:
+        return "the Triton kernels take levels of all channels without dilation"
+    out_channels = sum(level.groups * level.outputs for level in work.levels)
+    values = work.x_size[0] * math.prod(work.x_size[2:]) * max(work.x_size[1], out_channels)
+    weights = sum(math.prod(level.kernel_size) * level.groups * level.outputs * level.inputs for level in work.levels)
+    if values >= 1 << 31 or weights >= _MOST_WEIGHTS or not tiles.supports(work.levels, work.stride):
+        return "the Triton kernels take kernels up to 61, less than 8192 channels, 2^27 weights and 2^31 values"
+    return None
 
 
 def _forward(
-    x: torch.Tensor, weights: list[torch.Tensor], biases: list[torch.Tensor], groups: list[int], stride: list[int]
+    x: torch.Tensor, weights: list[torch.Tensor], biases: list[torch.Tensor], groups: Ints, stride: Ints, _: Ints
 ) -> torch.Tensor:
-    y = x.new_empty(output_shape(x, weights, stride))
+    y = x.new_empty(output_shape(x.shape, weights, stride))
     _convolve(x, weights, torch.cat(biases).float() if biases else None, groups, stride, y, backward=False)
     return y
 
 
 def _input_gradient(
-    gradient: torch.Tensor, weights: list[torch.Tensor], groups: list[int], stride: list[int], x_size: list[int]
+    gradient: torch.Tensor, weights: list[torch.Tensor], groups: Ints, stride: Ints, x_size: Ints, _: Ints
 ) -> torch.Tensor:
     x_gradient = gradient.new_empty(x_size)
     _convolve(gradient, weights, None, groups, stride, x_gradient, backward=True)
@@ -123,7 +134,7 @@ def _convolve(
 
 
 def _weight_gradient(
-    gradient: torch.Tensor, x: torch.Tensor, weights: list[torch.Tensor], groups: list[int], stride: list[int]
+    gradient: torch.Tensor, x: torch.Tensor, weights: list[torch.Tensor], groups: Ints, stride: Ints, _: Ints
 ) -> list[torch.Tensor]:
     from nnunet_pyconv.nn.backends.triton import kernels
 
@@ -175,7 +186,7 @@ def _weight_gradient(
 def _layout(
     source: torch.Tensor, weights: list[torch.Tensor], groups: list[int], stride: list[int], backward: bool
 ) -> Layout:
-    levels = tuple(LevelSpec.of(w, g) for w, g in zip(weights, groups, strict=True))
+    levels = levels_of(weights, groups)
     return tiles.lay_out(levels, three(stride), backward, 16 // source.element_size(), source.device)
 
 
@@ -222,5 +233,5 @@ def _multiprocessors(device: torch.device) -> int:
     return torch.cuda.get_device_properties(device).multi_processor_count if device.type == "cuda" else 1
 
 
-triton_levels = register("triton", _forward, _input_gradient, _weight_gradient, device=None)
+triton_levels = register(Kernels("triton", _forward, _input_gradient, _weight_gradient, limits, device=None))
 """The backend as a torch operator, for tensors of one of `DTYPES`; see `operators.register`."""

@@ -1,0 +1,29 @@
+"""`nnunet_pyconv benchmark SUBJECT`: run a measurement of benchmarks; one module a subject has its arguments."""
+
+from __future__ import annotations
+
+import argparse
+
+from nnunet_pyconv.cli.parser import add_commands
+
+SUBJECTS = {
+    "layer": "a PyConv layer in each backend against a dense 3 x 3 convolution",
+    "network": "a training step and a prediction of nnU-Net's planned network, memory included",
+    "predict": "nnU-Net's predictor on an image: sliding window, mirroring",
+    "scaling": "a layer's time against pixels, channels, batch and threads, with a plot",
+    "levels": "single levels in each backend: what the cost rules are fitted to (CPU)",
+    "conversion": "the converters of datasets against reading and writing the same files",
+    "designs": "trainings of blocks, widths and depths on the paper's data sets, scored on unseen cases",
+    "volumes": "stock and PyConv trainings of nnU-Net on small volumes: speed, memory and Dice",
+    "runtimes": "the planned network of each design in PyTorch, ONNX Runtime and OpenVINO",
+}
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add a parser for each subject."""
+    parser.description = (
+        "Measure on this machine how fast PyConv is: ratios of times that were measured in turn in one process, "
+        "median and quartiles, with machine, versions and chosen backend. Run nothing else meanwhile."
+    )
+    parser.epilog = "nnunet_pyconv benchmark SUBJECT -h tells more."
+    add_commands(parser, "subjects", SUBJECTS, __name__)

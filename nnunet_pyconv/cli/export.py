@@ -1,0 +1,116 @@
+"""`nnunet_pyconv export`: a trained model as a file that predicts without torch."""
+
+from __future__ import annotations
+
+import argparse
+import tempfile
+from pathlib import Path
+from typing import get_args
+
+from nnunet_pyconv.errors import InputError
+from nnunet_pyconv.runtime.description import Precision
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the command's arguments."""
+    parser.description = (
+        "Write a trained model of nnU-Net, with any trainer, as one file that predicts by itself, without torch and "
+        "without nnU-Net: network as ONNX, preprocessing, sliding window, mirroring, folds and output as nnU-Net's. "
+        "Checked against torch before it is written."
+    )
+    parser.epilog = (
+        "example: nnunet_pyconv export $nnUNet_results/Dataset312_ISBICell/nnUNetTrainer__nnUNetPlans__2d "
+        "-o model.pyz; then, where numpy, scipy, onnxruntime and a reader of images are installed: "
+        "python model.pyz -i IMAGES -o OUT"
+    )
+    add = parser.add_argument
+    add("folder", type=Path, metavar="MODEL_FOLDER", help="nnUNet_results/DATASET/TRAINER__PLANS__CONFIGURATION")
+    add("-o", dest="output", type=Path, metavar="FILE", help="the file to write, for example model.pyz")
+    add(
+        "--web", type=Path, metavar="DIR", help="write a static page, too, that segments within the browser (2D models)"
+    )
+    add(
+        "--onnxruntime_web",
+        type=Path,
+        metavar="TGZ",
+        help="what npm pack onnxruntime-web wrote, or its folder, for --web (default: what came with this package)",
+    )
+    add("-f", dest="folds", nargs="+", metavar="FOLD", help="folds: 0 to 4, or all (default: those with a checkpoint)")
+    add(
+        "-chk",
+        dest="checkpoint",
+        default="checkpoint_final.pth",
+        metavar="NAME",
+        help="checkpoint to export (default: %(default)s)",
+    )
+    add(
+        "--precision",
+        choices=get_args(Precision),
+        default="fp32",
+        help="fp16 halves the file and is as fast; int8 is smaller and faster on recent CPUs, and is refused where it "
+        "costs accuracy (default: %(default)s)",
+    )
+    add("--force", action="store_true", help="write int8 even where it loses more than 0.006 of the Dice")
+    add("--overwrite", action="store_true", help="replace FILE and DIR")
+    add(
+        "--trust",
+        action="store_true",
+        help="load checkpoints that hold more than nnU-Net's do; this runs the code in them, so use it for your own "
+        "only",
+    )
+
+
+def run(args: argparse.Namespace) -> None:
+    """Write the file, or the page, and say what to do with it."""
+    if args.output is None and args.web is None:
+        raise InputError(
+            "there is nothing to write; name a file with -o, for example -o model.pyz, or a folder with --web"
+        )
+    with tempfile.TemporaryDirectory() as scratch:
+        output = args.output or Path(scratch) / "model.pyz"
+        _export(args, output)
+        if args.web is not None:
+            from nnunet_pyconv.export.web import write_page
+            from nnunet_pyconv.runtime.model_file import ModelFile
+
+            write_page(ModelFile.open(output), args.web, args.onnxruntime_web, overwrite=args.overwrite)
+    if args.output is not None:
+        print(f"Next: python {args.output} -i IMAGES -o PREDICTIONS")
+    if args.web is not None:
+        print(f"Wrote {args.web}; next: python -m http.server -d {args.web}, then open http://localhost:8000")
+
+
+def _export(args: argparse.Namespace, output: Path) -> None:
+    try:
+        from nnunet_pyconv.export import export_model  # imported here: -h should be quick
+    except ModuleNotFoundError as error:
+        if error.name not in ("onnx", "onnxruntime"):
+            raise
+        raise InputError(f"export needs {error.name}; first: pip install 'nnunet-pyconv[onnx]'") from error
+
+    exported = export_model(
+        args.folder,
+        output,
+        folds=args.folds,
+        checkpoint=args.checkpoint,
+        precision=args.precision,
+        force=args.force,
+        overwrite=args.overwrite,
+        trust=args.trust,
+    )
+    description = exported.description
+    folds = " ".join(network.fold for network in description.networks)
+    print(
+        f"Wrote {exported.file.name}: {description.name}, folds {folds}, {description.precision}, "
+        f"{exported.file.stat().st_size / 1e6:.1f} MB; logits differ from torch's by {exported.difference:.1e} at most"
+    )
+    for fold, result in exported.quantized.items():
+        print(
+            f"Fold {fold}: Dice {result.dice_float:.4f} in float32, {result.dice:.4f} in 8 bit, with "
+            f"{result.in_float} of {result.convolutions} convolutions in float32"
+        )
+    if exported.has_pyconv:
+        print(
+            "Its pyramidal convolutions take 3 to 7 times as long as stock ones in ONNX Runtime, which has no fast "
+            "kernel for them. For deployment train a dilated or separable block, or half the width."
+        )

@@ -1,0 +1,50 @@
+"""The names that plans, folders and commands share.
+
+This module imports nothing, so that the command line can offer them without importing PyTorch.
+"""
+
+from __future__ import annotations
+
+from typing import Literal, get_args
+
+DEVICES = ("cpu", "cuda", "mps")
+"""What nnU-Net's `-device` takes."""
+
+FOLDS = ("0", "1", "2", "3", "4", "all")
+"""What nnU-Net's `-f` takes."""
+
+BACKENDS = ("native", "fold", "triton", "reference")
+"""How a PyConv layer can be computed; see `nnunet_pyconv.nn.backends`."""
+
+Block = Literal["plain", "bottleneck", "dilated", "separable"]
+"""What takes the place of a convolution; see `nnunet_pyconv.nn.blocks`."""
+
+BLOCKS: tuple[Block, ...] = get_args(Block)
+
+STOCK: Literal["stock"] = "stock"
+PLANNED_BLOCKS: tuple[str, ...] = (*BLOCKS, STOCK)
+"""The blocks of plans: one of `Block`, or "stock", which leaves the convolutions as they are."""
+
+DEFAULT_SOURCE = "nnUNetPlans"
+DEFAULT_OUTPUT = "nnUNetPyConvPlans"
+PAPER_PLANS = "PyConvUNetPaperPlans"
+
+PLANNERS = (
+    "nnUNetPlannerPyConv",
+    "nnUNetPlannerPyConvResEncM",
+    "nnUNetPlannerPyConvResEncL",
+    "nnUNetPlannerPyConvResEncXL",
+)
+
+RECIPES = {"paper": "nnUNetTrainerPyConvPaper", "nnunet": "nnUNetTrainer_50passes"}
+"""The trainer of each recipe."""
+
+STOCK_NNUNET = "stock"
+"""What `reproduce --networks` calls nnU-Net's own 2D network with nnU-Net's own recipe."""
+
+PROTOCOLS = ("paper", "clean")
+"""How a converted dataset sets its test images aside: they choose the best epoch, or have no part in the training."""
+
+EXECUTORS = ("local", "slurm")
+
+SEED_VARIABLE = "NNUNET_PYCONV_SEED"

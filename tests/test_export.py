@@ -1,0 +1,175 @@
+"""Exporting models that nnU-Net's own code made."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from conftest import NnunetFolders
+from made_models import Made, Recipe, make_model, preprocess
+from torch import nn
+
+from nnunet_pyconv.cli import main
+from nnunet_pyconv.errors import InputError
+from nnunet_pyconv.export import export, export_model, quantization
+from nnunet_pyconv.runtime.model_file import ModelFile
+from nnunet_pyconv.runtime.predictor import Predictor
+from nnunet_pyconv.runtime.readers import reader_named
+
+pytest.importorskip("onnxscript")
+
+NAME = "Dataset001_Grey"
+
+
+@pytest.fixture(scope="module")
+def made(module_folders: NnunetFolders) -> Made:
+    model = make_model(Recipe((70, 90), channels=("EM",), file_ending=".png"), module_folders, NAME)["2d"]
+    preprocess(module_folders, NAME, model)
+    return model
+
+
+@pytest.fixture(scope="module")
+def float_labels(made: Made, tmp_path_factory: pytest.TempPathFactory) -> np.ndarray:
+    return labels_of(export_model(made.folder, tmp_path_factory.mktemp("fp32") / "model.pyz").file, made)
+
+
+def labels_of(model: Path, made: Made) -> np.ndarray:
+    predictor = Predictor(model)
+    image = reader_named("NaturalImage2DIO").read([Path(file) for file in made.cases()[0]])
+    return predictor.labels(*predictor.logits(*predictor.prepare(image.array, image.spacing)))
+
+
+@pytest.mark.slow
+def test_half_weights(made: Made, float_labels: np.ndarray, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for precision in ("fp32", "fp16"):
+        main(["export", str(made.folder), "--precision", precision, "-o", str(tmp_path / f"{precision}.pyz")])
+    whole, half = (network_bytes(tmp_path / f"{precision}.pyz") for precision in ("fp32", "fp16"))
+    assert half < 0.8 * whole  # biases, norms and names stay as they are
+    assert (labels_of(tmp_path / "fp16.pyz", made) == float_labels).mean() > 0.99
+    assert "fp16" in capsys.readouterr().out
+
+
+def network_bytes(model: Path) -> int:
+    file = ModelFile.open(model)
+    return sum(len(file.network(network.file)) for network in file.description.networks)
+
+
+@pytest.mark.slow
+def test_8_bit(
+    made: Made, float_labels: np.ndarray, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:  # fmt: skip
+    monkeypatch.setattr(quantization, "DICE_LIMIT", 0.02)  # the model is hardly trained
+    monkeypatch.setattr(export, "DICE_LIMIT", 0.02)
+    exported = export_model(made.folder, tmp_path / "model.pyz", precision="int8")
+    (result,) = exported.quantized.values()
+    assert result.loss <= 0.02
+    assert result.in_float < result.convolutions
+    assert (labels_of(exported.file, made) == float_labels).mean() > 0.9
+    assert f"| {result.dice_float:.4f} | {result.dice:.4f} |" in ModelFile.open(exported.file).model_card
+
+    monkeypatch.setattr(export, "DICE_LIMIT", -1.0)
+    with pytest.raises(InputError, match=r"--precision fp16, or write it anyway with --force"):
+        export_model(made.folder, tmp_path / "worse.pyz", precision="int8")
+    assert not (tmp_path / "worse.pyz").exists()
+    assert not list(tmp_path.glob(".*"))
+
+
+def test_8_bit_need_the_training_cases(made: Made, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("nnUNet_preprocessed", str(tmp_path))
+    with pytest.raises(InputError, match="calibrated on the training cases"):
+        export_model(made.folder, tmp_path / "model.pyz", precision="int8")
+
+
+@pytest.mark.slow
+def test_refuses_operators_that_onnx_lacks(made: Made, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    class Fourier(nn.Module):
+        def __init__(self, network: nn.Module) -> None:
+            super().__init__()
+            self.network = network
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return torch.special.bessel_j0(self.network(x))
+
+    whole = export.ModelFolder.build_network
+    monkeypatch.setattr(export.ModelFolder, "build_network", lambda *args: Fourier(whole(*args)))
+    with pytest.raises(InputError, match="bessel_j0"):
+        export_model(made.folder, tmp_path / "model.pyz")
+    assert not (tmp_path / "model.pyz").exists()
+
+
+@pytest.mark.slow
+def test_refuses_a_network_that_computes_something_else(
+    made: Made, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(export, "check_against_torch", lambda *args: 0.1)
+    with pytest.raises(InputError, match=r"differ from torch's by 0\.1"):
+        export_model(made.folder, tmp_path / "model.pyz")
+    assert not (tmp_path / "model.pyz").exists()
+
+
+def edited(name: str, **changes: Any) -> Callable[[Path], None]:
+    def edit(folder: Path) -> None:
+        content = json.loads((folder / "plans.json").read_text())
+        target = content if name == "plans" else content["configurations"][name]
+        target.update(changes)
+        (folder / "plans.json").write_text(json.dumps(content))
+
+    return edit
+
+
+@pytest.mark.parametrize(
+    ("spoil", "message"),
+    [
+        (edited("2d", normalization_schemes=["MyNormalization"]), "normalisation MyNormalization"),
+        (edited("2d", preprocessor_name="MyPreprocessor"), "preprocessor MyPreprocessor"),
+        (edited("2d", resampling_fn_data="my_resampling"), "resampling function my_resampling"),
+        (edited("2d", resampling_fn_data_kwargs={"separate_z_anisotropy_threshold": 5}), "with another separate_z"),
+        (edited("plans", image_reader_writer="MyIO"), "reader MyIO"),
+        (lambda folder: (folder / "fold_0" / "checkpoint_final.pth").write_bytes(b"no"), "is damaged or cut off"),
+    ],
+    ids=["normalisation", "preprocessor", "resampling", "threshold", "reader", "checkpoint"],
+)  # fmt: skip
+def test_refuses_models(spoil: Callable[[Path], Any], message: str, made: Made, tmp_path: Path) -> None:
+    folder = tmp_path / NAME / made.folder.name
+    shutil.copytree(made.folder, folder)
+    spoil(folder)
+    with pytest.raises(InputError, match=message):
+        export_model(folder, tmp_path / "model.pyz")
+    assert not (tmp_path / "model.pyz").exists()
+
+
+def test_reads_what_find_best_configuration_found(made: Made, tmp_path: Path) -> None:
+    folder = tmp_path / NAME / made.folder.name
+    shutil.copytree(made.folder, folder)
+    found = folder / "crossval_results_folds_0"
+    found.mkdir()
+    name = "remove_all_but_largest_component_from_segmentation"
+    steps = {
+        "postprocessing_fns": [name] * 2,
+        "postprocessing_kwargs": [{"labels_or_regions": [1, [2, 3]]}, {"labels_or_regions": 2}],
+    }
+    (found / "postprocessing.json").write_text(json.dumps(steps))
+    model = export.open_model(folder, None, "checkpoint_final.pth")
+    described = export.describe(model, mirror_axes=(0, 1), networks=[], precision="fp32", opset=18, versions={})
+    assert described.postprocessing == ((1, 2, 3), (2,))
+
+
+def test_something_has_to_be_written(made: Made, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as raised:
+        main(["export", str(made.folder)])
+    assert raised.value.code == 2
+    assert "name a file with -o" in capsys.readouterr().err
+
+
+def test_replaces_no_file(made: Made, tmp_path: Path) -> None:
+    (tmp_path / "model.pyz").write_bytes(b"mine")
+    with pytest.raises(InputError, match="replace it with --overwrite"):
+        export_model(made.folder, tmp_path / "model.pyz")
+    assert (tmp_path / "model.pyz").read_bytes() == b"mine"
