@@ -294,7 +294,7 @@ def test_training_log(tmp_path: Path) -> None:
             r"no val_losses and no dice_per_class_or_region; expected that of nnU-Net",
         ),
         ({"plot_stuff": [[], [], []]}, r"no train_losses and no val_losses"),
-        ([1, 2], r"no train_losses"),
+        ([1, 2], r"is no checkpoint of nnU-Net's trainers: it holds a list"),
         (
             {"logging": {"train_losses": [1.0, 2.0], "val_losses": [1.0], "dice_per_class_or_region": [[1.0]]}},
             r"lists of several lengths",
@@ -324,7 +324,7 @@ def test_log_of_another_version(tmp_path: Path, content: object, message: str) -
 
 def test_checkpoint_that_is_none(tmp_path: Path) -> None:
     (tmp_path / "checkpoint_final.pth").write_bytes(b"PK\x03\x04 cut off")
-    with pytest.raises(InputError, match=r"can't read the checkpoint"):
+    with pytest.raises(InputError, match="checkpoint_final.pth is damaged or cut off"):
         read_training_log(tmp_path / "checkpoint_final.pth")
 
 

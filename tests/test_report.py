@@ -443,14 +443,14 @@ def test_names_that_mean_something_to_spreadsheets_figures_and_markdown(
 def test_text_of_tables_is_plain(made: MadeDataset, tmp_path: Path) -> None:
     made.write(tmp_path / "p/a.png", square(16, 2, 14, 2, 14))
     made.write(made.raw / "labelsTs/a.png", square(16, 2, 14, 2, 14))
-    names = ("-mine|*x*", "@other", "+third")
+    names = ("@mine|*x*", "+third")
     predictions = [f"{name}={tmp_path / 'p'}" for name in names]
-    folder = report(tmp_path, "-d", "313", f"--predictions={predictions[0]}", *predictions[1:])
+    folder = report(tmp_path, "-d", "313", "--predictions", *predictions)
     tables = folder / "tables"
     models = [row["model"] for row in rows(tables / "Dataset313_KaggleLung_test_table_2.csv")]
-    assert models == ["'-mine|*x*", "'@other", "'+third"]
+    assert models == ["'@mine|*x*", "'+third"]
     differences = (tables / "Dataset313_KaggleLung_test_differences.md").read_text()
-    assert differences.startswith("## Differences to -mine\\|\\*x\\*\n")
+    assert differences.startswith("## Differences to @mine\\|\\*x\\*\n")
 
 
 @pytest.mark.parametrize(
@@ -512,7 +512,7 @@ def test_command_line_asks_for_what_it_was_made_of(tmp_path: Path) -> None:
     request = ReportRequest(
         tmp_path / "a b",
         ["312"],
-        ModelFilter(["T"], ["P"], ["2d"], [setup], ["0", "all"]),
+        ModelFilter(["T"], ["P"], ["2d"], (setup,), ["0", "all"]),
         {str(setup): tmp_path / "p"},
         tmp_path / "gt",
         "T__P__2d",

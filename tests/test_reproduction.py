@@ -639,7 +639,7 @@ def test_stock_network_has_the_recipe_of_nnunet(
     unet, stock = runs_of(request, preparations_of(request))
     assert stock.setup == Setup(trainer, "PyConvUNetPaperPlans", "2d")
     assert (unet.setup.configuration, stock.checkpoint) == ("2d_unet", FINAL)
-    with pytest.raises(InputError, match="--networks stock is .* -tr nnUNetTrainerPyConv is neither"):
+    with pytest.raises(InputError, match="--networks stock is .* -tr nnUNetTrainerPyConv is not"):
         runs_of(a_request(networks=["stock"], trainer="nnUNetTrainerPyConv"), [])
 
 

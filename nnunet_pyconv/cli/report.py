@@ -41,7 +41,7 @@ def read_request(args: argparse.Namespace) -> ReportRequest:
     from nnunet_pyconv.evaluation.report import ReportRequest
     from nnunet_pyconv.nnunet_folders import Setup
 
-    setups = [setup for name in args.models if (setup := Setup.parse(name)) is not None]
+    setups = tuple(setup for name in args.models if (setup := Setup.parse(name)) is not None)
     if len(setups) < len(args.models):
         raise InputError(
             f"--models {' '.join(args.models)}: expected names of folders in nnUNet_results, such as "

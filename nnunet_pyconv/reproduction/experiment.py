@@ -128,7 +128,7 @@ def _trainer(request: ExperimentRequest, network: str) -> str:
         return f"nnUNetTrainer_{passes}passes"
     if "PyConv" in trainer:
         raise InputError(
-            f"--networks {STOCK_NNUNET} is nnU-Net's own network with its own recipe, and -tr {trainer} is neither; give "
+            f"--networks {STOCK_NNUNET} is nnU-Net's own network with its own recipe, and -tr {trainer} is not; give "
             f"one such as {paper.TRAINER}_5epochs, whose number of images it then sees, or nnUNetTrainer"
         )
     return trainer

@@ -51,13 +51,21 @@ def _tensor(mask: Mask) -> torch.Tensor:
 def _monai() -> Iterator[None]:
     """What MONAI is called in.
 
-    It warns about its own deprecated arguments, at its import and within its functions. And its convolution with a
-    kernel of 2 x 2 takes oneDNN several times as long as PyTorch itself.
+    It warns about its own deprecated arguments, at its import and within its functions. Two things slow it down: its
+    convolution with a kernel of 2 x 2, for which oneDNN takes several times as long as PyTorch itself, and the metadata
+    that its own tensors carry.
     """
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
+        from monai.data import get_track_meta, set_track_meta
+
         with torch.backends.mkldnn.flags(enabled=False):
-            yield
+            before = get_track_meta()
+            set_track_meta(False)
+            try:
+                yield
+            finally:
+                set_track_meta(before)
 
 
 HD95 = ClassMetric(
