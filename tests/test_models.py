@@ -66,10 +66,10 @@ def test_choice(made: MadeDataset, choice: ModelFilter, keys: list[str]) -> None
 
 def test_hidden_folders_are_no_results(made: MadeDataset) -> None:
     """What a killed install or a file manager leaves beside the models."""
-    before = [system.key for system in find_trained(find_dataset("7"), Choice())]
+    before = [model.name for model in find_trained(find_dataset("7"), ModelFilter())]
     for name in (".nnUNetTrainer__nnUNetPlans__2d.nnunet_pyconv", ".nnUNetTrainer__nnUNetPlans__2d-a1b2"):
         (made.results / name / "fold_0").mkdir(parents=True)
-    assert [system.key for system in find_trained(find_dataset("7"), Choice())] == before
+    assert [model.name for model in find_trained(find_dataset("7"), ModelFilter())] == before
 
 
 def test_folds_together(made: MadeDataset) -> None:

@@ -57,7 +57,7 @@ def _monai() -> Iterator[None]:
     """
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        from monai.data import get_track_meta, set_track_meta
+        from monai.data.meta_obj import get_track_meta, set_track_meta
 
         with torch.backends.mkldnn.flags(enabled=False):
             before = get_track_meta()
