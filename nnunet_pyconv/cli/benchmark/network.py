@@ -19,7 +19,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.description = (
         "Time nnU-Net's default network as nnUNetTrainer and nnUNetTrainerPyConv build it: a training step (forward, "
         "loss with deep supervision, backward, clipping, SGD), an inference, and the peak memory of a step. "
-        "nnUNet_compile holds as in a training. About five minutes on two cores."
+        "nnUNet_compile holds as in a training. About ten minutes on two cores."
     )
     add_common_arguments(parser, rounds=3)
     add_patch_sizes(parser)

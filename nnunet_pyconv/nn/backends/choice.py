@@ -138,7 +138,7 @@ def _kernel_cost(width: int) -> float:
 def _library_cost(level: Level) -> float:
     """Time of a multiplication in the library, relative to the compiled kernel's on a wide map."""
     if max(level.dilation) > 1:  # what the library has for groups of many channels doesn't dilate
-        return 0.85 if level.inputs >= 96 and level.outputs >= 24 else 1.3 if level.inputs >= 64 else 2.5
+        return 0.85 if level.inputs >= 128 and level.outputs >= 32 else 2.0
     in_blocks = level.groups == 1 or level.outputs % 8 == 0  # for others the library has no fast kernels
     if level.inputs >= 64 and level.outputs >= 16:
         return 0.7 if in_blocks else 2.0
