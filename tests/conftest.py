@@ -12,6 +12,7 @@ import pytest
 import skimage.io as io
 import tifffile
 import torch
+from backends import NO_KERNEL
 from plans_of_nnunet import DATASET, DATASET_JSON, make_plans
 
 from nnunet_pyconv.sharing import share_model
@@ -30,6 +31,10 @@ os.environ |= {
 
 # A shell has what runs in the background ignore interrupts, and the commands that the tests start would inherit that.
 signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+def pytest_report_header() -> str:
+    return f"compiled kernel: {NO_KERNEL or 'ready'}"
 
 
 @pytest.hookimpl(tryfirst=True)  # before -m chooses

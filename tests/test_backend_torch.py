@@ -73,6 +73,12 @@ def test_autocast(setting, layer, x):
 
 
 @pytest.mark.parametrize("setting", BACKENDS)
+def test_autocast_takes_weights_of_the_other_half_precision(setting, layer, x):
+    with use_backend(setting), torch.autocast("cpu", dtype=torch.bfloat16):
+        assert layer.half()(x).dtype == torch.bfloat16
+
+
+@pytest.mark.parametrize("setting", BACKENDS)
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
 def test_half_precision_weights(setting, dtype, layer):
     x = torch.randn(1, 16, 20, 20)

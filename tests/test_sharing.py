@@ -183,10 +183,11 @@ def test_nothing_shared(arguments: dict[str, Any], message: str, model: Path, tm
     ("change", "message"),
     [
         ({"trainer_name": "nnUNetTrainerMine"}, "nnUNetTrainerMine, which is neither in nnU-Net nor in nnunet-pyconv"),
-        ({"trainer_name": "nnUNetTrainer"}, "does not fit the network that nnUNetTrainer makes"),
+        ({"trainer_name": "nnUNetTrainer"}, "of fold 0 is of 'nnUNetTrainer', '2d', '0'; expected that of"),
+        ({"network_weights": {}}, "does not fit the network that nnUNetTrainerPyConv makes"),
         (None, "is damaged or cut off"),
     ],
-    ids=["foreign-trainer", "other-network", "truncated"],
+    ids=["foreign-trainer", "other-trainer", "other-network", "truncated"],
 )
 def test_unusable_checkpoint(change: dict[str, str] | None, message: str, model: Path, tmp_path: Path) -> None:
     copy = tmp_path / DATASET / model.name

@@ -86,11 +86,7 @@ def _write(package: Package, folder: Path) -> None:
     (folder / MANIFEST).write_text(manifest.to_json(), "utf-8")
     for fold in manifest.folds:
         state, checkpoint = checkpoint_from_safetensors(folder / safetensors_of(fold, manifest.checkpoint))
-        found = (state.trainer_name, state.configuration, str(state.fold))
-        if found != (manifest.setup.trainer, manifest.setup.configuration, fold):
-            raise InputError(
-                f"fold {fold} of the package is of {' '.join(map(repr, found)):.200}; expected that of {manifest.model}"
-            )
+        state.check_that_it_is_of(manifest.model, fold)
         torch.save(checkpoint, folder / checkpoint_of(fold, manifest.checkpoint))
     if postprocessing in manifest.sha256:
         steps = postprocessing_from_json(package.json(f"{cross_validation_folder(manifest.folds)}/{POSTPROCESSING}"))

@@ -14,6 +14,7 @@ from safetensors.torch import save_model
 from torch import nn
 
 from nnunet_pyconv.errors import InputError
+from nnunet_pyconv.sharing.names import parse_model
 
 _KEY = "nnunet_checkpoint"
 """Where the metadata of the file holds all but the weights; its other entries are second names of tensors."""
@@ -53,6 +54,19 @@ class TrainingState:
             mirroring_axes=checkpoint.get("inference_allowed_mirroring_axes"),
             logging=_plain(checkpoint.get("logging", {})),
         )
+
+    def check_that_it_is_of(self, model: str, fold: str) -> None:
+        """Check that a model's folder is named after what its checkpoint says.
+
+        Raises:
+            InputError: Another trainer, configuration or fold.
+        """
+        setup = parse_model(model)[1]
+        found = (self.trainer_name, self.configuration, str(self.fold))
+        if found != (setup.trainer, setup.configuration, fold):
+            raise InputError(
+                f"the checkpoint of fold {fold} is of {', '.join(map(repr, found)):.200}; expected that of {model!r}"
+            )
 
 
 def save_checkpoint_as_safetensors(network: nn.Module, state: TrainingState, file: Path) -> None:

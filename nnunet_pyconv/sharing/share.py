@@ -14,7 +14,7 @@ from pathlib import Path
 from tqdm import tqdm
 
 from nnunet_pyconv.errors import InputError
-from nnunet_pyconv.sharing.archive import CHUNK
+from nnunet_pyconv.sharing.archive import CHUNK, open_package
 from nnunet_pyconv.sharing.harmless import check_classes
 from nnunet_pyconv.sharing.manifest import MANIFEST, Manifest
 from nnunet_pyconv.sharing.members import MODEL_CARD, SHIM, safetensors_of
@@ -92,6 +92,8 @@ def share_model(
             members[MODEL_CARD] = own_card
         members |= {file.relative_to(made).as_posix(): file for file in sorted(made.rglob("*")) if file.is_file()}
         manifest = _write_package(package, manifest, members)
+        with open_package(package):  # whoever gets it can open it as well
+            pass
     return SharedModel(output, manifest, own_card.is_file())
 
 
@@ -102,6 +104,7 @@ def _write_weights(model: ModelFolder, made: Path, *, trust: bool) -> ModelFacts
         checkpoint = model.load_checkpoint(fold, trust=trust)
         state = TrainingState.of(checkpoint)
         trainer = find_trainer(state.trainer_name)
+        state.check_that_it_is_of(model.model, fold)
         epochs[fold] = state.current_epoch
         network = model.build_network(trainer, checkpoint["network_weights"], fold)
         file = made / safetensors_of(fold, model.checkpoint)

@@ -57,6 +57,7 @@ def kills(number: int) -> range:
 
 def in_fork(run: Callable[[], Any], log: Path) -> int:
     """Start a function in a fork of this process, with its output in a file; returns the process id."""
+    log.write_text("")
     if (child := os.fork()) != 0:
         return child
     code = 1

@@ -61,6 +61,7 @@ def folded(
     """
     biases = [] if bias is None else [bias]
     work = contract.checked(contract.describe(x, [weight], biases, [groups], stride, dtype_of=contract.autocast_dtype))
+    weight = weight.to(work.dtype)  # autocast stacks no other half precision than its own
     rows, columns = block or fold_for(work.levels[0], stride)
     if rows == columns == 1:
         return convolve(x, weight, bias, stride, groups)
