@@ -94,7 +94,7 @@ class LayerCall:
 def layer_calls(
     case: LayerCase, backends: Sequence[str], device: torch.device, dtype: torch.dtype
 ) -> dict[str, LayerCall]:
-    """Build the dense convolution in both memory formats, the blocks, and the PyConv layer in all backends that can run.
+    """Build the dense convolution in both memory formats, the blocks, and the PyConv layer in each backend that runs.
 
     Args:
         case: The layer and its input.
