@@ -16,6 +16,7 @@ import subprocess
 import sys
 import time
 import traceback
+import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -33,6 +34,7 @@ from results_folders import MadeDataset, square
 from nnunet_pyconv.checkpoints import check_whole
 from nnunet_pyconv.cli import main
 from nnunet_pyconv.demo.network import CONFIGURATION, SYNTHETIC, small_configuration
+from nnunet_pyconv.runtime.model_file import ModelFile
 from nnunet_pyconv.sharing import share_model
 from nnunet_pyconv.sharing.archive import open_package
 from nnunet_pyconv.synthetic.isbi import write_synthetic_isbi
@@ -66,6 +68,7 @@ def in_fork(run: Callable[[], Any], log: Path) -> int:
             os.dup2(file.fileno(), 1)
             os.dup2(file.fileno(), 2)
         sys.stdout, sys.stderr = os.fdopen(1, "w"), os.fdopen(2, "w")
+        warnings.simplefilter("default")  # pytest's settings make some of them errors
         run()
         code = 0
     except SystemExit as ended:
@@ -158,10 +161,11 @@ WRITTEN = {
         lambda folder: check_whole(folder / "fold_0" / "checkpoint_final.pth"),
         12,
     ),
-    "share": Written(("share", f"nnUNet_results/{MODEL}", "-o", "shared.zip"), "shared.zip", package_opens, 8),
+    "share": Written(("share", f"nnUNet_results/{MODEL}", "-o", "shared.zip"), "shared.zip", package_opens, 6),
     "report": Written(
-        ("report", "-d", "313", "-np", "2", "-o", "report"), "report", all_names("report.html", "tables", "figures"), 6
+        ("report", "-d", "313", "-np", "2", "-o", "report"), "report", all_names("report.html", "tables", "figures"), 4
     ),
+    "export": Written(("export", f"nnUNet_results/{MODEL}", "-o", "model.pyz"), "model.pyz", ModelFile.open, 4),
 }
 
 
@@ -208,7 +212,8 @@ def test_what_is_written_is_whole(
         before = digest(target)
         hit += killed_after(rng.uniform(0, seconds), in_fork(lambda: main(command), log))
         finish_or_remove(target)  # as the next command does, or the doctor
-        assert digest(target) in ("", before) or written.is_whole(target) is None, log.read_text()[-2000:]
+        if digest(target) not in ("", before):
+            written.is_whole(target)
         assert not overwritten or target.exists()
         taken_over += digest(target) != before
         assert not [path for path in here.rglob("*") if MARK in path.name]
