@@ -1,10 +1,10 @@
 """ISBICell: the ISBI 2012 EM segmentation challenge, to nnU-Net's raw format.
 
-The source is a folder with the challenge's three multi-page TIFFs,
+The source is a folder, or the folder around it, with the challenge's three multi-page TIFFs,
 
     train-volume.tif  train-labels.tif  test-volume.tif
 
-or with the same slices as PNGs (numbers need no leading zeros):
+or with the same slices as single images (numbers need no leading zeros):
 
     train/image/0.png ...  train/label/0.png ...  test/image/0.png ...
 
@@ -15,29 +15,26 @@ public labels go to imagesChallenge, which nnU-Net leaves alone.
 
 from __future__ import annotations
 
-import argparse
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-import numpy as np
-from nnunetv2.configuration import default_num_processes
-
-from nnunet_pyconv.dataset_conversion import conversion
-from nnunet_pyconv.dataset_conversion.cases import Case, Label
-from nnunet_pyconv.dataset_conversion.images import Array, read_image, to_grey, to_mask
-from nnunet_pyconv.dataset_conversion.raw_dataset import Dataset
-from nnunet_pyconv.dataset_conversion.source_files import files_by_key, require_folder, require_pairs
+from nnunet_pyconv.dataset_conversion.cases import Case, CaseData, FoundCases
+from nnunet_pyconv.dataset_conversion.description import DatasetDescription
+from nnunet_pyconv.dataset_conversion.reading import Array, Mask, read_grey, read_mask, read_stack, to_mask
+from nnunet_pyconv.dataset_conversion.source_files import files_by_key, find_root, is_hidden, require_pairs
 from nnunet_pyconv.errors import InputError
 
-DATASET = Dataset(
+DESCRIPTION = DatasetDescription(
     dataset_id=312,
     name="ISBICell",
-    channel_name="EM",
+    channel="EM",
+    foreground="cell",
+    complement="membrane",
     file_ending=".png",
-    description=(
+    text=(
         "Serial section transmission electron microscopy of the Drosophila first instar larva ventral nerve cord, "
         "slices of 4 x 4 nm pixels, 50 nm apart."
     ),
@@ -45,122 +42,114 @@ DATASET = Dataset(
     licence="not stated; for research, see the challenge",
 )
 
-TRAIN_VOLUME, TRAIN_LABELS, TEST_VOLUME = "train-volume.tif", "train-labels.tif", "test-volume.tif"
+VOLUMES = TRAIN_VOLUME, TRAIN_LABELS, TEST_VOLUME = "train-volume", "train-labels", "test-volume"
 TRAIN_IMAGE, TRAIN_LABEL, TEST_IMAGE = Path("train/image"), Path("train/label"), Path("test/image")
-
-
-def convert(
-    source: Path,
-    *,
-    dataset_id: int = DATASET.dataset_id,
-    foreground: str = "cell",
-    protocol: str = "clean",
-    num_processes: int = default_num_processes,
-    overwrite: bool = False,
-) -> Path:
-    """Convert the dataset.
-
-    Args:
-        source: Folder with the TIFFs or the PNGs, see the module's text.
-        dataset_id: nnU-Net's dataset ID, 1 to 999.
-        foreground: Which class is label 1: `cell` (interiors, as in the paper) or `membrane`.
-        protocol: `clean` keeps the 20 % out of imagesTr. `paper` puts them there as well and writes
-            splits_final.json, in which they validate fold 0: the paper chose its best epoch on its test set.
-        num_processes: Cases written at a time.
-        overwrite: Whether to replace the dataset folder if it exists.
-
-    Returns:
-        The dataset folder.
-
-    Raises:
-        InputError: A source or a target that can't be used; nothing is written then.
-    """
-    labelled, unlabelled = find_cases(source, foreground)
-    train, test = conversion.split_of_the_paper(labelled)
-    return conversion.convert_cases(
-        DATASET,
-        source,
-        train,
-        test,
-        unlabelled=unlabelled,
-        foreground=foreground,
-        dataset_id=dataset_id,
-        protocol=protocol,
-        num_processes=num_processes,
-        overwrite=overwrite,
-    )
-
-
-def find_cases(source: Path, foreground: str = "cell") -> tuple[list[Case], list[Case]]:
-    """Find the slices; PNGs are read only when they are written.
-
-    Args:
-        source: Folder with the TIFFs or the PNGs, see the module's text.
-        foreground: Which class is label 1: `cell` or `membrane`.
-
-    Returns:
-        The labelled and the unlabelled cases, by number.
-
-    Raises:
-        InputError: No such folder, neither layout, images without label or the reverse, or numbers that stand twice.
-    """
-    require_folder(source)
-    if (source / TRAIN_VOLUME).is_file() or (source / TRAIN_LABELS).is_file():
-        images, labels, unlabelled = _slices_of_tiffs(source)
-    elif (source / TRAIN_IMAGE).is_dir() or (source / TRAIN_LABEL).is_dir():
-        images, labels, unlabelled = _slices_of_pngs(source)
-    else:
-        raise InputError(
-            f"{source} has neither {TRAIN_VOLUME} and {TRAIN_LABELS} nor the folders {TRAIN_IMAGE.as_posix()} and "
-            f"{TRAIN_LABEL.as_posix()}; give the folder that holds the ISBI 2012 data with -i"
-        )
-    return (
-        [_case(f"isbi_cell_{number:03d}", image, labels[number], foreground) for number, image in images.items()],
-        [_case(f"isbi_cell_challenge_{number:03d}", image) for number, image in unlabelled.items()],
-    )
 
 
 @dataclass(frozen=True)
 class _Slice:
-    """One image or label and where it comes from, for messages."""
+    """One image and where it comes from, for messages."""
 
     source: str
     read: Callable[[], Array]
 
 
-_Slices = dict[int, _Slice]
+@dataclass(frozen=True)
+class _Slices:
+    """The slices of the challenge by their numbers."""
+
+    images: dict[int, _Slice]
+    masks: dict[int, Callable[[], Mask]]
+    unlabelled: dict[int, _Slice]
 
 
-def _slices_of_tiffs(source: Path) -> tuple[_Slices, _Slices, _Slices]:
-    images, labels = (_pages(source / name) for name in (TRAIN_VOLUME, TRAIN_LABELS))
+def find_cases(source: Path) -> FoundCases:
+    """Find the slices; single images are read only when they are written.
+
+    Args:
+        source: Folder with the TIFFs or the single images, see the module's text.
+
+    Returns:
+        The labelled and the unlabelled cases, by number; label 1 is the cell interior.
+
+    Raises:
+        InputError: No such folder, neither layout, images without label or the reverse, or numbers that stand twice.
+    """
+    root = find_root(
+        source,
+        lambda folder: bool(_volumes(folder).keys() & {TRAIN_VOLUME, TRAIN_LABELS}) or _has_single_images(folder),
+        f"neither {TRAIN_VOLUME}.tif and {TRAIN_LABELS}.tif nor the folders {TRAIN_IMAGE.as_posix()} and "
+        f"{TRAIN_LABEL.as_posix()}",
+        "ISBI 2012",
+    )
+    slices = _single_images(root) if _has_single_images(root) else _pages_of_volumes(root)
+    return FoundCases(
+        labelled=[
+            Case(f"isbi_cell_{number:03d}", image.source, partial(_read_labelled, image, slices.masks[number]))
+            for number, image in slices.images.items()
+        ],
+        unlabelled=[
+            Case(f"isbi_cell_challenge_{number:03d}", image.source, partial(_read_unlabelled, image))
+            for number, image in slices.unlabelled.items()
+        ],
+    )
+
+
+def _read_labelled(image: _Slice, read_its_mask: Callable[[], Mask]) -> CaseData:
+    return CaseData.of_mask(image.read(), read_its_mask())
+
+
+def _read_unlabelled(image: _Slice) -> CaseData:
+    return CaseData((image.read(),))
+
+
+def _volumes(folder: Path) -> dict[str, Path]:
+    """Find the challenge's TIFFs by their names in small letters without ending."""
+    volumes: dict[str, Path] = {}
+    for path in sorted(folder.iterdir()):
+        name = path.stem.lower()
+        if path.suffix.lower() in (".tif", ".tiff") and name in VOLUMES and not is_hidden(path):
+            if name in volumes:
+                raise InputError(f"{volumes[name]} and {path} have one name; remove the one too many")
+            volumes[name] = path
+    return volumes
+
+
+def _has_single_images(folder: Path) -> bool:
+    return (folder / TRAIN_IMAGE).is_dir() or (folder / TRAIN_LABEL).is_dir()
+
+
+def _pages_of_volumes(root: Path) -> _Slices:
+    volumes = _volumes(root)
+    for name in (TRAIN_VOLUME, TRAIN_LABELS):
+        if name not in volumes:
+            raise InputError(f"{root} has no {name}.tif; expected both {TRAIN_VOLUME}.tif and {TRAIN_LABELS}.tif")
+    images, labels = read_stack(volumes[TRAIN_VOLUME]), read_stack(volumes[TRAIN_LABELS])
     if len(images) != len(labels):
         raise InputError(
-            f"{source / TRAIN_VOLUME} has {len(images)} pages and {source / TRAIN_LABELS} {len(labels)}; "
+            f"{volumes[TRAIN_VOLUME]} has {len(images)} pages and {volumes[TRAIN_LABELS]} {len(labels)}; "
             "expected as many labels as images, check that both files are whole"
         )
-    test = source / TEST_VOLUME
-    return images, labels, _pages(test) if test.is_file() else {}
+    return _Slices(
+        _pages(images, volumes[TRAIN_VOLUME]),
+        {z: partial(to_mask, page, f"page {z} of {volumes[TRAIN_LABELS]}") for z, page in enumerate(labels)},
+        _pages(read_stack(volumes[TEST_VOLUME]), volumes[TEST_VOLUME]) if TEST_VOLUME in volumes else {},
+    )
 
 
-def _pages(path: Path) -> _Slices:
-    volume = read_image(path)
-    if volume.ndim == 2:  # a single page
-        volume = volume[None]
-    if volume.ndim != 3:
-        raise InputError(f"{path} has shape {volume.shape}; expected a multi-page TIFF (pages, Y, X)")
-    return {z: _Slice(f"page {z} of {path}", partial(volume.__getitem__, z)) for z in range(len(volume))}
+def _pages(stack: Array, path: Path) -> dict[int, _Slice]:
+    return {z: _Slice(f"page {z} of {path}", partial(stack.__getitem__, z)) for z in range(len(stack))}
 
 
-def _slices_of_pngs(source: Path) -> tuple[_Slices, _Slices, _Slices]:
-    images, labels = (_numbered_pngs(source / folder) for folder in (TRAIN_IMAGE, TRAIN_LABEL))
+def _single_images(root: Path) -> _Slices:
+    images, labels = (files_by_key(root / folder, _number, "slice") for folder in (TRAIN_IMAGE, TRAIN_LABEL))
     require_pairs(images, labels)
-    test = source / TEST_IMAGE
-    return _slices(images), _slices(labels), _slices(_numbered_pngs(test)) if test.is_dir() else {}
-
-
-def _numbered_pngs(folder: Path) -> dict[int, Path]:
-    """The PNGs of a folder by number, in numerical order."""
-    return files_by_key(folder, [".png"], _number, "slice")
+    test = files_by_key(root / TEST_IMAGE, _number, "slice") if (root / TEST_IMAGE).is_dir() else {}
+    return _Slices(
+        {number: _Slice(str(path), partial(read_grey, path)) for number, path in images.items()},
+        {number: partial(read_mask, path) for number, path in labels.items()},
+        {number: _Slice(str(path), partial(read_grey, path)) for number, path in test.items()},
+    )
 
 
 def _number(path: Path) -> int:
@@ -168,44 +157,3 @@ def _number(path: Path) -> int:
     if digits is None:
         raise InputError(f"{path} has no number; expected files named 0.png, 1.png, ...")
     return int(digits.group(1))
-
-
-def _slices(paths: dict[int, Path]) -> _Slices:
-    return {number: _Slice(str(path), partial(read_image, path)) for number, path in paths.items()}
-
-
-def _case(name: str, image: _Slice, label: _Slice | None = None, foreground: str = "cell") -> Case:
-    def read_label(label: _Slice) -> Label:
-        cell = to_mask(label.read(), label.source)
-        return (cell if foreground == "cell" else ~cell).astype(np.uint8)
-
-    return Case(
-        name,
-        image.source,
-        image=lambda: to_grey(image.read(), image.source),
-        label=None if label is None else partial(read_label, label),
-    )
-
-
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add the converter's arguments."""
-    conversion.add_common_arguments(parser, DATASET, __doc__)
-    parser.add_argument(
-        "--foreground",
-        choices=("cell", "membrane"),
-        default="cell",
-        help="which class is label 1 (default: %(default)s, as in the paper)",
-    )
-
-
-def run(args: argparse.Namespace) -> None:
-    """Convert the dataset.
-
-    Raises:
-        InputError: As `convert`.
-    """
-    conversion.run_converter(convert, args, foreground=args.foreground)
-
-
-if __name__ == "__main__":
-    conversion.run_as_script(add_arguments, run)

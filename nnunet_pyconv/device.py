@@ -18,7 +18,7 @@ def pick_device(name: str | None) -> torch.device:
     """Return the device of that name, or the fastest if none is named.
 
     Raises:
-        InputError: A device that isn't there.
+        InputError: A device that this machine lacks.
     """
     available = available_devices()
     if name is not None and name not in available:

@@ -7,22 +7,23 @@ import importlib.metadata
 import io
 import os
 import platform
-import zipfile
-import zlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 from batchgenerators.utilities.file_and_folder_operations import load_json
-from nnunetv2.paths import nnUNet_extTrainer, nnUNet_preprocessed, nnUNet_raw, nnUNet_results
+from nnunetv2.paths import nnUNet_extTrainer
 from nnunetv2.utilities.find_objects import recursive_find_trainer_class_by_name
 from nnunetv2.utilities.plans_handling.plans_handler import PlansManager
 from packaging.requirements import Requirement
 
 from nnunet_pyconv.architectures.pyconv_unet import check_patch_size
+from nnunet_pyconv.checkpoints import check_whole
 from nnunet_pyconv.device import available_devices
 from nnunet_pyconv.errors import InputError
+from nnunet_pyconv.leftovers import find_leftovers
 from nnunet_pyconv.nn.backends import available_backends
+from nnunet_pyconv.nnunet_folders import VARIABLES, nnunet_folder_if_set
 from nnunet_pyconv.planning import network_on_meta
 from nnunet_pyconv.trainer_dir import TRAINER_DIR
 
@@ -36,13 +37,13 @@ class Finding:
     Attributes:
         subject: What was looked at.
         state: What it is like.
-        mend: What to do about it; None where nothing is to be done.
+        fix: What to do about it; None where nothing is to be done.
         blocks: Whether no training can start before that; a fault of one dataset leaves the others.
     """
 
     subject: str
     state: str
-    mend: str | None = None
+    fix: str | None = None
     blocks: bool = False
 
 
@@ -55,7 +56,7 @@ def examine() -> Iterator[Finding]:
 def examine_model(folder: Path) -> Iterator[Finding]:
     """Check that the checkpoints of a trained model are whole: nnU-Net's prediction does not say which one isn't.
 
-    Nothing in them is executed, so those of others can be checked as well.
+    Nothing in them is executed, so those of a stranger can be checked as well.
 
     Args:
         folder: `nnUNet_results/DATASET/TRAINER__PLANS__CONFIGURATION`.
@@ -76,18 +77,18 @@ def examine_model(folder: Path) -> Iterator[Finding]:
             yield Finding(f"{fold} {file.name}", "whole")
             continue
         others = [other.name for other in whole if other.parent == file.parent]
-        mend = f"predict with -f {fold.removeprefix('fold_')} -chk {others[0]}, or " if others else ""
+        fix = f"predict with -f {fold.removeprefix('fold_')} -chk {others[0]}, or " if others else ""
         yield Finding(
-            f"{fold} {file.name}", f"{file} is damaged or cut off", f"{mend}restore it from a copy", blocks=True
+            f"{fold} {file.name}", f"{file} is damaged or cut off", f"{fix}restore it from a copy", blocks=True
         )
 
 
 def _is_whole(file: Path) -> bool:
     try:
-        with zipfile.ZipFile(file) as archive:  # as torch.save writes it, with a checksum of each member
-            return archive.testzip() is None
-    except (OSError, EOFError, zipfile.BadZipFile, zlib.error):
+        check_whole(file)
+    except InputError:
         return False
+    return True
 
 
 def _versions() -> Iterator[Finding]:
@@ -100,8 +101,8 @@ def _versions() -> Iterator[Finding]:
         version = importlib.metadata.version(requirement.name)
         # a local build such as 2.13.0+cpu counts as its release
         supported = requirement.specifier.contains(version.partition("+")[0], prereleases=True)
-        mend = None if supported else f"pip install '{requirement.name}{requirement.specifier}'"
-        yield Finding(requirement.name, version, mend, blocks=not supported)
+        fix = None if supported else f"pip install '{requirement.name}{requirement.specifier}'"
+        yield Finding(requirement.name, version, fix, blocks=not supported)
 
 
 def _device() -> Iterator[Finding]:
@@ -110,26 +111,29 @@ def _device() -> Iterator[Finding]:
     yield Finding("device", f"{', '.join(devices)}{hint}")
 
 
-def _executions() -> Iterator[Finding]:
+def _backends() -> Iterator[Finding]:
     for name, reason in available_backends().items():
         yield Finding(f"backend {name}", "ready" if reason is None else f"not here, others take its place: {reason}")
 
 
 def _folders() -> Iterator[Finding]:
-    for name, path in (
-        ("nnUNet_raw", nnUNet_raw.get()),
-        ("nnUNet_preprocessed", nnUNet_preprocessed.get()),
-        ("nnUNet_results", nnUNet_results.get()),
-    ):
-        if not path:
+    for name in VARIABLES:
+        path = nnunet_folder_if_set(name)
+        if path is None:
             yield Finding(name, "not set", f"set it to a folder: export {name}=$HOME/{name}", blocks=True)
-        elif not Path(path).is_dir():
+        elif not path.is_dir():
             yield Finding(name, f"{path} is not a folder", f'make it: mkdir -p "{path}"', blocks=True)
         elif name != "nnUNet_raw" and not os.access(path, os.W_OK):
-            mend = "give yourself the right to write, or set another folder"
-            yield Finding(name, f"{path} can't be written", mend, blocks=True)
+            fix = "give yourself the right to write, or set another folder"
+            yield Finding(name, f"{path} can't be written", fix, blocks=True)
         else:
-            yield Finding(name, path)
+            yield Finding(name, str(path))
+
+
+def _leftovers() -> Iterator[Finding]:
+    for leftover in find_leftovers():
+        state = f"a process that wrote {leftover.path} was killed, and left something behind"
+        yield Finding("leftover", state, "nnunet_pyconv doctor --clean")
 
 
 def _trainer() -> Iterator[Finding]:
@@ -139,30 +143,30 @@ def _trainer() -> Iterator[Finding]:
     except Exception as error:  # the finder imports whatever lies in the folders
         folders = nnUNet_extTrainer.get()
         if not folders:
-            state, mend = "nnU-Net does not look for it", 'export nnUNet_extTrainer="$(nnunet_pyconv trainer_dir)"'
+            state, fix = "nnU-Net does not look for it", 'export nnUNet_extTrainer="$(nnunet_pyconv trainer_dir)"'
         elif str(TRAINER_DIR) not in folders.split(os.pathsep):
             state = "nnU-Net's finder does not see it"
-            mend = f"add {TRAINER_DIR} to nnUNet_extTrainer, with {os.pathsep!r} between the folders"
+            fix = f"add {TRAINER_DIR} to nnUNet_extTrainer, with {os.pathsep!r} between the folders"
         else:
-            state, mend = (
+            state, fix = (
                 f"nnU-Net's finder fails ({error!r})",
-                "mend or leave out the other folders in nnUNet_extTrainer",
+                "repair or leave out the other folders in nnUNet_extTrainer",
             )
-        yield Finding(TRAINER, state, mend, blocks=True)
+        yield Finding(TRAINER, state, fix, blocks=True)
     else:
         yield Finding(TRAINER, f"found by nnU-Net in {trainer.__module__}")
 
 
 def _plans() -> Iterator[Finding]:
-    preprocessed = nnUNet_preprocessed.get()
-    if not preprocessed or not Path(preprocessed).is_dir():
+    preprocessed = nnunet_folder_if_set("nnUNet_preprocessed")
+    if preprocessed is None or not preprocessed.is_dir():
         return
-    files = sorted(Path(preprocessed).glob("Dataset*/*Plans*.json"))
+    files = sorted(preprocessed.glob("Dataset*/*Plans*.json"))
     findings = [finding for file in files for finding in _configurations(file)]
     yield from findings
-    if all(finding.mend is not None for finding in findings):
-        mend = "nnUNetv2_plan_and_preprocess -d ID -c 2d"
-        yield Finding("datasets", f"none in {preprocessed} is ready to train", mend, blocks=True)
+    if all(finding.fix is not None for finding in findings):
+        fix = "nnUNetv2_plan_and_preprocess -d ID -c 2d"
+        yield Finding("datasets", f"none in {preprocessed} is ready to train", fix, blocks=True)
 
 
 def _configurations(file: Path) -> Iterator[Finding]:
@@ -183,10 +187,18 @@ def _configurations(file: Path) -> Iterator[Finding]:
             check_patch_size(configuration.patch_size, configuration.network_arch_init_kwargs)
             network = network_on_meta(manager, configuration, dataset_json)
         except Exception as error:  # whatever damaged plans make nnU-Net or torch raise
-            mend = f"make {file.name} anew, and install the package of its network"
-            yield Finding(f"{subject} {name}", f"gives no network to train ({error!r})", mend)
+            fix = f"make {file.name} anew, and install the package of its network"
+            yield Finding(f"{subject} {name}", f"gives no network to train ({error!r})", fix)
         else:
             yield Finding(f"{subject} {name}", f"resolves to {type(network).__name__}")
 
 
-_CHECKS: tuple[Callable[[], Iterator[Finding]], ...] = (_versions, _device, _executions, _folders, _trainer, _plans)
+_CHECKS: tuple[Callable[[], Iterator[Finding]], ...] = (
+    _versions,
+    _device,
+    _backends,
+    _folders,
+    _leftovers,
+    _trainer,
+    _plans,
+)

@@ -5,7 +5,7 @@ This module imports nothing, so that the command line can offer them without imp
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Literal, get_args
 
 DEVICES = ("cpu", "cuda", "mps")
 """What nnU-Net's `-device` takes."""
@@ -16,8 +16,14 @@ FOLDS = ("0", "1", "2", "3", "4", "all")
 BACKENDS = ("native", "fold", "triton", "reference")
 """How a PyConv layer can be computed; see `nnunet_pyconv.nn.backends`."""
 
-Block = Literal["plain", "bottleneck"]
-"""What takes the place of a convolution; see `nnunet_pyconv.nn.convert_to_pyconv`."""
+Block = Literal["plain", "bottleneck", "dilated", "separable"]
+"""What takes the place of a convolution; see `nnunet_pyconv.nn.blocks`."""
+
+BLOCKS: tuple[Block, ...] = get_args(Block)
+
+STOCK: Literal["stock"] = "stock"
+PLANNED_BLOCKS: tuple[str, ...] = (*BLOCKS, STOCK)
+"""The blocks of plans: one of `Block`, or "stock", which leaves the convolutions as they are."""
 
 DEFAULT_SOURCE = "nnUNetPlans"
 DEFAULT_OUTPUT = "nnUNetPyConvPlans"
@@ -29,14 +35,6 @@ PLANNERS = (
     "nnUNetPlannerPyConvResEncL",
     "nnUNetPlannerPyConvResEncXL",
 )
-
-DATASETS = ("isbi_cell", "kaggle_lung", "liver")
-"""The paper's datasets: converters of dataset_conversion."""
-
-PAPER_NETWORKS = ("pyconv_unet", "unet", "unet_plus_plus", "resnet34_unet", "attention_unet", "fcn8s")
-"""The networks of the paper's Table 2."""
-
-NETWORKS = (*PAPER_NETWORKS, "multires_unet")
 
 RECIPES = {"paper": "nnUNetTrainerPyConvPaper", "nnunet": "nnUNetTrainerPyConv"}
 """The trainer of each recipe."""

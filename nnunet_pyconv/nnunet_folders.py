@@ -8,9 +8,9 @@ import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Literal, get_args
 
-from nnunetv2 import paths
+from nnunetv2.paths import nnUNet_preprocessed, nnUNet_raw, nnUNet_results
 from nnunetv2.training.nnUNetTrainer.nnUNetTrainer import nnUNetTrainer
 from nnunetv2.utilities.dataset_name_id_conversion import (
     convert_dataset_name_to_id,
@@ -24,6 +24,13 @@ from nnunet_pyconv.errors import InputError
 from nnunet_pyconv.trainer_dir import TRAINER_DIR
 
 Variable = Literal["nnUNet_raw", "nnUNet_preprocessed", "nnUNet_results"]
+VARIABLES: tuple[Variable, ...] = get_args(Variable)
+
+_FOLDERS = {
+    "nnUNet_raw": nnUNet_raw,
+    "nnUNet_preprocessed": nnUNet_preprocessed,
+    "nnUNet_results": nnUNet_results,
+}
 
 
 def nnunet_folder(variable: Variable) -> Path:
@@ -43,7 +50,7 @@ def nnunet_folder(variable: Variable) -> Path:
 
 def nnunet_folder_if_set(variable: Variable) -> Path | None:
     """Return one of nnU-Net's three folders, or None where the environment variable is not set."""
-    path = getattr(paths, variable).get()
+    path = _FOLDERS[variable].get()
     return Path(path) if path else None
 
 

@@ -1,18 +1,23 @@
 from __future__ import annotations
 
+import json
 import os
 import signal
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
-import numpy as np
 import pytest
 import skimage.io as io
 import tifffile
 import torch
+from backends import NO_KERNEL
+from plans_of_nnunet import DATASET, DATASET_JSON, make_plans
 
+from nnunet_pyconv.sharing import share_model
 from nnunet_pyconv.synthetic.isbi import write_synthetic_isbi
+from nnunet_pyconv.trainers import nnUNetTrainerPyConv
 
 # Two tests run at a time, so each computes in one thread, and so do the commands that it starts; nnU-Net's, which take
 # all cores, don't spin where they wait. They have as few workers as it allows: each worker imports torch anew.
@@ -28,8 +33,16 @@ os.environ |= {
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
+def pytest_report_header() -> str:
+    return f"compiled kernel: {NO_KERNEL or 'ready'}"
+
+
+@pytest.hookimpl(tryfirst=True)  # before -m chooses
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Begin with the files that have slow tests, so that none of them is left over at the end."""
+    """Begin with the files that have slow tests, so that none of them is left over at the end; long ones are slow."""
+    for item in items:
+        if item.get_closest_marker("long"):
+            item.add_marker("slow")
     items.sort(key=lambda item: item.get_closest_marker("slow") is None)
 
 
@@ -61,6 +74,50 @@ def _set_folders(base: Path, monkeypatch: pytest.MonkeyPatch) -> NnunetFolders:
         monkeypatch.setenv(f"nnUNet_{name}", str(folder))
     monkeypatch.delenv("nnUNet_extTrainer", raising=False)
     return folders
+
+
+@pytest.fixture(scope="module")
+def model(module_folders: NnunetFolders) -> Path:
+    """The folder of a trained model of nnUNetTrainerPyConv."""
+    from packages import make_model  # which imports this module
+
+    return make_model(module_folders, nnUNetTrainerPyConv)
+
+
+@pytest.fixture(scope="module")
+def package(model: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """What `nnunet_pyconv share` makes of it."""
+    return share_model(model, tmp_path_factory.mktemp("shared") / "model.zip").file
+
+
+@pytest.fixture
+def elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The nnUNet_results of whoever installs, who has neither data nor preprocessed data."""
+    results = tmp_path / "elsewhere"
+    results.mkdir()
+    monkeypatch.setenv("nnUNet_results", str(results))
+    for name in ("nnUNet_raw", "nnUNet_preprocessed", "nnUNet_extTrainer"):
+        monkeypatch.delenv(name, raising=False)
+    return results
+
+
+@pytest.fixture
+def preprocessed(nnunet_folders: NnunetFolders) -> Path:
+    """The preprocessed folder of a dataset that nnU-Net has planned."""
+    folder = nnunet_folders.preprocessed / DATASET
+    folder.mkdir()
+    (folder / "dataset.json").write_text(json.dumps(DATASET_JSON))
+    (folder / "nnUNetPlans.json").write_text(json.dumps(make_plans()))
+    return folder
+
+
+@pytest.fixture
+def source(preprocessed: Path) -> dict[str, Any]:
+    """The dataset's plans, with the median image size that nnU-Net's planner writes."""
+    plans = make_plans()
+    plans["configurations"]["2d"]["median_image_size_in_voxels"] = [48.0, 40.0]
+    (preprocessed / "nnUNetPlans.json").write_text(json.dumps(plans))
+    return plans
 
 
 @pytest.fixture
@@ -96,7 +153,3 @@ def real_data() -> Path:
     if not (folder / "isbi2012").is_dir():
         pytest.skip("the real ISBI 2012 data are not here; set NNUNET_PYCONV_DATA to the folder that holds isbi2012")
     return folder
-
-
-def read_all(folder: Path) -> dict[str, np.ndarray]:
-    return {path.name: io.imread(path) for path in sorted(folder.iterdir())}

@@ -149,7 +149,14 @@ def used_parameters(net: nn.Module) -> list[nn.Parameter]:
 
 
 @pytest.mark.slow
-@every_network
+@pytest.mark.parametrize(
+    "network",
+    [
+        pytest.param(network, marks=() if network in (PyConvUNet, PaperPyConvUNet) else pytest.mark.long)
+        for network in NETWORKS
+    ],
+    ids=lambda network: network.__name__,
+)
 def test_exports_to_onnx(network: type[nn.Module], tmp_path: Path) -> None:
     runtime = pytest.importorskip("onnxruntime")
     net, x = build(network, input_channels=1).eval(), image(40, 64, channels=1)

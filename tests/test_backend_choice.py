@@ -1,24 +1,23 @@
-"""Which backend is chosen, how to force one, and where level by level is a must."""
+"""Which backend is chosen, how to force one, and where only the reference will do."""
 
 from __future__ import annotations
 
 import io
 import subprocess
 import sys
-from types import SimpleNamespace
+from dataclasses import replace
 
 import pytest
 import torch
+from backends import needs_kernel
 from torch import nn
 
 from nnunet_pyconv.architectures import PyConvUNet
-from nnunet_pyconv.nn import PyConv2d
+from nnunet_pyconv.nn import PyConv2d, Pyramid
 from nnunet_pyconv.nn.backends import available_backends, use_backend
 from nnunet_pyconv.nn.backends.choice import choose
+from nnunet_pyconv.nn.backends.contract import describe
 from nnunet_pyconv.nn.backends.native import build, kernel
-from nnunet_pyconv.nn.backends.spec import LevelSpec
-
-needs_kernel = pytest.mark.skipif(available_backends()["native"] is not None, reason="no kernel")
 
 
 @pytest.fixture
@@ -85,17 +84,17 @@ def test_float64_and_other_devices(x):
     assert layer.double().backend_for(x.double()) == "fold"
     assert layer.to("meta").backend_for(x.to("meta")) == "reference"
     with use_backend("native"), pytest.raises(ValueError, match=r"computes in float32, not in torch\.float64"):
-        layer.backend_for(x.double())
+        PyConv2d(32, 32).double()(x.double())
 
 
 @pytest.mark.parametrize("setting", ["native", "triton"])
 def test_device_of_apple(setting):
-    """Neither a CPU nor CUDA: level by level, and what is forced in vain is named. No such tensor can be made here."""
-    level = LevelSpec.of(torch.empty(8, 32, 3, 3), 1)
-    x = SimpleNamespace(device=torch.device("mps"), dtype=torch.float32, shape=(1, 32, 48, 48), numel=lambda: 73728)
-    assert choose(x, [level], [1, 1]) == "reference"
+    """Neither a CPU nor CUDA: the reference, and what is forced in vain is named. No such tensor can be made here."""
+    x = torch.empty(1, 32, 48, 48)
+    work = replace(describe(x, [torch.empty(8, 32, 3, 3)], [], [1], [1, 1]), device=torch.device("mps"))
+    assert choose(work, x) == "reference"
     with use_backend(setting), pytest.raises(ValueError, match='not on mps; use "auto"'):
-        choose(x, [level], [1, 1])
+        choose(work, x)
 
 
 def test_network_on_another_device_makes_nothing_on_the_cpu():
@@ -106,8 +105,19 @@ def test_network_on_another_device_makes_nothing_on_the_cpu():
     assert {parameter.grad.device.type for parameter in network.parameters()} == {"meta"}
 
 
-def test_dilation_and_hooks_are_level_by_level(x):
-    assert PyConv2d(32, 32, dilation=2).backend_for(x) == "reference"
+@needs_kernel
+def test_dilation_and_shares_take_the_kernel(x):
+    assert PyConv2d(32, 32, Pyramid((3, 3), dilations=(1, 2))).backend_for(x) == "native"
+    assert PyConv2d(32, 32, Pyramid((3, 5), depthwise=True)).backend_for(x) == "native"
+
+
+@pytest.mark.usefixtures("no_kernel")
+def test_dilation_and_shares_take_the_reference_without_the_kernel(x):
+    assert PyConv2d(32, 32, Pyramid((3, 3), dilations=(1, 2))).backend_for(x) == "reference"
+    assert PyConv2d(32, 32, Pyramid((3, 5), depthwise=True)).backend_for(x) == "reference"
+
+
+def test_hooks_take_the_reference(x):
     layer, seen = PyConv2d(32, 32), []
     layer.levels[1].register_forward_hook(lambda *_: seen.append(1))
     assert layer.backend_for(x) == "reference"
@@ -139,7 +149,7 @@ def test_recorded_as_ordinary_convolutions(x):
 
 
 def test_state_dict_knows_nothing_of_it():
-    assert list(PyConv2d(8, 8, (3, 5), bias=True).state_dict()) == [
+    assert list(PyConv2d(8, 8, Pyramid((3, 5)), bias=True).state_dict()) == [
         "levels.0.weight",
         "levels.0.bias",
         "levels.1.weight",

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import pytest
 import torch
+from backends import NATIVE, needs_kernel
 from torch.utils.checkpoint import checkpoint
 from torch.utils.flop_counter import FlopCounterMode
 
-from nnunet_pyconv.nn import PyConv2d, PyConv3d
-from nnunet_pyconv.nn.backends import available_backends, use_backend
+from nnunet_pyconv.nn import PyConv2d, PyConv3d, Pyramid
+from nnunet_pyconv.nn.backends import use_backend
 
-needs_kernel = pytest.mark.skipif(available_backends()["native"] is not None, reason="no kernel")
-BACKENDS = [pytest.param("native", marks=needs_kernel), "fold", "reference"]
+BACKENDS = [NATIVE, "fold", "reference"]
 
 
 @pytest.fixture
@@ -30,7 +30,7 @@ def gradients(y, x, layer):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("setting", BACKENDS)
-@pytest.mark.parametrize("dynamic", [False, True])
+@pytest.mark.parametrize("dynamic", [False, pytest.param(True, marks=pytest.mark.long)])
 def test_compile_has_no_graph_break(setting, dynamic, layer, x):
     torch._dynamo.reset()
     with use_backend(setting):
@@ -47,7 +47,7 @@ def test_compile_has_no_graph_break(setting, dynamic, layer, x):
 def test_operator_keeps_its_contract():
     for layer, x in (
         (PyConv2d(8, 8, bias=True, stride=2), torch.randn(2, 8, 19, 22, requires_grad=True)),
-        (PyConv3d(4, 4, (3, 5)), torch.randn(1, 4, 6, 7, 18)),
+        (PyConv3d(4, 4, Pyramid((3, 5))), torch.randn(1, 4, 6, 7, 18)),
     ):
         arguments = (
             x,
@@ -70,6 +70,12 @@ def test_autocast(setting, layer, x):
     for result, reference in zip(gradients(y, x, layer), gradients(expected, x, layer), strict=True):
         assert result.dtype == torch.float32
         torch.testing.assert_close(result, reference, rtol=0.03, atol=0.03 * float(reference.abs().max()))
+
+
+@pytest.mark.parametrize("setting", BACKENDS)
+def test_autocast_takes_weights_of_the_other_half_precision(setting, layer, x):
+    with use_backend(setting), torch.autocast("cpu", dtype=torch.bfloat16):
+        assert layer.half()(x).dtype == torch.bfloat16
 
 
 @pytest.mark.parametrize("setting", BACKENDS)

@@ -9,18 +9,20 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
+from backends import assert_agrees
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from test_execution import assert_agrees
 
-from nnunet_pyconv.nn import PyConv2d, PyConv3d
+from nnunet_pyconv.nn import PyConv2d, PyConv3d, Pyramid
 from nnunet_pyconv.nn.backends import available_backends, choice, use_backend
+from nnunet_pyconv.nn.backends.contract import describe
 from nnunet_pyconv.nn.backends.reference import convolve
-from nnunet_pyconv.nn.backends.spec import LevelSpec
+from nnunet_pyconv.nn.backends.spec import levels_of
 from nnunet_pyconv.nn.backends.triton import autotune, tiles
 from nnunet_pyconv.nn.backends.triton import backend as triton_backend
 
@@ -55,7 +57,7 @@ def test_in_the_interpreter():
     ids=str,
 )
 def test_agrees_in_2d(channels, size, kernels, stride):
-    layer = PyConv2d(*channels, kernels, groups=(16,) if kernels == (5,) else None, stride=stride, bias=True)
+    layer = PyConv2d(*channels, Pyramid(kernels, groups=(16,) if kernels == (5,) else None), stride=stride, bias=True)
     assert_agrees("triton", layer, torch.randn(2 if size == (8, 8) else 1, channels[0], *size, requires_grad=True))
 
 
@@ -64,7 +66,7 @@ def test_agrees_in_2d(channels, size, kernels, stride):
     ("kernels", "stride"), [((3, 5), 1), ((3, 5), 2), (((1, 3, 3), (1, 5, 5)), (1, 2, 2)), (((3, 1, 1), (5, 1, 1)), 1)]
 )
 def test_agrees_in_3d(kernels, stride):
-    layer = PyConv3d(4, 8, kernels, stride=stride)
+    layer = PyConv3d(4, 8, Pyramid(kernels), stride=stride)
     assert_agrees("triton", layer, torch.randn(2, 4, 3, 4, 5, requires_grad=True))
 
 
@@ -81,7 +83,7 @@ def test_agrees_in_3d(kernels, stride):
 )
 def test_agrees_for_any_strides(change):
     x = change(torch.randn(2, 8, 5, 6))
-    assert_agrees("triton", PyConv2d(x.shape[1], 4, (3, 5)), x.detach().requires_grad_())
+    assert_agrees("triton", PyConv2d(x.shape[1], 4, Pyramid((3, 5))), x.detach().requires_grad_())
 
 
 @interpreted
@@ -94,20 +96,20 @@ def test_agrees_for_random_layers(data):
     kernels = data.draw(st.lists(st.sampled_from([1, 3, 5]), min_size=1, max_size=2), "kernels")
     stride = data.draw(st.lists(st.integers(1, 3), min_size=dim, max_size=dim), "stride")
     size = data.draw(st.lists(st.integers(1, 7 if dim == 2 else 4), min_size=dim, max_size=dim), "size")
-    layer = (PyConv2d if dim == 2 else PyConv3d)(in_channels, out_channels, kernels, stride=stride)
+    layer = (PyConv2d if dim == 2 else PyConv3d)(in_channels, out_channels, Pyramid(kernels), stride=stride)
     assert_agrees("triton", layer, torch.randn(1, in_channels, *size, requires_grad=True))
 
 
 @interpreted
 def test_half_precision():  # not bfloat16, whose products Triton's interpreter gets wrong
-    layer = PyConv2d(8, 8, (3, 5), bias=True).half()
+    layer = PyConv2d(8, 8, Pyramid((3, 5)), bias=True).half()
     x = torch.randn(1, 8, 4, 7).half().requires_grad_()
     assert_agrees("triton", layer, x, tolerance=2e-3)
 
 
 @interpreted
 def test_autocast_computes_in_half_precision():
-    layer, x = PyConv2d(8, 8, (3, 5)), torch.randn(1, 8, 4, 7, requires_grad=True)
+    layer, x = PyConv2d(8, 8, Pyramid((3, 5))), torch.randn(1, 8, 4, 7, requires_grad=True)
     with use_backend("reference"):
         expected = layer(x)
     with use_backend("triton"), torch.autocast("cpu", dtype=torch.float16):
@@ -120,7 +122,7 @@ def test_autocast_computes_in_half_precision():
 
 @interpreted
 def test_deterministic_mode():
-    layer, x = PyConv2d(8, 8, (3, 5)), torch.randn(1, 8, 4, 7, requires_grad=True)
+    layer, x = PyConv2d(8, 8, Pyramid((3, 5))), torch.randn(1, 8, 4, 7, requires_grad=True)
     torch.use_deterministic_algorithms(True)
     try:
         with use_backend("triton"):
@@ -132,7 +134,7 @@ def test_deterministic_mode():
 
 @interpreted
 def test_operator_keeps_its_contract():
-    layer, x = PyConv2d(4, 4, (3, 5), bias=True, stride=2), torch.randn(1, 4, 4, 5, requires_grad=True)
+    layer, x = PyConv2d(4, 4, Pyramid((3, 5)), bias=True, stride=2), torch.randn(1, 4, 4, 5, requires_grad=True)
     weights, biases = ([getattr(level, name) for level in layer.levels] for name in ("weight", "bias"))
     arguments = (x, weights, biases, [level.groups for level in layer.levels], list(layer.stride))
     torch.library.opcheck(torch.ops.nnunet_pyconv.triton.default, arguments)
@@ -140,7 +142,7 @@ def test_operator_keeps_its_contract():
 
 @interpreted
 def test_compile_has_no_graph_break():
-    layer, x = PyConv2d(4, 4, (3, 5)), torch.randn(1, 4, 5, 6, requires_grad=True)
+    layer, x = PyConv2d(4, 4, Pyramid((3, 5))), torch.randn(1, 4, 5, 6, requires_grad=True)
     with use_backend("triton"):
         y = torch.compile(layer, fullgraph=True, backend="aot_eager")(x)
         torch.testing.assert_close(y, layer(x))
@@ -149,7 +151,7 @@ def test_compile_has_no_graph_break():
 
 @interpreted
 def test_second_derivative_is_refused_with_a_way_out():
-    layer, x = PyConv2d(4, 4, (3,)), torch.randn(1, 4, 4, 5, requires_grad=True)
+    layer, x = PyConv2d(4, 4, Pyramid((3,))), torch.randn(1, 4, 4, 5, requires_grad=True)
     with use_backend("triton"):
         (gradient,) = torch.autograd.grad(layer(x).square().sum(), x, create_graph=True)
     with pytest.raises(NotImplementedError, match=r'"triton".*no second derivative.*use_backend\("reference"\)'):
@@ -222,21 +224,22 @@ def test_without_triton(monkeypatch):
     assert "Triton is not installed" in available_backends()["triton"]
 
 
-@pytest.fixture
-def levels():
-    return [LevelSpec.of(level.weight, level.groups) for level in PyConv2d(8, 8).levels]
+def work_for(x):
+    levels = PyConv2d(8, 8).levels
+    weights = [level.weight.to(x.dtype) for level in levels]
+    return describe(x, weights, [], [level.groups for level in levels], (1, 1))
 
 
-def level_by_level(x, weights, biases, groups, stride):
+def by_reference(x, weights, biases, groups, stride, geometry):
     return torch.cat([convolve(x, w, None, stride, g) for w, g in zip(weights, groups, strict=True)], dim=1)
 
 
 @pytest.fixture
-def fastest(levels, monkeypatch):
+def fastest(monkeypatch):
     """`autotune.fastest` with times that the test gives; counts the measurements."""
     autotune._fastest.cache_clear()
     autotune._warn_once.cache_clear()
-    monkeypatch.setattr(autotune, "triton_levels", level_by_level)
+    monkeypatch.setattr(autotune, "triton_levels", by_reference)
     measured = []
 
     def ask(triton_ms, levels_ms, size=(1, 8, 9, 9), trained=False, dtype=torch.float32):
@@ -250,7 +253,7 @@ def fastest(levels, monkeypatch):
             return time
 
         monkeypatch.setattr(autotune, "milliseconds", fake)
-        return autotune.fastest(torch.empty(size), dtype, levels, (1, 1), trained)
+        return autotune.fastest(work_for(torch.empty(size, dtype=dtype)), trained)
 
     ask.measured = measured
     yield ask
@@ -268,34 +271,32 @@ def test_the_faster_one_is_taken_and_remembered(fastest):
 
 
 def test_kernels_that_compute_something_else_are_left_with_a_warning(fastest, monkeypatch):
-    monkeypatch.setattr(autotune, "triton_levels", lambda *arguments: 1.1 * level_by_level(*arguments))
-    with pytest.warns(UserWarning, match=r"level by level.*differs"):
+    monkeypatch.setattr(autotune, "triton_levels", lambda *arguments: 1.1 * by_reference(*arguments))
+    with pytest.warns(UserWarning, match=r"reference backend.*differs"):
         assert fastest(1.0, 2.0) == "reference"
     assert not fastest.measured
 
 
 def test_what_is_measured_is_a_whole_step(fastest):
     fastest(2.0, 1.0, trained=True)
-    fastest.measured[1]()  # level by level, forward and backward
+    fastest.measured[1]()  # the reference, forward and backward
 
 
 def test_kernels_that_fail_are_left_with_one_warning(fastest):
-    with pytest.warns(UserWarning, match=r"level by level.*RuntimeError: no C compiler"):
+    with pytest.warns(UserWarning, match=r"reference backend.*RuntimeError: no C compiler"):
         assert fastest(RuntimeError("no C compiler\nmore"), 1.0) == "reference"
     assert fastest(RuntimeError("no C compiler"), 1.0, trained=True) == "reference"  # a second one would be an error
 
 
 @pytest.mark.parametrize(("deterministic", "expected"), [(False, "measured"), (True, "reference")])
-def test_choice_on_a_gpu(deterministic, expected, monkeypatch, levels):
-    class OnGpu(torch.Tensor):
-        device = torch.device("cuda")
-
+def test_choice_on_a_gpu(deterministic, expected, monkeypatch):
+    x = torch.empty(1, 8, 32, 32)
     monkeypatch.setattr(choice, "_triton_machine_refusal", lambda: None)
     monkeypatch.setattr(autotune, "fastest", lambda *arguments, **options: "measured")
     monkeypatch.setattr(choice, "_can_measure", lambda x: not torch.are_deterministic_algorithms_enabled())
     torch.use_deterministic_algorithms(deterministic)
     try:
-        assert choice.choose(torch.empty(1, 8, 32, 32).as_subclass(OnGpu), levels, (1, 1)) == expected
+        assert choice.choose(replace(work_for(x), device=torch.device("cuda")), x) == expected
     finally:
         torch.use_deterministic_algorithms(False)
 
@@ -304,7 +305,7 @@ def test_choice_on_a_gpu(deterministic, expected, monkeypatch, levels):
 @pytest.mark.parametrize("channels", [8, 32, 64, 256])
 def test_tiles_of_a_layer(channels, backward):
     layer = PyConv2d(channels, channels)
-    levels = tuple(LevelSpec.of(level.weight, level.groups) for level in layer.levels)
+    levels = levels_of([level.weight for level in layer.levels], [level.groups for level in layer.levels])
     layout = tiles.lay_out(levels, (1, 1, 1), backward, 8, torch.device("cpu"))
     sets = layout.sets.tolist()
     targets = sorted(s[3] + t * s[5] + c for s in sets for t in range(s[0]) for c in range(s[5]))

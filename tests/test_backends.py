@@ -1,39 +1,17 @@
-"""Every backend against level by level: output and all gradients."""
+"""Every backend against the reference: output and all gradients."""
 
 from __future__ import annotations
 
-import copy
-
 import pytest
 import torch
+from backends import NATIVE, assert_agrees, needs_kernel, run
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from nnunet_pyconv.nn import PyConv2d, PyConv3d
-from nnunet_pyconv.nn.backends import available_backends, use_backend
+from nnunet_pyconv.nn import PyConv2d, PyConv3d, Pyramid
+from nnunet_pyconv.nn.backends import use_backend
 
-needs_kernel = pytest.mark.skipif(available_backends()["native"] is not None, reason="no kernel")
-BACKENDS = [pytest.param("native", marks=needs_kernel), "fold", "auto"]
-
-
-def run(setting: str, layer: torch.nn.Module, x: torch.Tensor, seed: int = 0) -> list[torch.Tensor]:
-    """Return the output and the gradients of all that requires one, for a fixed random output gradient."""
-    wanted = [t for t in (x, *layer.parameters()) if t.requires_grad]
-    with use_backend(setting):
-        y = layer(x)
-        gradient = torch.randn(y.shape, generator=torch.Generator().manual_seed(seed)).to(y.dtype)
-        return [y.detach(), *(torch.autograd.grad(y, wanted, gradient) if wanted else ())]
-
-
-def assert_agrees(setting: str, layer: torch.nn.Module, x: torch.Tensor, tolerance: float = 2e-5) -> None:
-    # In double precision, because some library gradients are wrong in single: torch 2.15, 9 x 9 x 9 kernel, stride 3.
-    exact = x.detach().double().requires_grad_(x.requires_grad)
-    results, expected = run(setting, layer, x), run("reference", copy.deepcopy(layer).double(), exact)
-    for result, reference in zip(results, expected, strict=True):
-        assert result.shape == reference.shape
-        assert result.dtype == x.dtype
-        scale = max(float(reference.abs().max()), 1e-3) if reference.numel() else 1.0
-        torch.testing.assert_close(result.double(), reference, rtol=0, atol=tolerance * scale)
+BACKENDS = [NATIVE, "fold", "auto"]
 
 
 @pytest.mark.parametrize("setting", BACKENDS)
@@ -62,7 +40,7 @@ def test_agrees_in_2d(setting, channels, size, stride, bias):
 )
 @pytest.mark.parametrize("stride", [1, (1, 2, 2)], ids=str)
 def test_agrees_in_3d(setting, kernels, stride):
-    layer = PyConv3d(8, 16, kernels, stride=stride, bias=True)
+    layer = PyConv3d(8, 16, Pyramid(kernels), stride=stride, bias=True)
     assert_agrees(setting, layer, torch.randn(1, 8, 9, 12, 19, requires_grad=True))
 
 
@@ -81,7 +59,7 @@ def test_agrees_on_tiny_maps(setting, size):
 def test_the_kernel_agrees_on_narrow_maps(batch, size, stride):
     # several images or depths share a vector, and 21 output channels are blocks of 4 and a rest
     layer_type, kernels = (PyConv2d, (3, 5, 7)) if len(size) == 2 else (PyConv3d, (3, (5, 3, 5)))
-    layer = layer_type(8, 21 * len(kernels), kernels, groups=(1,) * len(kernels), stride=stride, bias=True)
+    layer = layer_type(8, 21 * len(kernels), Pyramid(kernels, groups=(1,) * len(kernels)), stride=stride, bias=True)
     assert_agrees("native", layer, torch.randn(batch, 8, *size, requires_grad=True))
 
 
@@ -122,11 +100,24 @@ def test_gradients_only_where_required(setting, x_needs, trained):
     assert_agrees(setting, layer, torch.randn(1, 8, 18, 18, requires_grad=x_needs))
 
 
-@pytest.mark.parametrize("setting", ["fold", "auto"])
+@pytest.mark.parametrize("setting", BACKENDS)
 def test_empty_batch(setting):
-    layer = PyConv2d(8, 8)
+    layer, x = PyConv2d(8, 8, bias=True), torch.empty(0, 8, 16, 16, requires_grad=True)
+    y, x_gradient, *others = run(setting, layer, x)
+    assert y.shape == x_gradient.shape == (0, 8, 16, 16)
+    assert all(not gradient.any() for gradient in others)
+
+
+@pytest.mark.parametrize("setting", BACKENDS)
+@pytest.mark.parametrize("layer_type", [PyConv2d, PyConv3d])
+def test_input_without_a_batch(setting, layer_type):
+    layer, x = (
+        layer_type(8, 8, Pyramid((3, 5)), bias=True),
+        torch.randn(8, *(9, 7, 8)[: layer_type._dim], requires_grad=True),
+    )
     with use_backend(setting):
-        assert layer(torch.empty(0, 8, 16, 16)).shape == (0, 8, 16, 16)
+        torch.testing.assert_close(layer(x), layer(x[None])[0])
+    assert_agrees(setting, layer, x)
 
 
 @pytest.mark.parametrize("setting", BACKENDS)
@@ -136,13 +127,13 @@ def test_empty_batch(setting):
     ids=str,
 )
 def test_any_number_of_threads_gives_the_same_bits(setting, channels, size, kernels):
-    layer = (PyConv2d if len(size) == 2 else PyConv3d)(channels, channels, kernels)
+    layer = (PyConv2d if len(size) == 2 else PyConv3d)(channels, channels, Pyramid(kernels))
     x = torch.randn(2, channels, *size, requires_grad=True)
     threads, results = torch.get_num_threads(), []
     try:
         for count in (1, 2, 7):
             torch.set_num_threads(count)
-            results.append(run("native" if setting == "native" else setting, layer, x))
+            results.append(run(setting, layer, x))
     finally:
         torch.set_num_threads(threads)
     tolerance = {"rtol": 0, "atol": 0} if setting == "native" else {"rtol": 1e-3, "atol": 1e-3}
@@ -162,5 +153,30 @@ def test_agrees_for_random_layers(setting, data):
     stride = data.draw(st.lists(st.integers(1, 3), min_size=dim, max_size=dim), "stride")
     size = data.draw(st.lists(st.integers(1, 40 if dim == 2 else 12), min_size=dim, max_size=dim), "size")
     bias = data.draw(st.booleans(), "bias")
-    layer = (PyConv2d if dim == 2 else PyConv3d)(in_channels, out_channels, kernels, stride=stride, bias=bias)
+    layer = (PyConv2d if dim == 2 else PyConv3d)(in_channels, out_channels, Pyramid(kernels), stride=stride, bias=bias)
+    assert_agrees(setting, layer, torch.randn(2, in_channels, *size, requires_grad=True))
+
+
+@pytest.mark.parametrize("setting", BACKENDS)
+@settings(max_examples=25, deadline=None, derandomize=True)
+@given(data=st.data())
+def test_agrees_for_random_dilations_and_shares(setting, data):
+    dim = data.draw(st.sampled_from([2, 2, 3]), "dim")
+    levels = data.draw(st.integers(1, 4), "levels")
+
+    def of_each_level(values):
+        return st.lists(st.tuples(*[values] * dim), min_size=levels, max_size=levels)
+
+    kernels = data.draw(of_each_level(st.sampled_from([1, 3, 3, 5])), "kernels")
+    dilations = data.draw(of_each_level(st.integers(1, 6)), "dilations")
+    dilations = [
+        tuple(1 if k == 1 else d for k, d in zip(*level, strict=True)) for level in zip(kernels, dilations, strict=True)
+    ]
+    depthwise = data.draw(st.booleans(), "depthwise")
+    in_channels = data.draw(st.integers(4, 33), "in_channels")
+    out_channels = in_channels if depthwise else data.draw(st.integers(4, 24), "out_channels")
+    stride = data.draw(st.lists(st.integers(1, 3), min_size=dim, max_size=dim), "stride")
+    size = data.draw(st.lists(st.integers(1, 40 if dim == 2 else 12), min_size=dim, max_size=dim), "size")
+    pyramid = Pyramid(kernels, dilations=dilations, depthwise=depthwise)
+    layer = (PyConv2d if dim == 2 else PyConv3d)(in_channels, out_channels, pyramid, stride=stride, bias=True)
     assert_agrees(setting, layer, torch.randn(2, in_channels, *size, requires_grad=True))

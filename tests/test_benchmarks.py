@@ -11,10 +11,10 @@ import pytest
 import torch
 
 from nnunet_pyconv.benchmarks import layer, network, report, volumes
-from nnunet_pyconv.benchmarks.memory import in_fresh_process, peak_growth_mb
+from nnunet_pyconv.benchmarks.candidates import STOCK, Candidate, Prepared
+from nnunet_pyconv.benchmarks.memory import in_fresh_process, peak_growth_bytes
 from nnunet_pyconv.benchmarks.plans import CONFIGURATION, plan
-from nnunet_pyconv.benchmarks.report import Table, to_json, to_markdown
-from nnunet_pyconv.benchmarks.systems import STOCK, Prepared, System
+from nnunet_pyconv.benchmarks.report import Measurements, to_json, to_markdown
 from nnunet_pyconv.benchmarks.timing import Ratio, quartiles, ratios, time_in_turn
 from nnunet_pyconv.cli import main
 from nnunet_pyconv.cli.benchmark import SUBJECTS
@@ -84,7 +84,7 @@ def test_functions_are_called_in_turn() -> None:
 
 
 def test_rows_with_other_columns_leave_cells_empty() -> None:
-    table = Table("t", [{"a": 1, "b": Ratio(3.0, 1.5, 1.25, 1.75)}, {"a": 2500, "c": None}])
+    table = Measurements("t", [{"a": 1, "b": Ratio(3.0, 1.5, 1.25, 1.75)}, {"a": 2500, "c": None}])
     text = to_markdown({"command": "x"}, [table])
     assert text.splitlines()[-2:] == ["| 1 | 1.50 (1.25-1.75) | - |", "| 2,500 | - | - |"]
     assert json.loads(to_json({}, [table]))["tables"][0]["rows"][1] == {"a": 2500, "c": None}
@@ -92,8 +92,8 @@ def test_rows_with_other_columns_leave_cells_empty() -> None:
 
 @pytest.mark.skipif(not Path("/proc/self/clear_refs").exists(), reason="only Linux tells the peak of the memory")
 def test_peak_memory_is_that_of_what_was_touched() -> None:
-    peak = in_fresh_process(partial(peak_growth_mb, partial(torch.ones, 50_000_000), CPU))
-    assert peak == pytest.approx(200, rel=0.1)  # 50 million float32
+    peak = in_fresh_process(partial(peak_growth_bytes, partial(torch.ones, 50_000_000), CPU))
+    assert peak == pytest.approx(200e6, rel=0.1)  # 50 million float32
 
 
 @pytest.mark.parametrize(
@@ -125,7 +125,7 @@ def test_patches_that_nnunet_does_not_plan(
 
 
 def test_a_step_trains_and_an_inference_has_one_output() -> None:
-    prepared = Prepared(System(), plan((16, 16)), CPU)
+    prepared = Prepared(Candidate(), plan((16, 16)), CPU)
     network = prepared.network
     before = {name: parameter.detach().clone() for name, parameter in network.named_parameters()}
     prepared.train()
@@ -141,7 +141,7 @@ def test_a_step_trains_and_an_inference_has_one_output() -> None:
 
 def test_chosen_backends_are_counted() -> None:
     # three stages (16, 8 and 4 pixels) with two convolutions each, and two with two each in the decoder
-    assert Prepared(System(setting="reference"), plan((16, 16)), CPU).backends() == "reference 10"
+    assert Prepared(Candidate(setting="reference"), plan((16, 16)), CPU).backends() == "reference 10"
     assert Prepared(STOCK["stock"], plan((16, 16)), CPU).backends() is None
 
 
@@ -160,12 +160,12 @@ def test_layer(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     main(["benchmark", "layer", *arguments, "-device", "cpu", "-o", str(tmp_path / "new")])
     rows = check_files(tmp_path / "new", "layer", capsys.readouterr().out)
     assert [row["N x C x size"] for row in rows] == ["1 x 8 x 16x16", "2 x 256 x 4x4"] * 4
-    assert all({"auto", "fold", "reference"} <= row.keys() for row in rows)
+    assert all({"auto", "fold", "reference", "dilated", "separable"} <= row.keys() for row in rows)
     assert rows[1]["auto is"] == "reference"  # many channels on a narrow map
 
 
 def test_layer_leaves_out_what_can_not_run() -> None:
-    case = layer.Case(1, 8, 16, dim=3, kernel_sizes=(3, 5), stride=2)
+    case = layer.LayerCase(1, 8, 16, dim=3, kernel_sizes=(3, 5), stride=2)
     (inference, training) = layer.benchmark_layer([case], ["auto", "reference"], 1, CPU, ["float32"])
     assert inference.rows[0]["N x C x size"] == "1 x 8 x 16x16x16, stride 2"
     assert isinstance(training.rows[0]["reference"], Ratio)
@@ -180,7 +180,7 @@ def test_layer_leaves_out_what_can_not_run() -> None:
         "scaling",
         pytest.param("levels", marks=pytest.mark.slow),
         pytest.param("conversion", marks=pytest.mark.slow),
-        pytest.param("volumes", marks=pytest.mark.slow),
+        pytest.param("volumes", marks=pytest.mark.long),
     ],
 )
 def test_subject(subject: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -195,7 +195,7 @@ def test_subject(subject: str, tmp_path: Path, capsys: pytest.CaptureFixture[str
     main(["benchmark", subject, *arguments, "--rounds", "1", "-device", "cpu", "-o", str(tmp_path)])
     rows = check_files(tmp_path, subject, capsys.readouterr().out)
     if subject == "network":
-        assert [row["network"] for row in rows if "network" in row] == [*network.SYSTEMS, *network.LEVELS]
+        assert [row["network"] for row in rows if "network" in row] == [*network.CANDIDATES, *network.LEVELS]
         assert rows[0]["step / stock"]["ratio"] == 1 or rows[1]["step / stock"]["ratio"] == 1
     if subject == "conversion":
         assert [row["dataset"] for row in rows] == ["isbi_cell", "kaggle_lung", "liver"]
@@ -234,13 +234,14 @@ def test_bad_input_is_told_before_anything_is_measured(
 @pytest.mark.skipif(torch.cuda.is_available(), reason="here is a GPU")
 @pytest.mark.parametrize("subject", SUBJECTS)
 def test_a_gpu_that_is_not_there(subject: str, capsys: pytest.CaptureFixture[str]) -> None:
+    required = {"designs": ["--rows", "rows.csv", "--designs", "stock", "-i", "data", "-o", "runs"]}.get(subject, [])
     with pytest.raises(SystemExit, match="2"):
-        main(["benchmark", subject, "-device", "cuda"])
+        main(["benchmark", subject, *required, "-device", "cuda"])
     assert "-device cuda: torch" in capsys.readouterr().err
 
 
 def test_earlier_tables_are_replaced_on_demand(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(layer, "benchmark_layer", lambda *_: [Table("t", [{"a": 1}])])
+    monkeypatch.setattr(layer, "benchmark_layer", lambda *_: [Measurements("t", [{"a": 1}])])
     (tmp_path / "layer.md").write_text("old")
     main(["benchmark", "layer", "-device", "cpu", "-o", str(tmp_path), "--overwrite"])
     assert rows_of_markdown((tmp_path / "layer.md").read_text()) == [{"a": "1"}]

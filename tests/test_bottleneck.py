@@ -6,17 +6,15 @@ import pytest
 import torch
 from dynamic_network_architectures.architectures.unet import PlainConvUNet, ResidualEncoderUNet
 from nnunetv2.utilities.plans_handling.plans_handler import PlansManager
-from test_planning import make_plans
+from plans_of_nnunet import DATASET_JSON, make_plans
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from nnunet_pyconv.architectures import PyConvUNet
 from nnunet_pyconv.nn import PyConv2d, PyConvBottleneck, Pyramid, convert_to_pyconv
 from nnunet_pyconv.nn.backends import use_backend
-from nnunet_pyconv.planning import network_on_meta, swap_plans
+from nnunet_pyconv.planning import Design, network_on_meta, swap_plans
 from nnunet_pyconv.trainers import nnUNetTrainerPyConvBottleneck
-
-DATASET_JSON = {"labels": {"background": 0, "cell": 1}, "channel_names": {"0": "EM"}, "file_ending": ".png"}
 
 
 def unet(kind=PlainConvUNet, dim=2, input_channels=1):
@@ -97,13 +95,15 @@ def test_multiplications_of_a_block():
 
 
 def test_unknown_block():
-    with pytest.raises(ValueError, match="block='narrow' is unknown; expected one of plain, bottleneck"):
+    with pytest.raises(
+        ValueError, match="block='narrow' is unknown; expected one of plain, bottleneck, dilated, separable"
+    ):
         convert_to_pyconv(unet(), block="narrow")
 
 
 def test_plans_and_trainer_build_the_same_network():
     source = make_plans()
-    plans, _ = swap_plans(source, DATASET_JSON, "Bottleneck", "bottleneck")
+    plans, _ = swap_plans(source, DATASET_JSON, "Bottleneck", Design("bottleneck"))
     manager = PlansManager(plans)
     configuration = manager.get_configuration("2d")
     assert configuration.network_arch_init_kwargs["block"] == "bottleneck"

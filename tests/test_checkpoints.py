@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import ast
 import errno
 import json
 import os
+import random
 import re
 import resource
 import signal
+import tarfile
+import zipfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -19,10 +23,19 @@ from nnunetv2.inference.predict_from_raw_data import nnUNetPredictor
 from nnunetv2.run.load_pretrained_weights import load_pretrained_weights
 from nnunetv2.run.run_training import maybe_load_checkpoint
 from nnunetv2.training.nnUNetTrainer.nnUNetTrainer import nnUNetTrainer
-from test_nnunet_modes import dataset_json, make_trainer, plans_3d
-from test_planning import DATASET, make_plans
+from plans_of_nnunet import DATASET, dataset_json, make_plans, plans_3d
+from trainers_of_nnunet import make_trainer
 
 import nnunet_pyconv
+from nnunet_pyconv.checkpoints import (
+    TRUST_VARIABLE,
+    UnreadableCheckpointError,
+    UntrustedCheckpointError,
+    check_whole,
+    load_checkpoint,
+)
+from nnunet_pyconv.errors import InputError
+from nnunet_pyconv.evaluation.training_log import read_training_log
 from nnunet_pyconv.planning import swap_plans
 from nnunet_pyconv.trainers import nnUNetTrainerPyConv, nnUNetTrainerPyConvBottleneck, robust_checkpoints
 from nnunet_pyconv.trainers.variants import nnUNetTrainerPyConvNoMirroring
@@ -69,14 +82,6 @@ def test_same_content_as_nnunets_and_the_version(trainer: type[nnUNetTrainer]) -
     assert [path.name for path in file.parent.glob("*.pth*")] == [LATEST]
 
 
-def test_disabled_checkpointing_leaves_what_a_killed_training_left() -> None:
-    """A half-written file must not become a checkpoint."""
-    trainer = trainer_of()
-    (Path(trainer.output_folder) / f"{LATEST}.partial").write_bytes(b"half")
-    trainer.disable_checkpointing = True
-    assert not save(trainer, LATEST, 1).exists()
-
-
 def no_space_left(_: Any, file: str) -> None:
     Path(file).write_bytes(b"the first half")
     raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
@@ -118,12 +123,160 @@ def test_killed_while_writing(monkeypatch: pytest.MonkeyPatch) -> None:
         save(trainer, LATEST, 4)
         os._exit(0)
     assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == -signal.SIGKILL
-    assert {path.name for path in file.parent.glob("*.pth*")} == {LATEST, f"{LATEST}.partial"}
+    assert len(list(file.parent.glob("*.pth*"))) == 2  # with what it was writing
     continued = trainer_of()
     maybe_load_checkpoint(continued, continue_training=True, validation_only=False)
     assert continued.current_epoch == 3
-    save(continued, LATEST, 4)
+    monkeypatch.setattr(nnUNetTrainer, "run_training", lambda self: None)
+    continued.run_training()
     assert [path.name for path in file.parent.glob("*.pth*")] == [LATEST]
+
+
+def test_one_training_a_fold(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The second one is refused, and writes nothing; a killed one holds nobody up."""
+    first, second = trainer_of(), trainer_of()
+    ran = []
+
+    def train(self: nnUNetTrainer) -> None:
+        ran.append(self)
+        if self is first:
+            with pytest.raises(InputError, match=r"fold_0 is being trained or validated by another process; wait"):
+                second.run_training()
+            with pytest.raises(InputError, match="is being trained"):
+                second.perform_actual_validation()
+
+    monkeypatch.setattr(nnUNetTrainer, "run_training", train)
+    first.run_training()
+    assert ran == [first]
+    if (child := os.fork()) == 0:
+        monkeypatch.setattr(nnUNetTrainer, "run_training", lambda self: os.kill(os.getpid(), signal.SIGKILL))
+        trainer_of().run_training()
+        os._exit(0)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == -signal.SIGKILL
+    second.run_training()
+    assert ran == [first, second]
+    assert not list(Path(first.output_folder).glob(".*"))
+
+
+def test_two_processes_that_write_one_checkpoint() -> None:
+    """Each has a file of its own until it is whole, so whoever reads finds a whole one."""
+    trainer = trainer_of()
+    file = save(trainer, LATEST, 1)
+    if (child := os.fork()) == 0:
+        for _ in range(12):
+            trainer.save_checkpoint(str(file))
+        os._exit(0)
+    for _ in range(12):
+        trainer.save_checkpoint(str(file))
+        check_whole(file)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+
+
+def test_flipped_bits() -> None:
+    """Each flip in a checkpoint is found, unless it changes nothing that is loaded."""
+    trainer = trainer_of()
+    file = save(trainer, FINAL, 9)
+    save(trainer, LATEST, 5)
+    content, whole = file.read_bytes(), load_checkpoint(file)
+    rng = random.Random(0)
+    found = 0
+    for _ in range(60):
+        damaged = bytearray(content)
+        damaged[rng.randrange(len(damaged))] ^= 1 << rng.randrange(8)
+        file.write_bytes(damaged)
+        try:
+            loaded = load_checkpoint(file)
+        except UnreadableCheckpointError:
+            found += 1
+        else:
+            assert all(torch.equal(w, loaded["network_weights"][n]) for n, w in whole["network_weights"].items())
+            assert str(loaded["optimizer_state"]) == str(whole["optimizer_state"])
+    assert found > 40
+    damaged = bytearray(content)
+    damaged[len(damaged) // 2] ^= 1
+    file.write_bytes(damaged)
+    continued = trainer_of()
+    maybe_load_checkpoint(continued, continue_training=True, validation_only=False)
+    assert continued.current_epoch == 5
+
+
+@pytest.mark.parametrize("kind", ["folder", "pipe", "text", "compressed", "tar"])
+def test_no_file_of_torch(kind: str, tmp_path: Path) -> None:
+    trainer = trainer_of()
+    save(trainer, LATEST, 5)
+    file = Path(trainer.output_folder) / FINAL
+    if kind == "folder":
+        file.mkdir()
+    elif kind == "pipe":
+        os.mkfifo(file)
+    elif kind == "text":
+        file.write_text("<html>404</html>")
+    elif kind == "compressed":  # a small file that grows large
+        with zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as archive:
+            archive.writestr("archive/data.pkl", bytes(10**6))
+    else:  # torch.load's older formats have no checksums, and had ways around weights_only
+        with tarfile.open(file, "w") as archive:
+            archive.add(__file__, "pickle")
+    trainer.load_checkpoint(str(file))
+    assert trainer.current_epoch == 5
+
+
+class Evil:
+    """Writes a file when it is unpickled."""
+
+    def __init__(self, witness: Path) -> None:
+        self.witness = witness
+
+    def __reduce__(self) -> Any:
+        return Path.touch, (self.witness,)
+
+
+def test_checkpoint_that_runs_code(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    trainer = trainer_of()
+    file, witness = save(trainer, LATEST, 5), tmp_path / "witness"
+    torch.save({**load_checkpoint(file), "extra": Evil(witness)}, file)
+    with pytest.raises(UntrustedCheckpointError, match=r"checkpoint_latest.pth holds more .*NNUNET_PYCONV_TRUST=1 in"):
+        trainer.load_checkpoint(str(file))
+    with pytest.raises(UntrustedCheckpointError, match="with --trust in"):
+        read_training_log(file)
+    assert not witness.exists()
+    monkeypatch.setenv(TRUST_VARIABLE, "1")
+    trainer.load_checkpoint(str(file))
+    assert trainer.current_epoch == 5
+    assert witness.exists()
+
+
+# every other place that unpickles, with the reason
+UNPICKLED = {
+    "nnunet_pyconv/checkpoints.py": "weights_only=not trust",  # the one place that loads checkpoints, told to trust
+}
+
+
+def test_nothing_else_unpickles() -> None:
+    root = Path(__file__).parents[1]
+    found: dict[str, str] = {}
+    for folder in ("nnunet_pyconv", "dataset_conversion"):
+        for file in (root / folder).rglob("*.py"):
+            for node in ast.walk(ast.parse(file.read_text())):
+                if not isinstance(node, ast.Call):
+                    continue
+                called = ast.unparse(node.func)
+                unsafe = [
+                    f"{word.arg}={ast.unparse(word.value)}"
+                    for word in node.keywords
+                    if (word.arg == "weights_only" and ast.unparse(word.value) != "True")
+                    or (word.arg == "allow_pickle" and ast.unparse(word.value) != "False")
+                ]
+                if called == "torch.load" and not any(word.arg == "weights_only" for word in node.keywords):
+                    unsafe.append("torch.load without weights_only")  # not yet the default in PyTorch 2.4
+                if re.fullmatch(
+                    r"(c?[Pp]ickle|dill|joblib|shelve)\.(loads?|Unpickler|open)|load_pickle|.*read_pickle", called
+                ):
+                    unsafe.append(called)
+                if unsafe:
+                    name = file.relative_to(root).as_posix()
+                    found[name] = " ".join(filter(None, [found.get(name), *unsafe]))
+    assert found == UNPICKLED
 
 
 @pytest.mark.parametrize("kept", [0, 1e-4, 0.5, 0.999])
@@ -221,7 +374,7 @@ def test_version_that_wrote_it_is_named(monkeypatch: pytest.MonkeyPatch) -> None
 @pytest.mark.parametrize("content", [[1, 2], {"state_dict": {}}], ids=["list", "dict"])
 def test_no_checkpoint_of_nnunet(content: Any, tmp_path: Path) -> None:
     torch.save(content, tmp_path / "weights.pth")
-    with pytest.raises(RuntimeError, match=r"weights\.pth is no checkpoint of nnU-Net's trainers"):
+    with pytest.raises((RuntimeError, InputError), match=r"weights\.pth is no checkpoint of nnU-Net's trainers"):
         trainer_of().load_checkpoint(str(tmp_path / "weights.pth"))
 
 

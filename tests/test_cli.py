@@ -13,7 +13,7 @@ from conftest import NnunetFolders
 from nnunet_pyconv import __version__
 from nnunet_pyconv.cli import COMMANDS, main, parse
 from nnunet_pyconv.cli.benchmark import SUBJECTS
-from nnunet_pyconv.cli.convert import DATASETS
+from nnunet_pyconv.dataset_conversion.registry import CONVERTERS
 from nnunet_pyconv.errors import run_command
 from nnunet_pyconv.trainer_dir import TRAINER_DIR
 
@@ -36,7 +36,7 @@ def run(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]
     [
         ["-h"],
         *([name, "-h"] for name in COMMANDS),
-        *(["convert", name, "-h"] for name in DATASETS),
+        *(["convert", name, "-h"] for name in ("folder", *CONVERTERS)),
         *(["benchmark", name, "-h"] for name in SUBJECTS),
     ],
     ids=" ".join,
@@ -50,26 +50,38 @@ def test_help(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
 
 @pytest.mark.parametrize(
     "arguments",
-    [["-h"], *([name, "-h"] for name in COMMANDS), *(["benchmark", name, "-h"] for name in SUBJECTS)],
+    [
+        ["-h"],
+        *([name, "-h"] for name in COMMANDS),
+        ["convert", "folder", "-h"],
+        *(["benchmark", name, "-h"] for name in SUBJECTS),
+    ],
     ids=" ".join,
 )
-def test_help_is_quick(arguments: list[str]) -> None:
-    """What takes long is to import these."""
+def test_help_imports_nothing_heavy(arguments: list[str]) -> None:
+    assert not {"torch", "numpy", "nnunetv2.paths"} & imported_by(*arguments)
+
+
+def test_help_of_a_converter_imports_what_reads_its_files_alone() -> None:
+    assert not {"torch", "SimpleITK", "nnunetv2.paths", "sklearn", "matplotlib"} & imported_by("convert", "liver", "-h")
+
+
+def imported_by(*arguments: str) -> set[str]:
     code = (
         "from nnunet_pyconv.cli import main; import atexit, sys; atexit.register(lambda: print(*sys.modules)); main()"
     )
     done = subprocess.run([sys.executable, "-c", code, *arguments], capture_output=True, text=True, check=True)
-    assert not {"torch", "numpy", "nnunetv2.paths"} & set(done.stdout.splitlines()[-1].split())
+    return set(done.stdout.splitlines()[-1].split())
 
 
 def test_names_are_those_of_the_classes_and_tables() -> None:
-    from nnunet_pyconv import names
+    from nnunet_pyconv import names, paper
     from nnunet_pyconv.nn.backends import available_backends
     from nnunet_pyconv.planning import PLANNERS
 
     assert tuple(PLANNERS) == names.PLANNERS
     assert set(names.BACKENDS) == set(available_backends())
-    assert set(names.DATASETS) <= set(DATASETS)
+    assert {dataset.key for dataset in paper.DATASETS} <= set(CONVERTERS)
 
 
 def test_a_command_is_kept_for_reports() -> None:
@@ -130,7 +142,7 @@ def test_number_of_processes(
     with pytest.raises(SystemExit) as exit_:
         main(["convert", "isbi_cell", "-i", str(tmp_path), "-np", number])
     assert exit_.value.code == 2
-    assert f"-np {number}: at least one" in capsys.readouterr().err
+    assert f"-np: '{number}' is not a positive number" in capsys.readouterr().err
 
 
 def test_device_that_is_not_there(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -10,8 +10,6 @@ from pathlib import Path
 
 import pytest
 import torch
-from test_paper_plans import source  # noqa: F401  # a fixture
-from test_planning import preprocessed  # noqa: F401  # a fixture
 from torch import nn
 
 from nnunet_pyconv.architectures import PyConvUNet
@@ -21,29 +19,30 @@ from nnunet_pyconv.benchmarks.complexity_subjects import paper_subjects, plans_s
 from nnunet_pyconv.benchmarks.complexity_table import to_markdown, write_tables
 from nnunet_pyconv.cli import main
 from nnunet_pyconv.errors import InputError
+from nnunet_pyconv.paper import Cost
 from nnunet_pyconv.planning import plan_paper
 
 CPU = torch.device("cpu")
 
 
-MEASURED = [subject for subject in paper_subjects() if subject.name != "MultiResUNet"]
+MEASURED = [subject for subject in paper_subjects() if subject.paper_cost is not None]
 
 
 @pytest.mark.parametrize("subject", MEASURED, ids=lambda subject: subject.name)
 def test_operations_are_those_of_table_3(subject: Subject) -> None:
     """At 64 x 64, whose operations are a 64th of those at 512 x 512: every term is proportional to the pixels."""
     gmac = 64 * count_gmac(subject.build(), (3, 64, 64))
-    assert subject.paper_gmac is not None
-    if subject.name.startswith("PyConvU-Net"):
-        assert gmac <= subject.paper_gmac
+    assert subject.paper_cost is not None
+    if subject.name == "PyConvU-Net":
+        assert gmac <= subject.paper_cost.gmac
     else:
-        assert gmac == pytest.approx(subject.paper_gmac, rel=0.003)
+        assert gmac == pytest.approx(subject.paper_cost.gmac, rel=0.003)
 
 
 def test_multires_unet_has_no_figures_of_the_paper() -> None:
     *_, subject = paper_subjects()
-    assert (subject.name, subject.paper_parameters_m, subject.paper_gmac) == ("MultiResUNet", None, None)
-    lines = to_markdown([made("U-Net", 48.57), made("MultiResUNet")]).splitlines()
+    assert (subject.name, subject.paper_cost) == ("MultiResUNet", None)
+    lines = to_markdown([made("U-Net", Cost(7.77, 48.57)), made("MultiResUNet")]).splitlines()
     assert [cell.strip() for cell in lines[3].split("|")[1:6]] == ["MultiResUNet", "7.766", "", "48.57", ""]
 
 
@@ -86,7 +85,7 @@ def test_measured_in_the_order_given() -> None:
     assert all(0 < each.latency_low_ms <= each.latency_ms <= each.latency_high_ms for each in measured)
 
 
-def test_plans_of_a_dataset(source: object) -> None:  # noqa: F811
+def test_plans_of_a_dataset(source: object) -> None:
     plan_paper(312)
     subjects = {subject.name: subject for subject in plans_subjects(312, "PyConvUNetPaperPlans")}
     assert len(subjects) == 8  # nnU-Net's own 2d among them
@@ -95,7 +94,7 @@ def test_plans_of_a_dataset(source: object) -> None:  # noqa: F811
     assert network.eval()(torch.zeros(1, 1, 48, 40)).shape == (1, 2, 48, 40)
 
 
-def test_plans_whose_network_is_not_installed(source: object, preprocessed: Path) -> None:  # noqa: F811
+def test_plans_whose_network_is_not_installed(source: object, preprocessed: Path) -> None:
     plans_file = preprocessed / "nnUNetPlans.json"
     plans_file.write_text(plans_file.read_text().replace("unet.PlainConvUNet", "unet.NoSuchNet"))
     with pytest.raises(InputError, match=r"configuration 2d of nnUNetPlans names the network .*NoSuchNet, .*install"):
@@ -114,8 +113,8 @@ def test_plans_whose_network_is_not_installed(source: object, preprocessed: Path
 def test_damaged_configuration(
     damage: dict[str, object],
     message: str,
-    source: object,  # noqa: F811
-    preprocessed: Path,  # noqa: F811
+    source: object,
+    preprocessed: Path,
 ) -> None:
     plans_file = preprocessed / "nnUNetPlans.json"
     plans = json.loads(plans_file.read_text())
@@ -129,7 +128,7 @@ def test_damaged_configuration(
         plans_subjects(312, "nnUNetPlans")
 
 
-def test_network_that_cannot_be_built(source: object, preprocessed: Path) -> None:  # noqa: F811
+def test_network_that_cannot_be_built(source: object, preprocessed: Path) -> None:
     plans_file = preprocessed / "nnUNetPlans.json"
     plans = json.loads(plans_file.read_text())
     plans["configurations"]["2d"]["architecture"]["arch_kwargs"]["colour"] = "red"
@@ -138,19 +137,19 @@ def test_network_that_cannot_be_built(source: object, preprocessed: Path) -> Non
         plans_subjects(312, "nnUNetPlans")[0].build()
 
 
-def test_damaged_dataset_json(source: object, preprocessed: Path) -> None:  # noqa: F811
+def test_damaged_dataset_json(source: object, preprocessed: Path) -> None:
     (preprocessed / "dataset.json").write_text("{")
     with pytest.raises(InputError, match=r"dataset.json is damaged .*copy it there from nnUNet_raw"):
         plans_subjects(312, "nnUNetPlans")
 
 
-def made(name: str, paper_gmac: float | None = None) -> Complexity:
-    subject = Subject(name, nn.Identity, (3, 8, 8), None if paper_gmac is None else 7.77, paper_gmac)
+def made(name: str, cost: Cost | None = None, note: str = "") -> Complexity:
+    subject = Subject(name, nn.Identity, (3, 8, 8), cost, note)
     return Complexity(subject, 7_765_985, 48.5724, 12.34, 11.0, 13.0, 300.4, None)
 
 
 def test_table_beside_the_paper() -> None:
-    header, _, row, *_ = to_markdown([made("U-Net", 48.57)]).splitlines()
+    header, _, row, *_ = to_markdown([made("U-Net", Cost(7.77, 48.57))]).splitlines()
     assert [cell.strip() for cell in header.strip("|").split("|")] == [
         "network",
         "parameters (M)",
@@ -164,12 +163,14 @@ def test_table_beside_the_paper() -> None:
     ]
     cells = [cell.strip() for cell in row.strip("|").split("|")]
     assert cells == ["U-Net", "7.766", "7.77", "48.57", "48.57", "97.14", "12.3 (11.0-13.0)", "300", ""]
-    assert "[1] No published code" in to_markdown([made("U-Net", 48.57)])
+    noted = to_markdown([made("A", note="One."), made("B"), made("C", note="Two."), made("D", note="One.")])
+    assert [line.split("|")[1].strip() for line in noted.splitlines()[2:6]] == ["A [1]", "B", "C [2]", "D [1]"]
+    assert noted.endswith("\n\n[1] One.\n\n[2] Two.\n")
     assert "paper's" not in to_markdown([made("2d")]).splitlines()[0]
 
 
 def test_files(tmp_path: Path) -> None:
-    files = write_tables([made("U-Net", 48.57)], {"threads": 2}, tmp_path / "new")
+    files = write_tables([made("U-Net", Cost(7.77, 48.57))], {"threads": 2}, tmp_path / "new")
     assert sorted(file.name for file in files) == ["complexity.csv", "complexity.json", "complexity.md"]
     (row,) = csv.DictReader((tmp_path / "new/complexity.csv").open())
     assert (row["name"], row["parameters"], row["input_shape"], row["training_mib"]) == (
@@ -191,7 +192,7 @@ def test_files(tmp_path: Path) -> None:
 
 
 def test_command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
-    tiny = [Subject("tiny", partial(nn.Conv2d, 1, 2, 1), (1, 4, 4), 1.0, 2.0)]
+    tiny = [Subject("tiny", partial(nn.Conv2d, 1, 2, 1), (1, 4, 4), Cost(1.0, 2.0))]
     monkeypatch.setattr(complexity_subjects, "paper_subjects", lambda: tiny)
     main(["complexity", "-device", "cpu", "-o", str(tmp_path)])
     printed = capsys.readouterr().out

@@ -12,13 +12,12 @@ import torch.distributed as dist
 import torch.multiprocessing as mp
 from dynamic_network_architectures.building_blocks.simple_conv_blocks import ConvDropoutNormReLU
 from nnunetv2.utilities.plans_handling.plans_handler import PlansManager
-from test_planning import make_plans
-from test_trainer import DATASET_JSON
+from plans_of_nnunet import DATASET_JSON, make_plans
 from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 
 from nnunet_pyconv.nn import Block
-from nnunet_pyconv.planning import swap_plans
+from nnunet_pyconv.planning import Design, swap_plans
 from nnunet_pyconv.trainers import nnUNetTrainerPyConv, nnUNetTrainerPyConvBottleneck
 from nnunet_pyconv.trainers.variants import nnUNetTrainerPyConvBN
 
@@ -60,8 +59,8 @@ def work(rank: int, port: int, network: str, trainer: type[nnUNetTrainerPyConv],
     ("network", "trainer"),
     [
         ("PlainConvUNet", nnUNetTrainerPyConv),
-        ("ResidualEncoderUNet", nnUNetTrainerPyConv),
-        ("PlainConvUNet", nnUNetTrainerPyConvBottleneck),
+        pytest.param("ResidualEncoderUNet", nnUNetTrainerPyConv, marks=pytest.mark.long),
+        pytest.param("PlainConvUNet", nnUNetTrainerPyConvBottleneck, marks=pytest.mark.long),
     ],
 )
 def test_two_processes_have_the_gradients_of_one(
@@ -81,7 +80,7 @@ def test_two_processes_have_the_gradients_of_one(
 @pytest.mark.parametrize("network", ["PlainConvUNet", "ResidualEncoderUNet"])
 @pytest.mark.parametrize("block", ["plain", "bottleneck"])
 def test_batch_normalisation_becomes_synchronous(network: str, block: Block) -> None:
-    plans, _ = swap_plans(make_plans(network), DATASET_JSON, "nnUNetPyConvPlans", block)
+    plans, _ = swap_plans(make_plans(network), DATASET_JSON, "nnUNetPyConvPlans", Design(block))
     manager = PlansManager(plans)
     model = nnUNetTrainerPyConvBN.build_network_architecture(manager, manager.get_configuration("2d"), 1, 3, True)
     before = sum(isinstance(module, nn.BatchNorm2d) for module in model.modules())

@@ -11,6 +11,7 @@ import skimage.io as io
 import tifffile
 
 from nnunet_pyconv.cli import main
+from nnunet_pyconv.demo.folder import DemoFolder
 from nnunet_pyconv.demo.overlap import mean_overlap, read_overlaps
 from nnunet_pyconv.synthetic.isbi import write_synthetic_isbi
 from nnunet_pyconv.synthetic.workspace import Workspace
@@ -45,10 +46,11 @@ def demo_fails(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
 
 
 def test_earlier_demo_is_kept_without_overwrite(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    workspace = Workspace(tmp_path / "demo")
+    workspace = DemoFolder(tmp_path / "demo")
     workspace.prepare(overwrite=False)
+    workspace.picture.touch()
     (workspace.folder / "mine.txt").touch()
-    assert "holds an earlier demo" in demo_fails(capsys, "-o", str(workspace.folder))
+    assert "holds an earlier run" in demo_fails(capsys, "-o", str(workspace.folder))
     assert workspace.raw.is_dir()
     workspace.clear()
     assert [path.name for path in workspace.folder.iterdir()] == ["mine.txt"]
@@ -57,12 +59,12 @@ def test_earlier_demo_is_kept_without_overwrite(tmp_path: Path, capsys: pytest.C
 @pytest.mark.parametrize("flags", [[], ["--overwrite"]], ids=["plain", "overwrite"])
 def test_users_own_folders_are_left_alone(flags: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (tmp_path / "nnUNet_raw" / "Dataset001_Mine").mkdir(parents=True)
-    assert "has a nnUNet_raw that no demo made" in demo_fails(capsys, "-o", str(tmp_path), *flags)
+    assert "has a nnUNet_raw that no earlier run made" in demo_fails(capsys, "-o", str(tmp_path), *flags)
     assert (tmp_path / "nnUNet_raw" / "Dataset001_Mine").is_dir()
 
 
 def test_bad_source_leaves_the_earlier_demo(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    workspace = Workspace(tmp_path / "demo")
+    workspace = DemoFolder(tmp_path / "demo")
     workspace.prepare(overwrite=False)
     demo_fails(capsys, "-o", str(workspace.folder), "-i", str(tmp_path / "nowhere"), "--overwrite")
     assert workspace.raw.is_dir()
@@ -97,7 +99,7 @@ def test_demo(tmp_path: Path) -> None:
         check=False,
     )
     assert done.returncode == 0, done.stderr
-    workspace = Workspace(tmp_path / "nnunet_pyconv_demo")
+    workspace = DemoFolder(tmp_path / "nnunet_pyconv_demo")
     assert sorted(users.rglob("*")) == before
     overlaps = read_overlaps(workspace.predictions / "summary.json", ".png")
     assert len(overlaps) == 3

@@ -8,16 +8,18 @@ from typing import Any
 import pytest
 import torch
 from conftest import NnunetFolders
-from test_planning import DATASET, make_plans
+from plans_of_nnunet import DATASET, make_plans
 
 from nnunet_pyconv.cli import main
 from nnunet_pyconv.doctor import Finding, examine
+from nnunet_pyconv.locks import locked
 from nnunet_pyconv.planning import plan_pyconv
 from nnunet_pyconv.trainer_dir import TRAINER_DIR
+from nnunet_pyconv.writing import whole_folder
 
 
-def to_mend() -> dict[str, Finding]:
-    return {finding.subject: finding for finding in examine() if finding.mend is not None}
+def to_fix() -> dict[str, Finding]:
+    return {finding.subject: finding for finding in examine() if finding.fix is not None}
 
 
 @pytest.fixture
@@ -57,18 +59,18 @@ def test_nothing_is_set(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureF
 
 def test_trainer_folder_that_is_another(ready: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("nnUNet_extTrainer", str(tmp_path))
-    (finding,) = to_mend().values()
-    assert str(TRAINER_DIR) in str(finding.mend)
+    (finding,) = to_fix().values()
+    assert str(TRAINER_DIR) in str(finding.fix)
 
 
 def test_folder_that_is_not_there(ready: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("nnUNet_results", str(tmp_path / "gone"))
-    assert "mkdir -p" in str(to_mend()["nnUNet_results"].mend)
+    assert "mkdir -p" in str(to_fix()["nnUNet_results"].fix)
 
 
 def test_nothing_is_preprocessed(ready: Path) -> None:
     (ready / "nnUNetPlans_2d" / "isbi_cell_000.pkl").unlink()
-    assert "nnUNetv2_plan_and_preprocess" in str(to_mend()["datasets"].mend)
+    assert "nnUNetv2_plan_and_preprocess" in str(to_fix()["datasets"].fix)
 
 
 def damaged(plans: dict[str, Any], **changes: Any) -> dict[str, Any]:
@@ -105,7 +107,7 @@ def damaged(plans: dict[str, Any], **changes: Any) -> dict[str, Any]:
 )
 def test_plans_that_give_no_network(plans: dict[str, Any], reason: str, ready: Path) -> None:
     (ready / "nnUNetPlans.json").write_text(json.dumps(plans))
-    findings = to_mend()
+    findings = to_fix()
     assert reason in findings[f"{DATASET} nnUNetPlans 2d"].state
     assert findings["datasets"].blocks
 
@@ -113,7 +115,7 @@ def test_plans_that_give_no_network(plans: dict[str, Any], reason: str, ready: P
 def test_fault_of_one_dataset_leaves_the_others(ready: Path) -> None:
     (ready.parent / "Dataset007_Old").mkdir()
     (ready.parent / "Dataset007_Old" / "nnUNetPlans.json").write_text("{")
-    (finding,) = to_mend().values()
+    (finding,) = to_fix().values()
     assert finding.subject == "Dataset007_Old nnUNetPlans"
     assert not finding.blocks
     main(["doctor"])
@@ -121,14 +123,14 @@ def test_fault_of_one_dataset_leaves_the_others(ready: Path) -> None:
 
 def test_dataset_json_is_gone(ready: Path) -> None:
     (ready / "dataset.json").unlink()
-    assert to_mend()["datasets"].blocks
+    assert to_fix()["datasets"].blocks
 
 
 def test_another_trainer_folder_is_broken(ready: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "broken").mkdir()
     (tmp_path / "broken" / "trainer_of_mine.py").write_text("import module_that_is_not_there")
     monkeypatch.setenv("nnUNet_extTrainer", os.pathsep.join([str(tmp_path / "broken"), str(TRAINER_DIR)]))
-    (finding,) = to_mend().values()
+    (finding,) = to_fix().values()
     assert "module_that_is_not_there" in finding.state
 
 
@@ -152,10 +154,10 @@ def test_damaged_checkpoint(damage: str, tmp_path: Path, capsys: pytest.CaptureF
     assert exit_.value.code == 1
     out = capsys.readouterr().out
     assert f"[!!] fold_0 checkpoint_final.pth: {final} is damaged or cut off\n" in out
-    assert "to mend: predict with -f 0 -chk checkpoint_best.pth, or restore it from a copy" in out
+    assert "fix: predict with -f 0 -chk checkpoint_best.pth, or restore it from a copy" in out
     assert "[ok] fold_0 checkpoint_best.pth: whole" in out
-    assert f"{other} is damaged or cut off\n     to mend: restore it from a copy" in out
-    assert out.endswith("2 to mend before all checkpoints can be used.\n")
+    assert f"{other} is damaged or cut off\n     fix: restore it from a copy" in out
+    assert out.endswith("2 to fix before all checkpoints can be used.\n")
 
 
 def test_no_folder_of_a_model(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -163,3 +165,36 @@ def test_no_folder_of_a_model(tmp_path: Path, capsys: pytest.CaptureFixture[str]
         main(["doctor", str(tmp_path / "gone")])
     assert exit_.value.code == 2
     assert f"{tmp_path / 'gone'} has no fold_*/checkpoint_*.pth" in capsys.readouterr().err
+
+
+def test_leftovers_of_killed_processes(
+    ready: Path, nnunet_folders: NnunetFolders, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Any
+) -> None:
+    """They are named, and cleared away when asked; what is being written now is left alone."""
+    monkeypatch.chdir(tmp_path)
+    dataset, fold = (
+        nnunet_folders.raw / "Dataset007_Old",
+        nnunet_folders.results / "Dataset007_Old" / "a__b__c" / "fold_0",
+    )
+    half = dataset.with_name(f".{dataset.name}.nnunet_pyconv") / "new"
+    half.mkdir(parents=True)
+    partial = fold / "checkpoint_latest.pth.0.partial"
+    fold.mkdir(parents=True)
+    partial.touch()
+    finished = tmp_path / ".report.nnunet_pyconv" / "ready"
+    finished.mkdir(parents=True)
+    main(["doctor"])
+    out = capsys.readouterr().out
+    for path in (dataset, partial, tmp_path / "report"):
+        assert f"a process that wrote {path} was killed" in out
+    with whole_folder(tmp_path / "now"), locked(fold / ".training.lock", "trained"):
+        main(["doctor", "--clean"])
+        assert (tmp_path / ".now.nnunet_pyconv" / "new").is_dir()
+    assert partial.exists()
+    assert not half.parent.exists()
+    assert (tmp_path / "report").is_dir()
+    main(["doctor", "--clean"])
+    assert not partial.exists()
+    assert f"cleared away what was left of writing {partial}" in capsys.readouterr().out
+    main(["doctor"])
+    assert "was killed" not in capsys.readouterr().out

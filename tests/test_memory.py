@@ -8,8 +8,8 @@ from nnunetv2.utilities.get_network_from_plans import get_network_from_plans
 from torch import nn
 from torch.profiler import ProfilerActivity, profile
 
-from nnunet_pyconv.benchmarks.training_memory import CASES, FLAT_KERNELS, FLAT_STRIDES, Case, measure_on_gpu
-from nnunet_pyconv.nn import PyConv2d
+from nnunet_pyconv.benchmarks.training_memory import CASES, FLAT_KERNELS, FLAT_STRIDES, PlannedNetwork, measure_on_gpu
+from nnunet_pyconv.nn import BLOCKS, PyConv2d
 from nnunet_pyconv.nn.backends import use_backend
 from nnunet_pyconv.planning.memory import TrainingMemory, training_loss, training_memory
 from nnunet_pyconv.planning.planners import memory_of_plan
@@ -19,15 +19,21 @@ SMALL = [
     case
     for residual in (False, True)
     for case in (
-        Case((64, 64), 4, residual, strides=THREE_STAGES),
-        Case((80, 112), 2, residual),
-        Case((24, 16, 16), 2, residual),
-        Case((8, 32, 32), 2, residual, FLAT_KERNELS[:3], FLAT_STRIDES[:3]),
+        PlannedNetwork((64, 64), 4, residual, strides=THREE_STAGES),
+        PlannedNetwork((80, 112), 2, residual),
+        PlannedNetwork((24, 16, 16), 2, residual),
+        PlannedNetwork((8, 32, 32), 2, residual, FLAT_KERNELS[:3], FLAT_STRIDES[:3]),
     )
+]
+OF_BLOCKS = [
+    PlannedNetwork(patch_size, 2, strides=((1,) * len(patch_size), (2,) * len(patch_size)), block=block)
+    for block in BLOCKS
+    for patch_size in ((64, 64), (16, 16, 16))
+    if block != "plain"
 ]
 
 
-def build(case: Case) -> nn.Module:
+def build(case: PlannedNetwork) -> nn.Module:
     architecture = case.architecture()
     keys = ("network_class_name", "arch_kwargs", "_kw_requires_import")
     network: nn.Module = get_network_from_plans(*(architecture[key] for key in keys), 1, 3, deep_supervision=True)
@@ -77,14 +83,14 @@ def allocated_bytes(network: nn.Module, image: torch.Tensor) -> int:
     return most + 8 * parameters + 4 * image.numel() + 4 * target.numel()
 
 
-def estimate(case: Case) -> TrainingMemory:
+def estimate(case: PlannedNetwork) -> TrainingMemory:
     with torch.device("meta"):
         network = build(case)
     return training_memory(network, (case.batch_size, 1, *case.patch_size), torch.float32)
 
 
-@pytest.mark.parametrize("case", SMALL, ids=str)
-def test_estimate_is_what_a_training_step_saves_and_allocates(case: Case) -> None:
+@pytest.mark.parametrize("case", [*SMALL, *OF_BLOCKS], ids=str)
+def test_estimate_is_what_a_training_step_saves_and_allocates(case: PlannedNetwork) -> None:
     network, image = build(case), torch.randn(case.batch_size, 1, *case.patch_size)
     estimated = estimate(case)
     assert estimated.kept_bytes == pytest.approx(saved_bytes(network, image), rel=0.05)
@@ -92,7 +98,7 @@ def test_estimate_is_what_a_training_step_saves_and_allocates(case: Case) -> Non
 
 
 @pytest.mark.parametrize("case", SMALL[2:4], ids=str)
-def test_execution_level_by_level_saves_the_same(case: Case) -> None:
+def test_execution_level_by_level_saves_the_same(case: PlannedNetwork) -> None:
     with use_backend("reference"):
         saved = saved_bytes(build(case), torch.randn(case.batch_size, 1, *case.patch_size))
     assert estimate(case).kept_bytes == pytest.approx(saved, rel=0.05)
@@ -122,7 +128,7 @@ def test_update_of_a_large_network_on_a_small_patch() -> None:
 @pytest.mark.parametrize("residual", [False, True], ids=["plain", "residual"])
 def test_memory_grows_with_patch_and_batch(residual: bool) -> None:
     def memory(patch_size: tuple[int, ...], batch_size: int) -> int:
-        case = Case(patch_size, batch_size, residual, strides=((1, 1, 1), (2, 2, 2), (2, 2, 2)))
+        case = PlannedNetwork(patch_size, batch_size, residual, strides=((1, 1, 1), (2, 2, 2), (2, 2, 2)))
         return memory_of_plan(patch_size, batch_size, 1, 3, case.architecture()).kept_bytes
 
     small, batch, patch = memory((64, 64, 64), 2), memory((64, 64, 64), 4), memory((64, 64, 128), 2)
@@ -132,7 +138,7 @@ def test_memory_grows_with_patch_and_batch(residual: bool) -> None:
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU is here")
 @pytest.mark.parametrize("case", CASES, ids=str)
-def test_estimate_on_a_gpu(case: Case) -> None:
+def test_estimate_on_a_gpu(case: PlannedNetwork) -> None:
     if torch.cuda.mem_get_info()[0] < 16 * 2**30:
         pytest.skip("needs 16 GB of free GPU memory")
     estimated = memory_of_plan(case.patch_size, case.batch_size, 1, 3, case.architecture()).peak_bytes

@@ -5,17 +5,18 @@ from __future__ import annotations
 import json
 import os
 import shutil
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
 import skimage.io as io
 import torch
-from conftest import NnunetFolders, read_all
+from conftest import NnunetFolders
+from console_commands import run
+from pictures import read_all, read_pngs
 
 from nnunet_pyconv.dataset_conversion import isbi_cell
+from nnunet_pyconv.dataset_conversion.conversion import convert
 from nnunet_pyconv.demo.overlap import read_overlaps
 from nnunet_pyconv.planning import plan_pyconv
 from nnunet_pyconv.synthetic.isbi import write_synthetic_isbi
@@ -52,30 +53,12 @@ class nnUNetTrainerShort(nnUNetTrainer):
 """
 
 
-def run(command: str, *arguments: str, unset: tuple[str, ...] = (), **environment: str) -> str:
-    """Run a console command of this environment; its output is shown if it fails. Trainings have no workers."""
-    env = {name: value for name, value in os.environ.items() if name not in unset}
-    if command == "nnUNetv2_train":
-        env["nnUNet_n_proc_DA"] = "0"
-    env |= environment
-    done = subprocess.run(
-        [str(Path(sys.executable).with_name(command)), *arguments],
-        env=env,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 0, done.stdout
-    return done.stdout
-
-
 @pytest.fixture(scope="module")
 def folders(module_folders: NnunetFolders, tmp_path_factory: pytest.TempPathFactory) -> NnunetFolders:
     """Converted, planned and preprocessed data."""
     source = tmp_path_factory.mktemp("source")
     write_synthetic_isbi(source, labelled=10, unlabelled=1, size_px=48)
-    isbi_cell.convert(source)
+    convert(isbi_cell, source)
     run("nnUNetv2_plan_and_preprocess", "-d", "312", "-c", "2d", "-np", "2", "--verify_dataset_integrity")
     return module_folders
 
@@ -103,14 +86,6 @@ def predict(folders: NnunetFolders, output: Path, trainers: str, **arguments: ob
         nnUNet_extTrainer=trainers, **arguments,
     )  # fmt: skip
     return read_pngs(output)
-
-
-def read_pngs(folder: Path) -> dict[str, np.ndarray]:
-    pngs = folder.parent / f"{folder.name}_pngs"
-    pngs.mkdir()
-    for path in folder.glob("*.png"):
-        shutil.copy(path, pngs)
-    return read_all(pngs)
 
 
 def test_trains_and_validates(model: Path) -> None:

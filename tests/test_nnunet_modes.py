@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from copy import deepcopy
 from pathlib import Path
 from typing import Any
 
@@ -14,48 +13,17 @@ from nnunetv2.run.load_pretrained_weights import load_pretrained_weights
 from nnunetv2.run.run_training import maybe_load_checkpoint
 from nnunetv2.training.nnUNetTrainer.nnUNetTrainer import nnUNetTrainer
 from nnunetv2.utilities.plans_handling.plans_handler import PlansManager
-from test_planning import DATASET, make_plans
+from plans_of_nnunet import DATASET, dataset_json, make_plans, plans_3d
+from trainers_of_nnunet import make_trainer
 
 from nnunet_pyconv.architectures.pyconv_unet import check_patch_size
 from nnunet_pyconv.nn import Block
 from nnunet_pyconv.nn.pyconv import PyConv
-from nnunet_pyconv.planning import swap_plans
+from nnunet_pyconv.planning import Design, swap_plans
 from nnunet_pyconv.trainers import nnUNetTrainerPyConv, nnUNetTrainerPyConvPaper
 from nnunet_pyconv.trainers.variants import nnUNetTrainerPyConvNoDeepSupervision
 
 NETWORKS = ["PlainConvUNet", "ResidualEncoderUNet"]
-
-
-def plans_3d(network: str) -> dict[str, Any]:
-    """The plans of `make_plans`, with a flat and an isotropic stage, lowres and cascade."""
-    plans = make_plans(network)
-    configuration = plans["configurations"].pop("2d")
-    architecture = configuration["architecture"]["arch_kwargs"]
-    architecture["kernel_sizes"] = [[1, 3, 3], [3, 3, 3], [3, 3, 3]]
-    architecture["strides"] = [[1, 1, 1], [1, 2, 2], [2, 2, 2]]
-    for name, kind in (("conv_op", "conv.Conv"), ("norm_op", "instancenorm.InstanceNorm")):
-        architecture[name] = f"torch.nn.modules.{kind}3d"
-    fullres = {
-        **configuration,
-        "data_identifier": "nnUNetPlans_3d_fullres",
-        "patch_size": [8, 16, 16],
-        "batch_dice": True,
-    }
-    lowres = {**deepcopy(fullres), "data_identifier": "nnUNetPlans_3d_lowres", "next_stage": "3d_cascade_fullres"}
-    cascade = {"inherits_from": "3d_fullres", "previous_stage": "3d_lowres"}
-    plans["configurations"] = {"3d_lowres": lowres, "3d_fullres": fullres, "3d_cascade_fullres": cascade}
-    return plans
-
-
-def dataset_json(labels: dict[str, Any] | int = 2, channels: int = 1, **entries: Any) -> dict[str, Any]:
-    if isinstance(labels, int):
-        labels = {"background": 0, **{f"label {i}": i for i in range(1, labels)}}
-    return {
-        "labels": labels,
-        "channel_names": {str(c): "MR" for c in range(channels)},
-        "file_ending": ".png",
-        **entries,
-    }
 
 
 @pytest.fixture(autouse=True)
@@ -65,20 +33,6 @@ def preprocessed(nnunet_folders: NnunetFolders) -> None:
         folder = nnunet_folders.preprocessed / DATASET / f"nnUNetPlans_{configuration}"
         folder.mkdir(parents=True)
         (folder / "case.b2nd").touch()
-
-
-def make_trainer(
-    plans: dict[str, Any],
-    configuration: str,
-    dataset: dict[str, Any],
-    trainer: type[nnUNetTrainer] = nnUNetTrainerPyConv,
-) -> nnUNetTrainer:
-    torch.manual_seed(0)
-    for plan in plans["configurations"].values():
-        plan.setdefault("batch_dice", True)
-    made = trainer({**deepcopy(plans), "continue_training": False}, configuration, 0, dataset, torch.device("cpu"))
-    made.initialize()
-    return made
 
 
 def make_batch(trainer: nnUNetTrainer) -> dict[str, Any]:
@@ -229,7 +183,7 @@ def test_patch_too_small_for_the_pyramid(trainer: type[nnUNetTrainer], nnunet_fo
     plans["configurations"]["2d"]["patch_size"] = [28, 24]
     message = (
         "patch_size [28, 24] is too small for the pyramid of these plans: the feature map of stage 2 has 7 x 6 pixels, "
-        "its kernels are [3, 5, 7]; expected none larger than the map"
+        "its levels reach [3, 5, 7]; expected none to reach further than the map"
     )
     with pytest.raises(
         ValueError, match=f"^{re.escape(message)}.*{re.escape('[[3, 5, 7, 9], [3, 5, 7, 9], [3, 5]]')}$"
@@ -244,7 +198,7 @@ def test_patch_of_the_plans_that_we_write_is_large_enough(network: str, block: B
     for source, patch_size in ((make_plans(network), [13, 3]), (plans_3d(network), [3, 21, 10])):
         for plan in source["configurations"].values():
             plan.update({"patch_size": patch_size} if "architecture" in plan else {})
-        plans, _ = swap_plans(source, dataset_json(), "nnUNetPyConvPlans", block)
+        plans, _ = swap_plans(source, dataset_json(), "nnUNetPyConvPlans", Design(block))
         manager = PlansManager(plans)
         for name in manager.available_configurations:
             configuration = manager.get_configuration(name)

@@ -17,12 +17,13 @@ import pytest
 import torch
 from conftest import NnunetFolders
 from nnunetv2.training.nnUNetTrainer.nnUNetTrainer import nnUNetTrainer
-from test_nnunet_modes import dataset_json, make_trainer
-from test_planning import make_plans
+from plans_of_nnunet import dataset_json, make_plans
+from trainers_of_nnunet import make_trainer
 
 from nnunet_pyconv.architectures import PYCONV_CLASSES
 from nnunet_pyconv.planning.planners import PLANNERS
 from nnunet_pyconv.trainers import nnUNetTrainerPyConv, nnUNetTrainerPyConvBottleneck, nnUNetTrainerPyConvPaper
+from nnunet_pyconv.trainers.distilled import DistilledTrainer
 from nnunet_pyconv.trainers.robust_checkpoints import RobustCheckpoints
 from nnunet_pyconv.trainers.seed import SeededTrainer
 from nnunet_pyconv.trainers.whole_pass_loader import WholePassDataLoader
@@ -53,6 +54,11 @@ CALLED = [
     ("RobustCheckpoints", f"{TRAINER}.save_checkpoint", "filename"),
     ("RobustCheckpoints", f"{TRAINER}.load_checkpoint", "filename_or_checkpoint"),
     ("SeededTrainer", f"{TRAINER}.initialize", ""),
+    ("DistilledTrainer", f"{TRAINER}.on_train_start", ""),
+    ("DistilledTrainer", f"{TRAINER}.train_step", "batch"),
+    ("DistilledTrainer", f"{TRAINER}.do_split", ""),
+    ("DistilledTrainer", f"{TRAINER}._build_loss", ""),
+    ("distillation", "nnunetv2.utilities.utils:get_identifiers_from_splitted_dataset_folder", "folder file_ending"),
     ("nnUNetTrainerPyConvPaper", f"{TRAINER}.get_tr_and_val_datasets", ""),
     ("nnUNetTrainerPyConvPaper", f"{TRAINER}._get_deep_supervision_scales", ""),
     (
@@ -136,6 +142,21 @@ CALLED = [
     ("demo", "nnunetv2.run.run_training:get_trainer_from_args",
      "dataset_name_or_id configuration fold trainer_name plans_identifier * device"),
     ("sharing", "nnunetv2.utilities.file_path_utilities:folds_tuple_to_string", "folds"),
+    (
+        "sharing",
+        "nnunetv2.postprocessing.remove_connected_components:remove_all_but_largest_component_from_segmentation",
+        "segmentation labels_or_regions background_label",
+    ),
+    ("export", "nnunetv2.training.dataloading.nnunet_dataset:infer_dataset_class", "folder"),
+    *(
+        ("export", f"nnunetv2.preprocessing.resampling.{name}", "data new_shape current_spacing new_spacing")
+        for name in (
+            "default_resampling:resample_data_or_seg_to_shape",
+            "resample_torch:resample_torch_fornnunet",
+            "no_resampling:no_resampling_hack",
+        )
+    ),
+    ("nnunet_folders", "nnunetv2.utilities.dataset_name_id_conversion:convert_dataset_name_to_id", "dataset_name"),
     ("demo", "nnunetv2.utilities.file_path_utilities:get_output_folder",
      "dataset_name_or_id trainer_name plans_identifier configuration"),
     ("benchmarks", f"{PREDICTOR}.__init__", "* device allow_tqdm"),
@@ -169,6 +190,9 @@ READ = [
      "experiment_planner_name image_reader_writer_class plans_name"),
     ("planning", f"{PLANS}:ConfigurationManager", "batch_size network_arch_class_name network_arch_init_kwargs "
      "network_arch_init_kwargs_req_import patch_size"),
+    ("distillation", f"{PLANS}:PlansManager", "foreground_intensity_properties_per_channel transpose_forward"),
+    ("distillation", f"{PLANS}:ConfigurationManager", "normalization_schemes pool_op_kernel_sizes preprocessor_name "
+     "previous_stage_name spacing use_mask_for_norm"),
     ("evaluation", f"{LABELS}:LabelManager",
      "all_labels foreground_labels foreground_regions has_regions ignore_label num_segmentation_heads"),
     ("nnUNetPlannerPyConvResEncM",
@@ -186,13 +210,14 @@ TRAINERS = (
     nnUNetTrainerPyConv,
     nnUNetTrainerPyConvBottleneck,
     nnUNetTrainerPyConvPaper,
+    DistilledTrainer,
     SeededTrainer,
     RobustCheckpoints,
 )
 SUBCLASSES = (*TRAINERS, WholePassDataLoader, *PLANNERS.values(), *PYCONV_CLASSES.values())
 ATTRIBUTES_OF_A_TRAINER = (
     "batch_size configuration_manager configuration_name current_epoch dataset_json device disable_checkpointing "
-    "enable_deep_supervision grad_scaler initial_lr is_cascaded is_ddp label_manager local_rank log_file logger "
+    "enable_deep_supervision fold grad_scaler initial_lr is_cascaded is_ddp label_manager local_rank log_file logger "
     "my_init_kwargs network num_epochs num_input_channels num_iterations_per_epoch num_val_iterations_per_epoch "
     "optimizer output_folder oversample_foreground_percent plans_manager save_every was_initialized weight_decay"
 )
@@ -298,7 +323,7 @@ def test_tables_are_complete() -> None:
     """Every name that our code imports of these libraries is in a table."""
     listed = {name for _, name, _ in CALLED + READ}
     missing = set()
-    for folder in ("nnunet_pyconv", "dataset_conversion", "benchmarks"):
+    for folder in ("nnunet_pyconv", "dataset_conversion"):
         for file in (ROOT / folder).rglob("*.py"):
             for node in ast.walk(ast.parse(file.read_text())):
                 if isinstance(node, ast.ImportFrom) and (node.module or "").split(".")[0] in LIBRARIES:

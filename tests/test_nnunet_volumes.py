@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import signal
@@ -12,11 +13,12 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
+import psutil
 import pytest
 import SimpleITK as sitk  # noqa: N813  # its own habit
 import torch
 from conftest import NnunetFolders
-from test_nnunet_chain import run
+from console_commands import run
 
 from nnunet_pyconv.synthetic.volumes import write_synthetic_volumes
 from nnunet_pyconv.trainer_dir import TRAINER_DIR
@@ -26,6 +28,8 @@ pytestmark = pytest.mark.slow
 DATASET = "Dataset021_Blobs"
 PYCONV, STOCK = "nnUNetTrainerPyConvTiny", "nnUNetTrainerTiny"
 PLANNERS = {"plain": "nnUNetPlannerPyConv", "residual": "nnUNetPlannerPyConvResEncM"}
+# what a plain network proves is repeated with a residual one
+EACH_NETWORK = pytest.mark.parametrize("network", ["plain", pytest.param("residual", marks=pytest.mark.long)])
 TARGET_GB = {"plain": "0.015", "residual": "0.01"}  # so little that the patch is a small part of an image
 
 # Trainings of two epochs with two iterations each; the environment can make them longer. Inference mirrors one axis.
@@ -110,7 +114,7 @@ def test_plans_have_all_configurations(network: str, folders: NnunetFolders) -> 
     assert [1, 3, 3] in plans["configurations"]["3d_fullres"]["architecture"]["arch_kwargs"]["kernel_sizes"]
 
 
-@pytest.mark.parametrize("network", PLANNERS)
+@EACH_NETWORK
 @pytest.mark.parametrize("configuration", ["2d", "3d_fullres"])
 def test_trains_predicts_evaluates(network: str, configuration: str, folders: NnunetFolders, tmp_path: Path) -> None:
     train(configuration, "0", "--npz", network=network)
@@ -121,7 +125,7 @@ def test_trains_predicts_evaluates(network: str, configuration: str, folders: Nn
     check(folders, tmp_path / "out")
 
 
-@pytest.mark.parametrize("network", PLANNERS)
+@EACH_NETWORK
 def test_cascade(network: str, folders: NnunetFolders, tmp_path: Path) -> None:
     train("3d_lowres", "all", network=network)  # all: the next stage needs predictions of all cases
     train("3d_cascade_fullres", "0", network=network)
@@ -167,7 +171,7 @@ def test_validates_with_the_best_checkpoint(folders: NnunetFolders) -> None:
 
 
 def test_goes_on_after_a_kill(folders: NnunetFolders) -> None:
-    """SIGKILL at some moment after the first checkpoint; --c goes on from it."""
+    """SIGKILL at some moment after the first checkpoint: the workers end as well, and --c goes on from it."""
     plans = f"{PLANNERS['residual']}Plans"
     fold = model_folder(folders, "3d_lowres", network="residual") / "fold_0"
     command = [
@@ -182,8 +186,13 @@ def test_goes_on_after_a_kill(folders: NnunetFolders) -> None:
                 assert time.monotonic() < deadline
                 time.sleep(0.2)
             assert process.poll() is None
+            workers = psutil.Process(process.pid).children(recursive=True)
+            process.kill()
+            assert len(workers) > 1
+            assert not psutil.wait_procs(workers, timeout=10)[1]
         finally:
-            os.killpg(process.pid, signal.SIGKILL)
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)
     epoch = torch.load(fold / "checkpoint_latest.pth", weights_only=False)["current_epoch"]
     assert epoch >= 1
     before = set(fold.glob("training_log*.txt"))
@@ -200,6 +209,7 @@ def test_nothing_is_written_without_checkpointing(folders: NnunetFolders) -> Non
     assert not list((model_folder(folders, "3d_lowres") / "fold_1").glob("*.pth"))
 
 
+@pytest.mark.long
 def test_predicts_arrays_with_and_without_mirroring(folders: NnunetFolders, tmp_path: Path) -> None:
     """nnUNetPredictor on an array gives what the command gives on its file."""
     from nnunetv2.imageio.simpleitk_reader_writer import SimpleITKIO

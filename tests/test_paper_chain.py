@@ -13,16 +13,19 @@ import numpy as np
 import pytest
 import torch
 from conftest import NnunetFolders
-from test_nnunet_chain import DATASET, read_pngs, run
-from test_paper_plans import NETWORKS
+from console_commands import run
+from pictures import read_pngs
 
 from nnunet_pyconv.dataset_conversion import isbi_cell
+from nnunet_pyconv.dataset_conversion.conversion import convert
 from nnunet_pyconv.demo.overlap import read_overlaps
+from nnunet_pyconv.paper import NETWORKS
 from nnunet_pyconv.synthetic.isbi import write_synthetic_isbi
 from nnunet_pyconv.trainer_dir import TRAINER_DIR
 
 pytestmark = pytest.mark.slow
 
+DATASET = "Dataset312_ISBICell"
 PLANS = "PyConvUNetPaperPlans"
 SHORT_TRAINERS = """
 import os
@@ -57,7 +60,7 @@ def folders(module_folders: NnunetFolders, tmp_path_factory: pytest.TempPathFact
     """Preprocessed data of 10 cases, and the paper's plans."""
     source = tmp_path_factory.mktemp("source")
     write_synthetic_isbi(source, labelled=10, unlabelled=1, size_px=50)
-    isbi_cell.convert(source)
+    convert(isbi_cell, source)
     run("nnUNetv2_plan_and_preprocess", "-d", "312", "-c", "2d", "-np", "2")
     run("nnunet_pyconv", "plan", "-d", "312", "--paper")
     trainers = tmp_path_factory.mktemp("trainers")
@@ -79,7 +82,12 @@ def train(
 # without and with deep supervision, the one that test_reproduce.py leaves out, and on all training cases
 @pytest.mark.parametrize(
     ("configuration", "number", "validated"),
-    [("2d_unet", "0", 2), ("2d_unet_plus_plus", "0", 2), ("2d_multires_unet", "0", 2), ("2d_attention_unet", "all", 8)],
+    [
+        ("2d_unet", "0", 2),
+        ("2d_unet_plus_plus", "0", 2),
+        pytest.param("2d_multires_unet", "0", 2, marks=pytest.mark.long),
+        pytest.param("2d_attention_unet", "all", 8, marks=pytest.mark.long),
+    ],
 )
 def test_the_papers_recipe(configuration: str, number: str, validated: int, folders: NnunetFolders) -> None:
     fold = train(folders, configuration, "PaperShort", fold=number, nnUNet_n_proc_DA="2")
@@ -93,7 +101,13 @@ def test_the_papers_recipe(configuration: str, number: str, validated: int, fold
 
 
 @pytest.mark.parametrize("trainer", ["StockShort", "PyConvShort"])
-@pytest.mark.parametrize("configuration", NETWORKS)
+@pytest.mark.parametrize(
+    "configuration",
+    [
+        pytest.param(network.configuration, marks=() if network.key in ("unet", "pyconv_unet") else pytest.mark.long)
+        for network in NETWORKS
+    ],
+)
 def test_nnunets_recipe(configuration: str, trainer: str, folders: NnunetFolders) -> None:
     fold = train(folders, configuration, trainer)
     assert len(read_overlaps(fold / "validation" / "summary.json", ".png")) == 2

@@ -1,18 +1,20 @@
 from __future__ import annotations
 
 import json
+from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
 import pytest
 from nnunetv2.utilities.plans_handling.plans_handler import PlansManager
-from test_planning import make_plans, preprocessed  # noqa: F401  # a fixture
+from plans_of_nnunet import DATASET_JSON, make_plans
 
 from nnunet_pyconv import architectures
 from nnunet_pyconv.cli import main
 from nnunet_pyconv.errors import InputError
-from nnunet_pyconv.evaluation.report import paper
+from nnunet_pyconv.names import PAPER_PLANS
 from nnunet_pyconv.planning import network_on_meta, plan_paper
+from nnunet_pyconv.planning.paper_plans import paper_configurations
 
 NETWORKS = {
     "2d_pyconv_unet": architectures.PaperPyConvUNet,
@@ -23,16 +25,6 @@ NETWORKS = {
     "2d_fcn8s": architectures.FCN8s,
     "2d_multires_unet": architectures.MultiResUNet,
 }
-DATASET_JSON = {"labels": {"background": 0, "cell": 1}, "channel_names": {"0": "EM"}, "file_ending": ".png"}
-
-
-@pytest.fixture
-def source(preprocessed: Path) -> dict[str, Any]:  # noqa: F811
-    """The dataset's plans, with the median image size that nnU-Net's planner writes."""
-    plans = make_plans()
-    plans["configurations"]["2d"]["median_image_size_in_voxels"] = [48.0, 40.0]
-    (preprocessed / "nnUNetPlans.json").write_text(json.dumps(plans))
-    return plans
 
 
 def test_configurations_share_the_preprocessed_data(source: dict[str, Any]) -> None:
@@ -54,17 +46,23 @@ def test_configurations_share_the_preprocessed_data(source: dict[str, Any]) -> N
     }
 
 
-def test_the_report_knows_their_names() -> None:
-    assert sorted(paper.NETWORKS) == sorted(NETWORKS)
+def test_example_is_what_is_written() -> None:
+    """plans/PyConvUNetPaperPlans.json shows what the command adds to plans of 512 x 512 pixels."""
+    example = json.loads(files("nnunet_pyconv.plans").joinpath("PyConvUNetPaperPlans.json").read_text())
+    assert example == {"plans_name": PAPER_PLANS, "configurations": paper_configurations((512, 512))}
 
 
 def test_the_command_says_how_to_train(source: dict[str, Any], capsys: pytest.CaptureFixture[str]) -> None:
     main(["plan", "-d", "312", "--paper"])
     printed = capsys.readouterr().out
     assert "nnUNetv2_train 312 2d_unet 0 -tr nnUNetTrainerPyConvPaper -p PyConvUNetPaperPlans" in printed
+    main(["plan", "-d", "312", "--paper", "-o", "Mine"])
+    assert "-tr nnUNetTrainerPyConvPaper -p Mine\n" in capsys.readouterr().out
     with pytest.raises(SystemExit, match="2"):
-        main(["plan", "-d", "312", "--paper", "-o", "Mine"])
-    assert "--paper writes PyConvUNetPaperPlans from plans that are there" in capsys.readouterr().err
+        main(["plan", "-d", "312", "--paper", "-block", "bottleneck"])
+    assert (
+        "--paper writes the paper's networks into existing plans; give none of -pl, -block" in capsys.readouterr().err
+    )
 
 
 def test_existing_plans_stay(source: dict[str, Any]) -> None:
@@ -79,7 +77,7 @@ def test_existing_plans_stay(source: dict[str, Any]) -> None:
 
 
 @pytest.mark.parametrize("missing", ["2d", "median_image_size_in_voxels"])
-def test_plans_without_a_2d_configuration(missing: str, preprocessed: Path) -> None:  # noqa: F811
+def test_plans_without_a_2d_configuration(missing: str, preprocessed: Path) -> None:
     plans = make_plans()
     if missing == "2d":
         del plans["configurations"]["2d"]
@@ -90,7 +88,7 @@ def test_plans_without_a_2d_configuration(missing: str, preprocessed: Path) -> N
 
 
 @pytest.mark.parametrize("size", [None, ["a", "b"], [float("nan"), 4], [0, 4], [4]])
-def test_plans_whose_median_size_is_damaged(size: object, source: dict[str, Any], preprocessed: Path) -> None:  # noqa: F811
+def test_plans_whose_median_size_is_damaged(size: object, source: dict[str, Any], preprocessed: Path) -> None:
     source["configurations"]["2d"]["median_image_size_in_voxels"] = size
     (preprocessed / "nnUNetPlans.json").write_text(json.dumps(source))
     with pytest.raises(InputError, match="nnUNetPlans have no configuration 2d with a median image size"):

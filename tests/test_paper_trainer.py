@@ -14,7 +14,7 @@ from batchgeneratorsv2.transforms.utils.compose import ComposeTransforms
 from conftest import NnunetFolders
 from nnunetv2.utilities.find_objects import recursive_find_trainer_class_by_name
 from nnunetv2.utilities.plans_handling.plans_handler import PlansManager
-from test_planning import make_plans
+from plans_of_nnunet import make_plans
 
 from nnunet_pyconv.architectures import UNet
 from nnunet_pyconv.trainer_dir import TRAINER_DIR

@@ -13,7 +13,7 @@ from nnunetv2.utilities.plans_handling.plans_handler import PlansManager
 
 from nnunet_pyconv.cli import main
 from nnunet_pyconv.errors import InputError
-from nnunet_pyconv.planning import PLANNERS, network_on_meta, plan_dataset
+from nnunet_pyconv.planning import PLANNERS, Design, network_on_meta, plan_dataset
 from nnunet_pyconv.planning.planners import GB, memory_of_plan
 
 DATASET = "Dataset011_Blobs"
@@ -165,7 +165,7 @@ def test_plans_of_somebody_elses_network_are_not_replaced(volumes: Path) -> None
     file, _, _ = plan_dataset(11, "nnUNetPlannerPyConv", "Mine")
     theirs = file.read_text().replace("nnunet_pyconv.architectures", "their_package")
     file.write_text(theirs)
-    with pytest.raises(InputError, match="Mine.json is not for us to replace"):
+    with pytest.raises(InputError, match="Mine.json was not written by nnunet_pyconv plan"):
         plan_dataset(11, "nnUNetPlannerPyConv", "Mine", overwrite=True)
     assert file.read_text() == theirs
 
@@ -184,6 +184,29 @@ def test_folder_that_cannot_be_written_to(volumes: Path, monkeypatch: pytest.Mon
     with pytest.raises(InputError, match="nnUNetPlannerPyConvPlans.json can't be written .*No space left"):
         plan_dataset(11, "nnUNetPlannerPyConv")
     assert not list(volumes.glob("*Plans*"))
+
+
+@pytest.mark.parametrize(
+    ("design", "network", "features"),
+    [
+        (Design("stock", 0.5), "PlainConvUNet", 16),
+        (Design("dilated", 0.25, 3), "PyConvUNet", 8),
+        (Design("separable"), "PyConvUNet", 32),
+    ],
+    ids=lambda value: value.plans_name if isinstance(value, Design) else "",
+)
+def test_design(design: Design, network: str, features: int, nnunet_folders: NnunetFolders) -> None:
+    make_dataset(nnunet_folders, [1, 128, 128], [999.0, 1.0, 1.0], cases=400)
+    file, target, planned = plan_dataset(11, "nnUNetPlannerPyConv", gpu_memory_gb=0.25, design=design)
+    (configuration,) = planned
+    plan = json.loads(file.read_text())["configurations"]["2d"]
+    assert file.stem == f"nnUNetPlannerPyConv{design.plans_name.removeprefix('nnUNet').removeprefix('PyConv')}"
+    assert configuration.network_class_name.rpartition(".")[2] == network
+    assert configuration.stages[0].features == features
+    assert len(configuration.stages) == plan["architecture"]["arch_kwargs"]["n_stages"] == (design.stages or 6)
+    # the memory of this network decides: one more patch would not fit, or the dataset is too small for it
+    assert configuration.chosen.memory_gb == peak_gb(plan, plan["batch_size"]) <= target
+    assert (peak_gb(plan, plan["batch_size"] + 1) <= target) == configuration.next_batch_fits
 
 
 def test_two_dimensional_images(nnunet_folders: NnunetFolders) -> None:

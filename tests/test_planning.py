@@ -6,68 +6,11 @@ from typing import Any
 
 import pytest
 import torch
-from conftest import NnunetFolders
 from nnunetv2.utilities.get_network_from_plans import get_network_from_plans
+from plans_of_nnunet import DATASET, make_plans
 
 from nnunet_pyconv.errors import InputError
 from nnunet_pyconv.planning import plan_pyconv
-
-DATASET = "Dataset312_ISBICell"
-
-
-def make_plans(network: str = "PlainConvUNet", patch_size: int = 32) -> dict[str, Any]:
-    """Plans as nnU-Net 2.8 writes them, cut to what training reads."""
-    blocks = "n_conv_per_stage" if network == "PlainConvUNet" else "n_blocks_per_stage"
-    return {
-        "dataset_name": DATASET,
-        "plans_name": "nnUNetPlans",
-        "experiment_planner_used": "ExperimentPlanner",
-        "label_manager": "LabelManager",
-        "image_reader_writer": "NaturalImage2DIO",
-        "transpose_forward": [0, 1, 2],
-        "transpose_backward": [0, 1, 2],
-        "configurations": {
-            "2d": {
-                "data_identifier": "nnUNetPlans_2d",
-                "preprocessor_name": "DefaultPreprocessor",
-                "batch_size": 2,
-                "patch_size": [patch_size, patch_size],
-                "architecture": {
-                    "network_class_name": f"dynamic_network_architectures.architectures.unet.{network}",
-                    "arch_kwargs": {
-                        "n_stages": 3,
-                        "features_per_stage": [8, 16, 32],
-                        "conv_op": "torch.nn.modules.conv.Conv2d",
-                        "kernel_sizes": [[3, 3]] * 3,
-                        "strides": [[1, 1], [2, 2], [2, 2]],
-                        blocks: [2, 2, 2],
-                        "n_conv_per_stage_decoder": [2, 2],
-                        "conv_bias": True,
-                        "norm_op": "torch.nn.modules.instancenorm.InstanceNorm2d",
-                        "norm_op_kwargs": {"eps": 1e-05, "affine": True},
-                        "dropout_op": None,
-                        "dropout_op_kwargs": None,
-                        "nonlin": "torch.nn.LeakyReLU",
-                        "nonlin_kwargs": {"inplace": True},
-                    },
-                    "_kw_requires_import": ["conv_op", "norm_op", "dropout_op", "nonlin"],
-                },
-            },
-            "2d_large_batch": {"inherits_from": "2d", "batch_size": 9},
-            "2d_small": {"inherits_from": "2d", "patch_size": [16, 16]},
-        },
-    }
-
-
-@pytest.fixture
-def preprocessed(nnunet_folders: NnunetFolders) -> Path:
-    folder = nnunet_folders.preprocessed / DATASET
-    folder.mkdir()
-    (folder / "dataset.json").write_text(
-        json.dumps({"labels": {"background": 0, "cell": 1}, "channel_names": {"0": "EM"}, "file_ending": ".png"})
-    )
-    (folder / "nnUNetPlans.json").write_text(json.dumps(make_plans()))
-    return folder
 
 
 @pytest.mark.parametrize("dataset", [312, "312", DATASET], ids=str)
@@ -80,9 +23,9 @@ def test_plans_name_our_network(dataset: str | int, preprocessed: Path) -> None:
     source = make_plans()["configurations"]["2d"]
     assert configuration.pop("architecture") != source.pop("architecture")
     assert configuration == source  # data_identifier among it: preprocessed data are shared
-    assert [(c.name, c.kernel_sizes_per_stage) for c in planned] == [
-        ("2d", [[3, 5, 7, 9], [3, 5, 7, 9], [3, 5, 7]]),
-        ("2d_small", [[3, 5, 7, 9], [3, 5, 7], [3]]),
+    assert [(c.name, [stage.pyramid.kernel_sizes for stage in c.stages if stage.pyramid]) for c in planned] == [
+        ("2d", [(3, 5, 7, 9), (3, 5, 7, 9), (3, 5, 7)]),
+        ("2d_small", [(3, 5, 7, 9), (3, 5, 7), (3,)]),
     ]
     assert plans["configurations"]["2d_large_batch"] == {"inherits_from": "2d", "batch_size": 9}
 
@@ -200,7 +143,7 @@ def test_plans_that_are_none(content: str, preprocessed: Path) -> None:
 
 @pytest.mark.parametrize(
     ("name", "message"),
-    [("dataset", "is not for us to replace"), ("nnUNetPlans", "is the name of plans of nnU-Net's own")],
+    [("dataset", "was not written by nnunet_pyconv plan"), ("nnUNetPlans", "is the name of plans of nnU-Net's own")],
 )
 def test_files_of_nnunet_are_never_replaced(name: str, message: str, preprocessed: Path) -> None:
     before = (preprocessed / f"{name}.json").read_text()

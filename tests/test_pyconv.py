@@ -5,12 +5,13 @@ from typing import Any
 import pytest
 import torch
 import torch.nn.functional as F
+from backends import needs_kernel
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch.utils.flop_counter import FlopCounterMode
 
-from nnunet_pyconv.nn import PyConv2d, PyConv3d
-from nnunet_pyconv.nn.backends import available_backends, use_backend
+from nnunet_pyconv.nn import PyConv2d, PyConv3d, Pyramid
+from nnunet_pyconv.nn.backends import use_backend
 
 # kernels, groups and split of PyConv2, PyConv3 and PyConv4 for 64 channels, as published
 PUBLISHED = [
@@ -26,10 +27,10 @@ def oracle(layer: Any, x: torch.Tensor, weights: list[torch.Tensor], biases: lis
     convolve = F.conv2d if isinstance(layer, PyConv2d) else F.conv3d
     outputs = []
     for level, weight, bias in zip(layer.levels, weights, biases, strict=True):
-        padding = [d * (k // 2) for d, k in zip(layer.dilation, weight.shape[2:], strict=True)]
+        padding = [d * (k // 2) for d, k in zip(level.dilation, weight.shape[2:], strict=True)]
         outputs.append(
             convolve(
-                x, weight, bias, stride=layer.stride, padding=padding, dilation=layer.dilation, groups=level.groups
+                x, weight, bias, stride=layer.stride, padding=padding, dilation=level.dilation, groups=level.groups
             )
         )
     return torch.cat(outputs, dim=1)
@@ -56,7 +57,7 @@ def assert_like_oracle(layer: Any, shape: tuple[int, ...]) -> None:
 def test_published_configurations(
     kernel_sizes: tuple[int, ...], groups: tuple[int, ...], split: tuple[int, ...]
 ) -> None:
-    layer = PyConv2d(64, 64, kernel_sizes, groups, split)
+    layer = PyConv2d(64, 64, Pyramid(kernel_sizes, groups, split))
     assert [level.weight.shape for level in layer.levels] == [
         (c, 64 // g, k, k) for k, g, c in zip(kernel_sizes, groups, split, strict=True)
     ]
@@ -65,7 +66,7 @@ def test_published_configurations(
 
 @pytest.mark.parametrize("kernel_sizes", [(3, 5), (3, 5, 7), (3, 5, 7, 9)], ids=str)
 def test_rule_gives_the_published_groups(kernel_sizes: tuple[int, ...]) -> None:
-    layer = PyConv2d(64, 64, kernel_sizes)
+    layer = PyConv2d(64, 64, Pyramid(kernel_sizes))
     assert [level.groups for level in layer.levels] == [1, 4, 8, 16][: len(kernel_sizes)]
 
 
@@ -83,14 +84,15 @@ def test_rule_gives_the_published_groups(kernel_sizes: tuple[int, ...]) -> None:
 def test_2d_like_oracle(
     in_channels: int, out_channels: int, n_levels: int, height: int, width: int, stride: int, dilation: int, bias: bool
 ) -> None:
-    layer = PyConv2d(in_channels, out_channels, (3, 5, 7, 9)[:n_levels], stride=stride, dilation=dilation, bias=bias)
+    pyramid = Pyramid((3, 5, 7, 9)[:n_levels], dilations=(dilation,) * n_levels)
+    layer = PyConv2d(in_channels, out_channels, pyramid, stride=stride, bias=bias)
     assert_like_oracle(layer, (2, in_channels, height, width))
 
 
 @pytest.mark.parametrize("stride", [1, 2, (1, 2, 2)], ids=str)
 @pytest.mark.parametrize("kernel_sizes", [(3, 5, 7), ((1, 3, 3), (1, 5, 5))], ids=["isotropic", "in-plane"])
 def test_3d_like_oracle(kernel_sizes: tuple[Any, ...], stride: int | tuple[int, ...]) -> None:
-    assert_like_oracle(PyConv3d(8, 16, kernel_sizes, stride=stride, bias=True), (1, 8, 5, 7, 6))
+    assert_like_oracle(PyConv3d(8, 16, Pyramid(kernel_sizes), stride=stride, bias=True), (1, 8, 5, 7, 6))
 
 
 @pytest.mark.parametrize("stride", [1, 2])
@@ -102,7 +104,7 @@ def test_size_is_that_of_a_3x3_convolution(size: tuple[int, int], stride: int) -
 
 
 def test_one_level_is_a_plain_convolution() -> None:
-    layer = PyConv2d(6, 10, kernel_sizes=(3,), bias=True)
+    layer = PyConv2d(6, 10, Pyramid((3,)), bias=True)
     plain = torch.nn.Conv2d(6, 10, 3, padding=1)
     plain.load_state_dict({name.removeprefix("levels.0."): value for name, value in layer.state_dict().items()})
     x = torch.randn(2, 6, 9, 8)
@@ -122,8 +124,8 @@ def test_levels_hold_the_only_parameters(bias: bool) -> None:
 @pytest.mark.parametrize(
     ("layer", "size"),
     [
-        pytest.param(lambda: PyConv2d(144, 144, (3, 9), groups=(1, 9)), (10, 12), id="2d"),
-        pytest.param(lambda: PyConv3d(27, 54, (1, 3), groups=(1, 27)), (4, 5, 6), id="3d"),
+        pytest.param(lambda: PyConv2d(144, 144, Pyramid((3, 9), groups=(1, 9))), (10, 12), id="2d"),
+        pytest.param(lambda: PyConv3d(27, 54, Pyramid((1, 3), groups=(1, 27))), (4, 5, 6), id="3d"),
     ],
 )
 def test_parameters_and_multiplications_of_eq_5_to_8(layer: Any, size: tuple[int, ...]) -> None:
@@ -145,10 +147,12 @@ def test_repr_says_what_was_chosen() -> None:
     assert repr(PyConv2d(64, 64, stride=2)) == (
         "PyConv2d(64, 64, levels: 3x3 /1 -> 16, 5x5 /4 -> 16, 7x7 /8 -> 16, 9x9 /16 -> 16, stride=(2, 2))"
     )
+    dilated = Pyramid((3, 3), groups=(1, 1), dilations=(1, 2))
+    assert repr(PyConv2d(8, 8, dilated)) == "PyConv2d(8, 8, levels: 3x3 /1 -> 4, 3x3 dilated by 2 /1 -> 4)"
 
 
 def test_gradcheck() -> None:
-    layer = PyConv2d(4, 4, (3, 5)).double()
+    layer = PyConv2d(4, 4, Pyramid((3, 5))).double()
     x = torch.randn(1, 4, 5, 4, dtype=torch.double, requires_grad=True)
     assert torch.autograd.gradcheck(layer, (x,))
 
@@ -156,23 +160,25 @@ def test_gradcheck() -> None:
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"kernel_sizes": (3, 4)}, "not odd"),
-        ({"groups": (1, 2)}, "2 entries for 4 levels"),
-        ({"groups": (1, 4, 8, 7)}, "groups=7"),
-        ({"split": (1, 2)}, "2 entries for 4 levels"),
-        ({"stride": (1, 2, 2)}, r"stride or dilation \(1, 2, 2\) can't be used; expected a positive int, or 2 of them"),
-        ({"stride": 0}, "stride or dilation 0 can't be used"),
+        ({"pyramid": Pyramid(groups=(1, 4, 8, 7))}, "groups=7"),
+        ({"pyramid": Pyramid(depthwise=True), "out_channels": 32}, "as many outputs as inputs"),
+        ({"stride": (1, 2, 2)}, r"stride \(1, 2, 2\) can't be used; expected a positive int, or 2 of them"),
+        ({"stride": 0}, "stride 0 can't be used"),
     ],
 )
 def test_bad_arguments(arguments: dict[str, Any], message: str) -> None:
     with pytest.raises(ValueError, match=message):
-        PyConv2d(64, 64, **arguments)
+        PyConv2d(**{"in_channels": 64, "out_channels": 64, **arguments})
+
+
+def test_kernels_instead_of_a_pyramid() -> None:
+    with pytest.raises(TypeError, match=r"pyramid=\(3, 5\) is not a pyramid; .* give Pyramid\(\(3, 5\)\)"):
+        PyConv2d(64, 64, (3, 5))  # type: ignore[arg-type]
 
 
 @pytest.mark.skipif(torch.__version__.startswith("2.4."), reason="torch 2.4 counts its own operators only")
+@needs_kernel
 def test_flop_counter_sees_forward_and_backward_of_the_compiled_kernel() -> None:
-    if (reason := available_backends()["native"]) is not None:
-        pytest.skip(f"no compiled kernel: {reason}")
     layer = PyConv2d(16, 16)
     x = torch.randn(2, 16, 24, 24, requires_grad=True)
     with use_backend("native"), FlopCounterMode(display=False) as counter:

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nnunet_pyconv.nn import Pyramid
+from nnunet_pyconv.nn import DEPTHWISE, DILATED, Pyramid
 
 
 @pytest.mark.parametrize(
@@ -133,8 +133,15 @@ def test_grows_along_the_axes_of_the_convolution() -> None:
 
 @pytest.mark.parametrize(
     "pyramid",
-    [Pyramid(), Pyramid((3, 5), groups=(1, 4), split=(0.25, 0.75)), Pyramid().along((1, 3, 3))],
-    ids=["default", "explicit", "anisotropic"],
+    [
+        Pyramid(),
+        Pyramid((3, 5), groups=(1, 4), split=(0.25, 0.75)),
+        Pyramid().along((1, 3, 3)),
+        DILATED,
+        DILATED.along((1, 3, 3)),
+        DEPTHWISE,
+    ],
+    ids=["default", "explicit", "anisotropic", "dilated", "dilated-in-plane", "depthwise"],
 )
 def test_json_round_trip(pyramid: Pyramid) -> None:
     assert Pyramid.from_json(json.loads(json.dumps(pyramid.to_json()))) == pyramid
@@ -150,6 +157,11 @@ def test_json_round_trip(pyramid: Pyramid) -> None:
         ({"kernel_sizes": (3, 4)}, r"kernel 4 in kernel_sizes=\(3, 4\) is not odd"),
         ({"kernel_sizes": (3, -5)}, "kernel -5"),
         ({"groups": (1, 4)}, r"groups=\(1, 4\) has 2 entries for 4 levels"),
+        ({"dilations": (1, 2)}, r"dilations=\(1, 2\) has 2 entries for 4 levels"),
+        ({"dilations": (1, 2, 3, 0)}, r"dilations=\(1, 2, 3, 0\) are not all positive"),
+        ({"dilations": (1, 2, 3, 0.5)}, "dilations=.* are not whole numbers"),
+        ({"depthwise": 1}, "depthwise=1: expected True or False"),
+        ({"depthwise": True, "groups": (1, 1, 1, 1)}, "of a depthwise pyramid, which has one group a channel"),
         ({"split": (0.5, 0.5)}, r"split=\(0.5, 0.5\) has 2 entries for 4 levels"),
     ],
 )
@@ -171,6 +183,55 @@ def test_bad_specification(arguments: dict, message: str) -> None:
 def test_specification_that_does_not_fit_the_layer(pyramid: Pyramid, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         pyramid.levels(64, 64, dim=2)
+
+
+@pytest.mark.parametrize(
+    ("map_size", "dilations"), [((9, 9), (1, 2, 3, 4)), ((8, 8), (1, 2, 3)), ((64, 6), (1, 2)), ((4, 4), (1,))]
+)
+def test_dilated_levels_fit_the_map_as_kernels_of_their_reach_do(
+    map_size: tuple[int, ...], dilations: tuple[int, ...]
+) -> None:
+    assert DILATED.fitted(map_size) == Pyramid((3,) * len(dilations), (1,) * len(dilations), dilations=dilations)
+
+
+def test_reach_of_the_published_forms() -> None:
+    assert DILATED.reaches == DEPTHWISE.reaches == Pyramid().reaches == (3, 5, 7, 9)
+    assert DILATED.along((1, 3, 3)).reaches == ((1, 3, 3), (1, 5, 5), (1, 7, 7), (1, 9, 9))
+
+
+def test_dilated_levels_are_dense_and_share_the_outputs() -> None:
+    levels = DILATED.levels(10, 18, dim=3)
+    assert [(level.groups, level.in_channels, level.out_channels) for level in levels] == [
+        (1, 10, 5), (1, 10, 5), (1, 10, 4), (1, 10, 4)
+    ]  # fmt: skip
+    assert [level.dilation for level in levels] == [(1, 1, 1), (2, 2, 2), (3, 3, 3), (4, 4, 4)]
+    assert [level.padding for level in levels] == [(1, 1, 1), (2, 2, 2), (3, 3, 3), (4, 4, 4)]
+
+
+def test_a_kernel_of_1_is_not_dilated() -> None:
+    levels = DILATED.along((1, 3, 3)).levels(8, 8, dim=3)
+    assert [(level.kernel_size, level.dilation) for level in levels] == [((1, 3, 3), (1, d, d)) for d in (1, 2, 3, 4)]
+    assert [level.padding for level in levels] == [(0, d, d) for d in (1, 2, 3, 4)]
+
+
+def test_dilation_of_the_convolution_multiplies_that_of_the_levels() -> None:
+    assert DILATED.along((3, 3), (2, 2)).dilations == ((2, 2), (4, 4), (6, 6), (8, 8))
+    assert Pyramid((3, 5)).along((3, 1), (2, 2)).levels(4, 4, dim=2)[1].dilation == (2, 1)
+
+
+@pytest.mark.parametrize(
+    ("channels", "shares"), [(8, [2, 2, 2, 2]), (10, [3, 3, 2, 2]), (3, [1, 1, 1]), (13, [4, 3, 3, 3])]
+)
+def test_depthwise_levels_share_the_inputs(channels: int, shares: list[int]) -> None:
+    levels = DEPTHWISE.levels(channels, channels, dim=2)
+    assert [level.in_channels for level in levels] == shares
+    assert [level.out_channels for level in levels] == shares
+    assert [level.groups for level in levels] == shares
+    assert [level.first_in_channel for level in levels] == [sum(shares[:z]) for z in range(len(shares))]
+
+
+def test_depthwise_levels_need_no_channels_for_groups_in_3d() -> None:
+    assert DEPTHWISE.fitted((99, 99, 99), channels=8) == DEPTHWISE
 
 
 def test_no_channels() -> None:

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import csv
-import json
 import math
 import re
 import shutil
-from importlib.resources import files
 from pathlib import Path
 
 import numpy as np
@@ -19,11 +17,12 @@ from conftest import NnunetFolders
 from nnunetv2.dataset_conversion.generate_dataset_json import generate_dataset_json
 from results_folders import MadeDataset, square
 
+from nnunet_pyconv import paper
 from nnunet_pyconv.cli import main
 from nnunet_pyconv.evaluation.dataset import Dataset
 from nnunet_pyconv.evaluation.picture import FALSE_NEGATIVE, FALSE_POSITIVE, OTHER_CLASS
 from nnunet_pyconv.evaluation.report.cases import choose_cases, fill_colours
-from nnunet_pyconv.evaluation.report.paper import comparable, impossible, neurites, paper_dataset
+from nnunet_pyconv.evaluation.report.paper_figures import comparable, impossible, neurites, paper_dataset
 from nnunet_pyconv.evaluation.report.tables import Cell, Column, Table
 
 TRAINER, PLANS = "nnUNetTrainerPyConvPaper", "PyConvUNetPaperPlans"
@@ -117,16 +116,14 @@ def test_impossible_row_has_its_footnote(made: MadeDataset, tmp_path: Path) -> N
 
 
 def test_only_one_row_of_the_paper_is_impossible() -> None:
-    paper = json.loads(files("nnunet_pyconv.evaluation.report").joinpath("paper_table_2.json").read_text())
     found = [
-        (dataset, network)
-        for dataset, entry in paper["datasets"].items()
-        for network, scores in entry["scores"].items()
-        if impossible(scores)
+        (key, network.name)
+        for network in paper.NETWORKS
+        for key, printed in network.table_2.items()
+        if impossible(printed)
     ]
-    assert found == [("KaggleLung", "PyConvU-Net")]
-    assert [len(entry["scores"]) for entry in paper["datasets"].values()] == [6, 6, 6]
-    assert impossible({"iou": 0.5, "dice": 0.7}) != ""  # 2 x 0.5 / 1.5 = 0.6667
+    assert found == [("kaggle_lung", "PyConvU-Net")]
+    assert impossible(paper.Overlap(0.5, 0.7)) != ""  # 2 x 0.5 / 1.5 = 0.6667
 
 
 def dataset(name: str, **labels: int) -> Dataset:

@@ -9,10 +9,11 @@ from pathlib import Path
 
 import pytest
 from conftest import NnunetFolders
+from console_commands import run
 from nnunetv2.evaluation.evaluate_predictions import load_summary_json
-from test_nnunet_chain import run
 
 from nnunet_pyconv.dataset_conversion import isbi_cell
+from nnunet_pyconv.dataset_conversion.conversion import convert
 from nnunet_pyconv.synthetic.isbi import write_synthetic_isbi
 from nnunet_pyconv.trainer_dir import TRAINER_DIR
 
@@ -46,7 +47,7 @@ class {TRAINERS[1]}(Short, nnUNetTrainerPyConv):
 
 def test_two_trainings_and_a_test_set(nnunet_folders: NnunetFolders, tmp_path: Path) -> None:
     write_synthetic_isbi(tmp_path / "source", labelled=10, unlabelled=1, size_px=48)
-    isbi_cell.convert(tmp_path / "source")
+    convert(isbi_cell, tmp_path / "source")
     (tmp_path / "trainers").mkdir()
     (tmp_path / "trainers/short.py").write_text(SHORT_TRAINERS)
     trainers = {"nnUNet_extTrainer": os.pathsep.join([str(TRAINER_DIR), str(tmp_path / "trainers")])}

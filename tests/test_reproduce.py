@@ -18,12 +18,14 @@ import tifffile
 from conftest import NnunetFolders
 
 from nnunet_pyconv.dataset_conversion import isbi_cell, kaggle_lung, liver
+from nnunet_pyconv.dataset_conversion.conversion import convert
 from nnunet_pyconv.demo.overlap import read_overlaps
-from nnunet_pyconv.names import PAPER_NETWORKS
+from nnunet_pyconv.paper import NETWORKS
 from nnunet_pyconv.synthetic.isbi import write_synthetic_isbi
 
 pytestmark = [pytest.mark.slow, pytest.mark.skipif(os.name != "posix", reason="signals")]
 
+PAPER_NETWORKS = [network.key for network in NETWORKS if network.table_2]
 TRAINER = "nnUNetTrainerPyConvPaperShort"
 SHORT_TRAINER = f"""
 import os
@@ -70,7 +72,7 @@ def run(environment: dict[str, str], *arguments: str) -> str:
 
 def convert_isbi(tmp_path: Path, labelled: int = 7) -> Path:
     write_synthetic_isbi(tmp_path / "isbi", labelled=labelled, unlabelled=1, size_px=SIZE_PX)
-    return isbi_cell.convert(tmp_path / "isbi", protocol="paper", num_processes=1)
+    return convert(isbi_cell, tmp_path / "isbi", protocol="paper", num_processes=1)
 
 
 def discs() -> Iterator[tuple[np.ndarray, np.ndarray]]:
@@ -89,7 +91,7 @@ def convert_lung(tmp_path: Path) -> Path:
         for folder, pixels in zip(("2d_images", "2d_masks"), slice_, strict=True):
             (tmp_path / "lung" / folder).mkdir(parents=True, exist_ok=True)
             tifffile.imwrite(tmp_path / "lung" / folder / f"ID_{number:04d}_Z_0100.tif", pixels)
-    return kaggle_lung.convert(tmp_path / "lung", protocol="paper", num_processes=1)
+    return convert(kaggle_lung, tmp_path / "lung", protocol="paper", num_processes=1)
 
 
 def convert_liver(tmp_path: Path) -> Path:
@@ -100,7 +102,7 @@ def convert_liver(tmp_path: Path) -> Path:
         (tmp_path / "liver" / folder).mkdir(parents=True, exist_ok=True)
         for ending, pixels in (("", np.repeat(grey[..., None], 3, axis=-1)), ("_mask", mask)):
             io.imsave(tmp_path / "liver" / folder / f"{index:03d}{ending}.png", pixels, check_contrast=False)
-    return liver.convert(tmp_path / "liver", protocol="paper", num_processes=1)
+    return convert(liver, tmp_path / "liver", protocol="paper", num_processes=1)
 
 
 def epochs_trained(fold: Path) -> list[list[int]]:
@@ -144,22 +146,28 @@ def test_killed_run_continues_from_the_checkpoint(
 
 
 @pytest.mark.parametrize(
-    ("name", "convert", "ending"),
-    [("isbi_cell", convert_isbi, ".png"), ("kaggle_lung", convert_lung, ".tif"), ("liver", convert_liver, ".png")],
-    ids=["isbi_cell", "kaggle_lung", "liver"],
+    ("name", "convert", "ending", "networks"),
+    [
+        ("isbi_cell", convert_isbi, ".png", ["pyconv_unet", "unet"]),
+        pytest.param("isbi_cell", convert_isbi, ".png", PAPER_NETWORKS, marks=pytest.mark.long),
+        pytest.param("kaggle_lung", convert_lung, ".tif", PAPER_NETWORKS, marks=pytest.mark.long),
+        pytest.param("liver", convert_liver, ".png", PAPER_NETWORKS, marks=pytest.mark.long),
+    ],
+    ids=["two networks", "isbi_cell", "kaggle_lung", "liver"],
 )
-def test_whole_matrix(
+def test_matrix(
     name: str,
     convert: Callable[[Path], Path],
     ending: str,
+    networks: list[str],
     environment: dict[str, str],
     nnunet_folders: NnunetFolders,
     tmp_path: Path,
 ) -> None:
-    """All networks on a dataset, and the paper's Table 2 at the end; the datasets one by one, to be done in time."""
+    """Networks on a dataset, and the paper's Table 2 at the end; the datasets one by one, to be done in time."""
     folder = convert(tmp_path)
-    output = run(environment, "--datasets", name)
-    for network in PAPER_NETWORKS:
+    output = run(environment, "--datasets", name, "--networks", *networks)
+    for network in networks:
         fold = nnunet_folders.results / folder.name / f"{TRAINER}__PyConvUNetPaperPlans__2d_{network}" / "fold_0"
         assert epochs_trained(fold) == [[0]]
         for part in ("validation", "test"):
@@ -170,6 +178,6 @@ def test_whole_matrix(
         table = (report / "tables" / f"{folder.name}_{kind}_table_2.md").read_text()
         assert table in output
         assert "paper's MIoU" in table
-        assert len(re.findall(r"^\| .*\| 2 \|$", table, re.MULTILINE)) == len(PAPER_NETWORKS)
-    left = run(environment, "--datasets", name, "--dry_run")
+        assert len(re.findall(r"^\| .*\| 2 \|$", table, re.MULTILINE)) == len(networks)
+    left = run(environment, "--datasets", name, "--networks", *networks, "--dry_run")
     assert not re.search("^nnUNetv2_", left, re.MULTILINE)

@@ -17,10 +17,10 @@ from conftest import NnunetFolders
 
 from nnunet_pyconv.cli import main
 from nnunet_pyconv.errors import InputError
+from nnunet_pyconv.nnunet_commands import Step, run_steps
 from nnunet_pyconv.reproduction import Cell, Preparation, Request, cells_of, datasets_of
 from nnunet_pyconv.reproduction.executor import Executor
 from nnunet_pyconv.reproduction.reproduce import report_commands, reproduce
-from nnunet_pyconv.reproduction.step import Step, run_steps
 
 DATASET = "Dataset312_ISBICell"
 
@@ -31,7 +31,7 @@ def python(code: str) -> list[str]:
 
 def a_cell(**arguments: object) -> Cell:
     given = {"network": "unet", "fold": "0", "trainer": "T", "checkpoint": "checkpoint_best.pth", "device": "cpu"}
-    return Cell(preparation=Preparation(DATASET, "isbi_cell", 1), **{**given, **arguments})  # type: ignore[arg-type]
+    return Cell(**{"preparation": Preparation(DATASET, "isbi_cell", 1), **given, **arguments})  # type: ignore[arg-type]
 
 
 def a_request(**arguments: object) -> Request:
@@ -108,7 +108,7 @@ def test_interrupt_ends_all_that_runs(number: int, tmp_path: Path) -> None:
     job = f"""
 from pathlib import Path
 from nnunet_pyconv.errors import run_command
-from nnunet_pyconv.reproduction.step import Step, run_steps
+from nnunet_pyconv.nnunet_commands import Step, run_steps
 run_command(lambda: run_steps("job", [Step("train", {python(code)!r})], Path("log")))
 """
     process = subprocess.Popen(python(job), cwd=tmp_path)
@@ -129,7 +129,7 @@ run_command(lambda: run_steps("job", [Step("train", {python(code)!r})], Path("lo
 def test_command_that_survived_its_job_keeps_the_lock(tmp_path: Path) -> None:
     job = f"""
 from pathlib import Path
-from nnunet_pyconv.reproduction.step import Step, run_steps
+from nnunet_pyconv.nnunet_commands import Step, run_steps
 run_steps("job", [Step("train", {python("input()")!r})], Path("log"))
 """
     sleeper = python("import os, pathlib, time; pathlib.Path('pid').write_text(str(os.getpid())); time.sleep(600)")
@@ -218,6 +218,23 @@ def test_what_is_left_of_a_preparation(missing: str | None, steps: list[str], nn
     assert preparation.is_done == (missing is None)
 
 
+def test_target_spacing_has_plans_data_and_results_of_its_own(nnunet_folders: NnunetFolders) -> None:
+    preprocessed = prepared(nnunet_folders)
+    half = Preparation(DATASET, "isbi_cell", 1, target_spacing=(2.0, 2.5))
+    assert [str(step) for step in half.steps()] == [
+        f"{PREPROCESS} -overwrite_target_spacing 999 2 2.5 -overwrite_plans_name nnUNetPlans_spacing_2x2.5",
+        "nnunet_pyconv plan -d 312 --paper -p nnUNetPlans_spacing_2x2.5 -o PyConvUNetPaperPlans_spacing_2x2.5 "
+        "--overwrite",
+    ]
+    for name in ("nnUNetPlans", "PyConvUNetPaperPlans"):
+        (preprocessed / f"{name}.json").rename(preprocessed / f"{name}_spacing_2x2.5.json")
+    assert half.is_done
+    assert not Preparation(DATASET, "isbi_cell", 1).is_done
+    cell = a_cell(preparation=half)
+    assert cell.folder.parent.name == "T__PyConvUNetPaperPlans_spacing_2x2.5__2d_unet"
+    assert all("-p PyConvUNetPaperPlans_spacing_2x2.5 " in str(step) for step in list(cell.steps())[:2])
+
+
 def test_cell_of_a_dataset_that_is_not_prepared(nnunet_folders: NnunetFolders) -> None:
     outcome = a_cell()()
     assert outcome.failure == "the dataset isn't prepared"
@@ -273,7 +290,7 @@ def test_the_seventh_network_is_trained_on_request_only(
         main([*arguments, *networks])
         trained.append(re.findall(r"nnUNetv2_train 312 2d_(\w+) 0 ", capsys.readouterr().out))
     assert trained == [
-        ["pyconv_unet", "unet", "unet_plus_plus", "resnet34_unet", "attention_unet", "fcn8s"],
+        ["unet", "unet_plus_plus", "resnet34_unet", "attention_unet", "fcn8s", "pyconv_unet"],
         ["multires_unet"],
     ]
 
@@ -474,6 +491,7 @@ def test_folders_of_nnunet_unset(nnunet_folders: NnunetFolders, monkeypatch: pyt
         (["--seed", "-1"], "--seed -1: expected a whole number"),
         (["-num_gpus", "0"], "-num_gpus 0: expected at least 1"),
         (["-np", "0"], "-np 0: expected at least 1"),
+        (["-overwrite_target_spacing", "2", "0"], "-overwrite_target_spacing 2 0: expected two sizes"),
         (["-num_gpus", "2"], "-num_gpus 2 is for -device cuda, and this is cpu"),
         (["--slurm", "partition"], "--slurm partition: expected KEY=VALUE"),
         (["--slurm", "partition=gpu"], "--slurm partition=gpu is for --executor slurm"),

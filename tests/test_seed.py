@@ -4,7 +4,7 @@ import pytest
 import torch
 from conftest import NnunetFolders
 from nnunetv2.training.nnUNetTrainer.nnUNetTrainer import nnUNetTrainer
-from test_planning import make_plans
+from plans_of_nnunet import make_plans
 
 from nnunet_pyconv.names import SEED_VARIABLE
 from nnunet_pyconv.trainers import nnUNetTrainerPyConv, nnUNetTrainerPyConvPaper

@@ -62,6 +62,14 @@ def test_choice(made: MadeDataset, choice: Choice, keys: list[str]) -> None:
     assert [system.key for system in find_trained(find_dataset("7"), choice)] == keys
 
 
+def test_hidden_folders_are_no_results(made: MadeDataset) -> None:
+    """What a killed install or a file manager leaves beside the models."""
+    before = [system.key for system in find_trained(find_dataset("7"), Choice())]
+    for name in (".nnUNetTrainer__nnUNetPlans__2d.nnunet_pyconv", ".nnUNetTrainer__nnUNetPlans__2d-a1b2"):
+        (made.results / name / "fold_0").mkdir(parents=True)
+    assert [system.key for system in find_trained(find_dataset("7"), Choice())] == before
+
+
 def test_folds_together(made: MadeDataset) -> None:
     made.split([["case_0", "case_1"], ["case_2", "case_3"]])
     truth = dict(made.truth)

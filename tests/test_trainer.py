@@ -8,15 +8,13 @@ import pytest
 import torch
 from nnunetv2.utilities.find_objects import recursive_find_trainer_class_by_name
 from nnunetv2.utilities.plans_handling.plans_handler import PlansManager
-from test_planning import make_plans
+from plans_of_nnunet import DATASET_JSON, make_plans
 
 from nnunet_pyconv.architectures import PyConvUNet
 from nnunet_pyconv.nn import PyConv2d
 from nnunet_pyconv.planning import swap_plans
 from nnunet_pyconv.trainer_dir import TRAINER_DIR
 from nnunet_pyconv.trainers import nnUNetTrainerPyConv
-
-DATASET_JSON = {"labels": {"background": 0, "cell": 1}, "channel_names": {"0": "EM"}, "file_ending": ".png"}
 
 
 def build(plans: dict[str, Any], **arguments: Any) -> torch.nn.Module:

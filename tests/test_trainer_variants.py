@@ -12,8 +12,7 @@ from conftest import NnunetFolders
 from nnunetv2.training.nnUNetTrainer.nnUNetTrainer import nnUNetTrainer
 from nnunetv2.utilities.find_objects import recursive_find_trainer_class_by_name
 from nnunetv2.utilities.plans_handling.plans_handler import PlansManager
-from test_planning import make_plans
-from test_trainer import DATASET_JSON
+from plans_of_nnunet import DATASET_JSON, make_plans
 from torch import nn
 
 from nnunet_pyconv.nn import PyConv2d

@@ -22,7 +22,7 @@ def pyconv_block(in_channels: int, out_channels: int) -> nn.Sequential:
         nn.Conv2d(in_channels, middle, 1, bias=False),
         nn.BatchNorm2d(middle),
         nn.ReLU(inplace=True),
-        PyConv2d(middle, middle, kernel_sizes=(3, 5, 7, 9)),
+        PyConv2d(middle, middle),
         nn.BatchNorm2d(middle),
         nn.ReLU(inplace=True),
         nn.Conv2d(middle, out_channels, 1, bias=False),

@@ -66,8 +66,8 @@ class PyConvUNet(PlainConvUNet):
             deep_supervision: Whether all heads answer, or the one at full resolution alone.
             nonlin_first: Whether the activation comes before the normalisation.
             pyramid: Specification for each stage, full resolution first, as `Pyramid.to_json` gives it and plans carry
-                it in `arch_kwargs`; None gives every stage kernels 3, 5, 7, 9.
-            block: "plain" or "bottleneck", see `convert_to_pyconv`.
+                it in `arch_kwargs`; None gives every stage the whole pyramid of the block.
+            block: What takes the place of a convolution, see `nn.Block`.
 
         Raises:
             ValueError: A pyramid that is not valid, or not one for each stage.
@@ -169,15 +169,20 @@ def check_patch_size(patch_size: Sequence[int], arch_kwargs: Mapping[str, Any]) 
         if pyramid != fits:
             raise ValueError(
                 f"patch_size {list(patch_size)} is too small for the pyramid of these plans: the feature map of stage "
-                f"{stage} has {' x '.join(map(str, map_sizes[stage]))} pixels, its kernels are "
-                f"{pyramid.to_json()['kernel_sizes']}; expected none larger than the map. Give a larger patch_size, "
+                f"{stage} has {' x '.join(map(str, map_sizes[stage]))} pixels, its levels reach "
+                f"{_listed(pyramid.reaches)}; expected none to reach further than the map. Give a larger patch_size, "
                 "or change it in the plans of nnU-Net that they were made from and run nnunet_pyconv plan anew, or "
-                f"set the kernel_sizes of the stages to {[each.to_json()['kernel_sizes'] for each in fitting]}"
+                f"set the kernel_sizes of the stages to {[_listed(each.kernel_sizes) for each in fitting]}"
             )
 
 
-def _from_plans(pyramid: Sequence[Mapping[str, Any]] | None) -> Pyramid | list[Pyramid]:
-    return Pyramid() if pyramid is None else [Pyramid.from_json(stage) for stage in pyramid]
+def _listed(levels: Sequence[int | tuple[int, ...]]) -> list[int | list[int]]:
+    """Write levels as plans do."""
+    return [list(each) if isinstance(each, tuple) else each for each in levels]
+
+
+def _from_plans(pyramid: Sequence[Mapping[str, Any]] | None) -> list[Pyramid] | None:
+    return None if pyramid is None else [Pyramid.from_json(stage) for stage in pyramid]
 
 
 def _forward_any_size(network: Any, x: torch.Tensor) -> torch.Tensor | list[torch.Tensor]:

@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import multiprocessing
-import platform
 from collections.abc import Callable, Sequence
-from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
-from pathlib import Path
+from functools import partial
 
 import torch
 from torch import nn
 from tqdm import tqdm
 
+from nnunet_pyconv.benchmarks.memory import in_fresh_process, peak_growth_bytes
 from nnunet_pyconv.benchmarks.timing import quartiles, time_in_turn
+from nnunet_pyconv.paper import Cost
 
 
 @dataclass(frozen=True)
@@ -24,15 +23,15 @@ class Subject:
         name: Its name in the table.
         build: Builds it; picklable, since a process of its own measures the memory.
         input_shape: `(C, [Z,] Y, X)`.
-        paper_parameters_m: The paper's parameters in millions, or None.
-        paper_gmac: The paper's multiply-accumulates in billions, or None.
+        paper_cost: What the paper's Table 3 prints for it; None if nothing.
+        note: A footnote; empty for none.
     """
 
     name: str
     build: Callable[[], nn.Module]
     input_shape: tuple[int, ...]
-    paper_parameters_m: float | None = None
-    paper_gmac: float | None = None
+    paper_cost: Cost | None = None
+    note: str = ""
 
 
 @dataclass(frozen=True)
@@ -131,59 +130,47 @@ class _LeavesOnce(nn.Module):
 
 
 def peak_memory_mib(subject: Subject, device: torch.device) -> tuple[float | None, float | None]:
-    """Measure the peak memory of inference and of a training step, weights included.
-
-    On CUDA it is what torch allocates. On a CPU it is by how much the resident memory of a process of its own grows at
-    its peak, which Linux tells; elsewhere it isn't measured.
+    """Measure the peak memory of inference and of a training step, weights included, in a process of its own.
 
     Args:
         subject: The network.
         device: Where it runs.
 
     Returns:
-        MiB for inference and for training, or None for both.
+        MiB for inference and for training; None where it can't be measured, see `memory.peak_growth_bytes`.
     """
-    if device.type == "cuda":
-        torch.cuda.empty_cache()
-        torch.cuda.reset_peak_memory_stats()
-        return _peak_growth(subject, device, _cuda_mib)
-    if device.type != "cpu" or platform.system() != "Linux":
-        return None, None
-    with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as child:
-        return child.submit(_peak_growth, subject, device, _resident_mib).result()
+    inference, training = in_fresh_process(partial(_peaks, subject, device))
+    return _mib(inference), _mib(training)
 
 
-def _peak_growth(
-    subject: Subject, device: torch.device, now_and_peak_mib: Callable[[], tuple[float, float]]
-) -> tuple[float, float]:
+def _mib(size: int | None) -> float | None:
+    return None if size is None else size / 2**20
+
+
+def _peaks(subject: Subject, device: torch.device) -> tuple[int | None, int | None]:
     warm_up = nn.Conv2d(1, 1, 3).to(device)  # what the library allocates once is not the network's
     warm_up(torch.zeros(1, 1, 8, 8, device=device)).sum().backward()
     torch.optim.Adam(warm_up.parameters()).step()
-    base, _ = now_and_peak_mib()
-    network = subject.build().to(device)
-    x = torch.zeros(1, *subject.input_shape, device=device)
+    infer, train = partial(_infer, subject, device), partial(_train_two_steps, subject, device)
+    return peak_growth_bytes(infer, device), peak_growth_bytes(train, device)
+
+
+def _infer(subject: Subject, device: torch.device) -> None:
+    network = subject.build().eval().to(device)
     with torch.inference_mode():
-        network.eval()(x)
-    inference = now_and_peak_mib()[1] - base
+        network(torch.zeros(1, *subject.input_shape, device=device))
+
+
+def _train_two_steps(subject: Subject, device: torch.device) -> None:
+    network = subject.build().train().to(device)
+    x = torch.zeros(1, *subject.input_shape, device=device)
     optimizer = torch.optim.Adam(network.parameters())
     for _ in range(2):  # only the second step has the optimiser's state from its beginning
-        outputs = network.train()(x)
+        outputs = network(x)
         loss = torch.stack([each.mean() for each in (outputs if isinstance(outputs, list) else [outputs])]).sum()
         optimizer.zero_grad()
         loss.backward()  # type: ignore[no-untyped-call]
         optimizer.step()
-    return inference, now_and_peak_mib()[1] - base
-
-
-def _resident_mib() -> tuple[float, float]:
-    # not getrusage, whose peak a process inherits from its parent
-    lines = Path("/proc/self/status").read_text().splitlines()
-    kib = {line.split(":")[0]: int(line.split()[1]) for line in lines if line.startswith(("VmRSS:", "VmHWM:"))}
-    return kib["VmRSS"] / 1024, kib["VmHWM"] / 1024
-
-
-def _cuda_mib() -> tuple[float, float]:
-    return torch.cuda.memory_allocated() / 2**20, torch.cuda.max_memory_allocated() / 2**20
 
 
 def _forward_passes(subjects: Sequence[Subject], device: torch.device) -> dict[str, Callable[[], object]]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from functools import partial
 from pydoc import ErrorDuringImport  # nnU-Net locates classes with pydoc
 from typing import Any
@@ -12,45 +11,24 @@ from nnunetv2.utilities.label_handling.label_handling import determine_num_input
 from nnunetv2.utilities.plans_handling.plans_handler import PlansManager
 from torch import nn
 
-from nnunet_pyconv.architectures import (
-    AttentionUNet,
-    FCN8s,
-    MultiResUNet,
-    PaperPyConvUNet,
-    ResNet34UNet,
-    UNet,
-    UNetPlusPlus,
-)
+from nnunet_pyconv import paper
 from nnunet_pyconv.benchmarks.complexity import Subject
 from nnunet_pyconv.errors import InputError
 from nnunet_pyconv.planning import open_plans
 
-PAPER_INPUT_SHAPE = (3, 512, 512)
-
 
 def paper_subjects() -> list[Subject]:
-    """Return the rows of the paper's Table 3, at its input and with one class, in its order, and MultiResUNet.
-
-    UNet++ has its four heads, as the paper counts. The paper describes MultiResUNet, but has no figures for it.
-    """
-    rows: list[tuple[str, Callable[..., nn.Module], float | None, float | None]] = [
-        ("U-Net", UNet, 7.77, 48.57),
-        ("UNet++", UNetPlusPlus, 9.16, 138.63),
-        ("ResNet34_UNet", ResNet34UNet, 21.66, 24.27),
-        ("Attention U-Net", AttentionUNet, 34.88, 266.54),
-        ("FCN8s", FCN8s, 18.64, 85.86),
-        ("PyConvU-Net [1]", PaperPyConvUNet, 3.7, 10.65),
-        ("MultiResUNet", MultiResUNet, None, None),
-    ]
+    """Return the rows of the paper's Table 3, at its input and with one class, in its order, and MultiResUNet."""
+    channels, *_ = paper.INPUT_SHAPE
     return [
         Subject(
-            name,
-            partial(network, PAPER_INPUT_SHAPE[0], 1, deep_supervision=network is UNetPlusPlus),
-            PAPER_INPUT_SHAPE,
-            parameters_m,
-            gmac,
+            network.name,
+            partial(network.network_class, channels, 1, deep_supervision=network.counts_heads),
+            paper.INPUT_SHAPE,
+            network.table_3,
+            network.note,
         )
-        for name, network, parameters_m, gmac in rows
+        for network in paper.NETWORKS
     ]
 
 

@@ -5,55 +5,63 @@ from __future__ import annotations
 import csv
 import io
 import json
-import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 
 from nnunet_pyconv.benchmarks.complexity import Complexity
 from nnunet_pyconv.errors import InputError
+from nnunet_pyconv.markdown import escape, table
+from nnunet_pyconv.writing import whole_files
 
-NOTES = (
+_NOTE = (
     "GMac: billions of multiply-accumulates of one forward pass, which the paper's Table 3 calls FLOPs; GFLOP is twice "
     "as much, a multiplication and an addition. Latency: median and quartiles of a forward pass of one image on this "
-    "machine. Memory: peak for one image, weights included, of a forward pass and of a training step with Adam.",
-    "UNet++ has its four heads, as in the paper. MultiResUNet is described in the paper, but not measured.",
-    "[1] No published code gives the paper's figures for PyConvU-Net: its class can't run, and no reading of the text "
-    "gives both. Ours is the reading nearest to them that exceeds neither, see nnunet_pyconv.architectures."
-    "PaperPyConvUNet.",
+    "machine. Memory: peak for one image, weights included, of a forward pass and of a training step with Adam."
 )
-_COLUMNS = ("network", "parameters (M)", "GMac", "GFLOP", "latency (ms)", "inference (MiB)", "training (MiB)")
-_PAPER = ("paper's parameters (M)", "paper's GMac")
+_FILES = ("complexity.md", "complexity.csv", "complexity.json")
 
 
 def to_markdown(complexities: Sequence[Complexity]) -> str:
     """Return a Markdown table with padded cells, which a terminal shows well too, and its notes below it.
 
-    The paper's columns, and the notes on its networks, are there if a network has figures of the paper.
+    The paper's columns are there if a network has figures of the paper.
     """
-    with_paper = any(each.subject.paper_gmac is not None for each in complexities)
-    header = [*_COLUMNS[:2], *_PAPER[:1], _COLUMNS[2], *_PAPER[1:], *_COLUMNS[3:]] if with_paper else list(_COLUMNS)
-    table = [header]
-    for each in complexities:
-        cells = {
-            "network": each.subject.name,
-            "parameters (M)": f"{each.parameters / 1e6:.3f}",
-            "paper's parameters (M)": _number(each.subject.paper_parameters_m, ".2f"),
-            "GMac": f"{each.gmac:.2f}",
-            "paper's GMac": _number(each.subject.paper_gmac, ".2f"),
-            "GFLOP": f"{2 * each.gmac:.2f}",
-            "latency (ms)": f"{each.latency_ms:.1f} ({each.latency_low_ms:.1f}-{each.latency_high_ms:.1f})",
-            "inference (MiB)": _number(each.inference_mib, ".0f"),
-            "training (MiB)": _number(each.training_mib, ".0f"),
-        }
-        table.append([cells[column] for column in header])
-    widths = [max(len(row[column]) for row in table) for column in range(len(header))]
-    lines = [
-        "| " + " | ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)) + " |" for row in table
-    ]
-    lines.insert(1, "|" + "|".join("-" * (width + 2) for width in widths) + "|")
-    notes = NOTES if with_paper else NOTES[:1]
-    return "\n".join(lines) + "\n\n" + "\n\n".join(notes) + "\n"
+    notes = list(dict.fromkeys(each.subject.note for each in complexities if each.subject.note))
+    rows = [_row(each, notes) for each in complexities]
+    with_paper = any(each.subject.paper_cost is not None for each in complexities)
+    columns = [column for column in rows[0] if with_paper or not column.startswith("paper's")]
+    widths = {column: max(len(column), *(len(row[column]) for row in rows)) for column in columns}
+    lines = table(
+        [column.ljust(widths[column]) for column in columns],
+        [
+            [
+                row[column].ljust(widths[column]) if column == "network" else row[column].rjust(widths[column])
+                for column in columns
+            ]
+            for row in rows
+        ],
+        numeric=range(1, len(columns)),
+    )
+    footnotes = [f"[{number}] {note}" for number, note in enumerate(notes, 1)]
+    return "\n".join(lines) + "\n\n" + "\n\n".join([_NOTE, *footnotes]) + "\n"
+
+
+def _row(complexity: Complexity, notes: Sequence[str]) -> dict[str, str]:
+    subject, cost = complexity.subject, complexity.subject.paper_cost
+    mark = f" [{notes.index(subject.note) + 1}]" if subject.note else ""
+    return {
+        "network": escape(subject.name) + mark,
+        "parameters (M)": f"{complexity.parameters / 1e6:.3f}",
+        "paper's parameters (M)": "" if cost is None else f"{cost.parameters_m:.2f}",
+        "GMac": f"{complexity.gmac:.2f}",
+        "paper's GMac": "" if cost is None else f"{cost.gmac:.2f}",
+        "GFLOP": f"{2 * complexity.gmac:.2f}",
+        "latency (ms)": f"{complexity.latency_ms:.1f} "
+        f"({complexity.latency_low_ms:.1f}-{complexity.latency_high_ms:.1f})",
+        "inference (MiB)": "" if complexity.inference_mib is None else f"{complexity.inference_mib:.0f}",
+        "training (MiB)": "" if complexity.training_mib is None else f"{complexity.training_mib:.0f}",
+    }
 
 
 def write_tables(
@@ -76,24 +84,27 @@ def write_tables(
     prepare_output(folder, overwrite=overwrite)
     rows = []
     for each in complexities:
-        row = asdict(each) | {"gflop": 2 * each.gmac}
-        subject = row.pop("subject")
-        rows.append({key: value for key, value in subject.items() if key != "build"} | row)
-    table = io.StringIO()
-    writer = csv.DictWriter(table, list(rows[0]), lineterminator="\n")
+        subject, cost = each.subject, each.subject.paper_cost
+        rows.append(
+            {
+                "name": subject.name,
+                "input_shape": subject.input_shape,
+                "paper_parameters_m": None if cost is None else cost.parameters_m,
+                "paper_gmac": None if cost is None else cost.gmac,
+                **{key: value for key, value in asdict(each).items() if key != "subject"},
+                "gflop": 2 * each.gmac,
+            }
+        )
+    text = io.StringIO()
+    writer = csv.DictWriter(text, list(rows[0]), lineterminator="\n")
     writer.writeheader()
     writer.writerows({**row, "input_shape": "x".join(map(str, row["input_shape"]))} for row in rows)
-    texts = {
-        "complexity.md": to_markdown(complexities),
-        "complexity.csv": table.getvalue(),
-        "complexity.json": json.dumps({"machine": machine, "networks": rows}, indent=4) + "\n",
-    }
-    with tempfile.TemporaryDirectory(prefix=".complexity-", dir=folder) as hidden:
-        for name, text in texts.items():
-            (Path(hidden) / name).write_text(text)
-        for name in texts:
-            (Path(hidden) / name).replace(folder / name)
-    return [folder / name for name in texts]
+    files = [folder / name for name in _FILES]
+    with whole_files(*files) as (markdown, table_file, data):
+        markdown.write_text(to_markdown(complexities), "utf-8")
+        table_file.write_text(text.getvalue(), "utf-8")
+        data.write_text(json.dumps({"machine": machine, "networks": rows}, indent=4) + "\n", "utf-8")
+    return files
 
 
 def prepare_output(folder: Path, *, overwrite: bool) -> None:
@@ -109,7 +120,3 @@ def prepare_output(folder: Path, *, overwrite: bool) -> None:
     there = sorted(folder.glob("complexity.*"))
     if there and not overwrite:
         raise InputError(f"{there[0]} exists already; choose another folder with -o, or replace it with --overwrite")
-
-
-def _number(value: float | None, form: str) -> str:
-    return "" if value is None else format(value, form)

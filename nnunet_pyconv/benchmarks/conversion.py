@@ -13,17 +13,19 @@ import tifffile
 import torch
 from scipy.ndimage import gaussian_filter
 
-from nnunet_pyconv.benchmarks.report import Cell, Table
+from nnunet_pyconv.benchmarks.report import Measurements, Value
 from nnunet_pyconv.benchmarks.timing import ratios, time_in_turn
 from nnunet_pyconv.dataset_conversion import isbi_cell, kaggle_lung, liver
-from nnunet_pyconv.dataset_conversion.images import read_image
+from nnunet_pyconv.dataset_conversion.conversion import convert
+from nnunet_pyconv.dataset_conversion.reading import read_grey
+from nnunet_pyconv.dataset_conversion.registry import Converter
 from nnunet_pyconv.synthetic.workspace import Workspace
 
 SIZE_PX = 512
 CONVERTED, COPIED = "converted", "read and written"
 
 
-def benchmark_conversion(images: int, rounds: int, num_processes: int, folder: Path) -> list[Table]:
+def benchmark_conversion(images: int, rounds: int, num_processes: int, folder: Path) -> list[Measurements]:
     """Convert made files of the three layouts.
 
     Args:
@@ -40,35 +42,33 @@ def benchmark_conversion(images: int, rounds: int, num_processes: int, folder: P
     workspace.prepare(overwrite=False)
     with workspace.environment():
         rows = [
-            _row("isbi_cell", _write_isbi, isbi_cell.convert, images, rounds, num_processes, folder),
-            _row("kaggle_lung", _write_lung, kaggle_lung.convert, images, rounds, num_processes, folder),
-            _row("liver", _write_liver, liver.convert, images, rounds, num_processes, folder),
+            _row("isbi_cell", _write_isbi, isbi_cell, images, rounds, num_processes, folder),
+            _row("kaggle_lung", _write_lung, kaggle_lung, images, rounds, num_processes, folder),
+            _row("liver", _write_liver, liver, images, rounds, num_processes, folder),
         ]
     title = f"{images} made slices of {SIZE_PX} x {SIZE_PX} with labels, {num_processes} at a time; median (quartiles)"
-    return [Table(title, rows)]
+    return [Measurements(title, rows)]
 
 
 def _row(
     dataset: str,
     write: Callable[[Path, int], None],
-    convert: Callable[..., Path],
+    converter: Converter,
     images: int,
     rounds: int,
     num_processes: int,
     folder: Path,
-) -> dict[str, Cell]:
+) -> dict[str, Value]:
     few, all_ = folder / f"{dataset}_few", folder / dataset
     write(few, images // 10)
-    convert(few, num_processes=num_processes, overwrite=True)
+    convert(converter, few, num_processes=num_processes, overwrite=True)
     memory_after_few = _peak_memory_mb()
     write(all_, images)
     files = [path for path in all_.rglob("*") if path.is_file()]
     copies = folder / "copies"
 
     def copy(path: Path) -> None:
-        image = read_image(path)
-        grey = image if image.ndim == 2 else image[..., 0]  # as converted: one channel
-        io.imsave(copies / "_".join(path.relative_to(all_).parts), grey, check_contrast=False)
+        io.imsave(copies / "_".join(path.relative_to(all_).parts), read_grey(path), check_contrast=False)
 
     def copy_all() -> None:
         shutil.rmtree(copies, ignore_errors=True)
@@ -77,7 +77,7 @@ def _row(
             for _ in pool.map(copy, files):
                 pass
 
-    calls = {CONVERTED: lambda: convert(all_, num_processes=num_processes, overwrite=True), COPIED: copy_all}
+    calls = {CONVERTED: lambda: convert(converter, all_, num_processes=num_processes, overwrite=True), COPIED: copy_all}
     measured = ratios(time_in_turn(calls, rounds, torch.device("cpu"), dataset), [COPIED])
     shutil.rmtree(copies)
     return {

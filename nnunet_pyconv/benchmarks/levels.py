@@ -8,7 +8,7 @@ from functools import partial
 
 import torch
 
-from nnunet_pyconv.benchmarks.report import Cell, Table
+from nnunet_pyconv.benchmarks.report import Measurements, Value
 from nnunet_pyconv.benchmarks.timing import Ratio, ratios, time_in_turn
 from nnunet_pyconv.nn.backends.fold import folded
 from nnunet_pyconv.nn.backends.native.kernel import native_levels
@@ -27,7 +27,7 @@ FOLDS = {
 }
 
 
-def benchmark_levels(shapes: Sequence[Shape], ways: Sequence[str], rounds: int) -> list[Table]:
+def benchmark_levels(shapes: Sequence[Shape], ways: Sequence[str], rounds: int) -> list[Measurements]:
     """Measure levels that give a quarter of the channels, on a CPU.
 
     Args:
@@ -38,19 +38,19 @@ def benchmark_levels(shapes: Sequence[Shape], ways: Sequence[str], rounds: int) 
     Returns:
         A table of inference and one of forward + backward: ratios to the library's convolution.
     """
-    rows: dict[str, list[dict[str, Cell]]] = {"Inference": [], "Forward + backward": []}
+    rows: dict[str, list[dict[str, Value]]] = {"Inference": [], "Forward + backward": []}
     for shape, (k, wanted) in itertools.product(shapes, LEVELS):
         outputs = shape[1] // 4
         groups = min(wanted, outputs)
         level = f"{k} / {groups} ({shape[1] // groups}, {outputs // groups})"
         for part, measured in _measure(shape, k, groups, ways, rounds).items():
-            head: dict[str, Cell] = {
+            head: dict[str, Value] = {
                 "N x C x edge": " x ".join(map(str, shape)),
                 "kernel / groups (in, out)": level,
                 "library, ms": measured[LIBRARY].time_ms,
             }
             rows[part].append(head | {way: measured[way] for way in ways})
-    return [Table(f"{part}, time / time of the library, median (quartiles)", rows[part]) for part in rows]
+    return [Measurements(f"{part}, time / time of the library, median (quartiles)", rows[part]) for part in rows]
 
 
 def _measure(shape: Shape, k: int, groups: int, ways: Sequence[str], rounds: int) -> dict[str, dict[str, Ratio]]:
@@ -62,7 +62,7 @@ def _measure(shape: Shape, k: int, groups: int, ways: Sequence[str], rounds: int
         if way == LIBRARY:
             return convolve(x, w, None, (1, 1), groups)
         if way == "kernel":
-            return native_levels(x, [w], [], [groups], [1, 1])
+            return native_levels(x, [w], [], [groups], [1, 1], [])
         return folded(x, w, None, (1, 1), groups, FOLDS[way])
 
     def train(way: str, x: torch.Tensor, w: torch.Tensor) -> None:

@@ -5,23 +5,33 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 import torch
+from nnunetv2.training.nnUNetTrainer.nnUNetTrainer import nnUNetTrainer
 
-from nnunet_pyconv.benchmarks import systems
+from nnunet_pyconv.benchmarks.candidates import STOCK, Candidate, Prepared, measurable, peaks_of_step
 from nnunet_pyconv.benchmarks.plans import plan
-from nnunet_pyconv.benchmarks.report import Cell, Table
-from nnunet_pyconv.benchmarks.systems import STOCK, Prepared, System
+from nnunet_pyconv.benchmarks.report import Measurements, Value
 from nnunet_pyconv.benchmarks.timing import ratios, time_in_turn
-from nnunet_pyconv.trainers import nnUNetTrainerPyConvBottleneck
+from nnunet_pyconv.trainers import (
+    nnUNetTrainerPyConvBottleneck,
+    nnUNetTrainerPyConvDilated,
+    nnUNetTrainerPyConvSeparable,
+)
 
 PYCONV = "PyConv"
 BFLOAT16 = "PyConv bfloat16"
-SYSTEMS = {
+CANDIDATES = {
     **STOCK,
-    PYCONV: System(),
-    "PyConv bottleneck": System(nnUNetTrainerPyConvBottleneck),
-    BFLOAT16: System(bfloat16=True),
+    PYCONV: Candidate(),
+    "PyConv bottleneck": Candidate(nnUNetTrainerPyConvBottleneck),
+    "PyConv dilated": Candidate(nnUNetTrainerPyConvDilated),
+    "PyConv separable": Candidate(nnUNetTrainerPyConvSeparable),
+    "stock, half as wide": Candidate(nnUNetTrainer, width=0.5),
+    "PyConv, half as wide": Candidate(width=0.5),
+    "PyConv dilated, half as wide": Candidate(nnUNetTrainerPyConvDilated, width=0.5),
+    "PyConv separable, half as wide": Candidate(nnUNetTrainerPyConvSeparable, width=0.5),
+    BFLOAT16: Candidate(bfloat16=True),
 }
-LEVELS = {"PyConv level by level": System(setting="reference")}
+LEVELS = {"PyConv level by level": Candidate(setting="reference")}
 """The published way; ten times as slow, so it is measured for the first patch size alone."""
 
 
@@ -30,9 +40,9 @@ def benchmark_network(
     batch_size: int,
     rounds: int,
     device: torch.device,
-    everywhere: Mapping[str, System] = SYSTEMS,
-    first: Mapping[str, System] = LEVELS,
-) -> list[Table]:
+    everywhere: Mapping[str, Candidate] = CANDIDATES,
+    first: Mapping[str, Candidate] = LEVELS,
+) -> list[Measurements]:
     """Measure a training step and an inference of nnU-Net's default network for each patch size.
 
     Args:
@@ -40,29 +50,29 @@ def benchmark_network(
         batch_size: Patches of a step and of an inference.
         rounds: Counted calls of each function; the results are medians.
         device: Where to measure.
-        everywhere: The systems; those of `STOCK` must be among them.
-        first: Systems to measure for the first patch size, too.
+        everywhere: The candidates; those of `STOCK` must be among them.
+        first: Candidates to measure for the first patch size, too.
 
     Returns:
-        A table with a row for each patch size and system: parameters, multiplications, times and their ratios to the
+        A table with a row for each patch size and candidate: parameters, multiplications, times and their ratios to the
         stock network in its best memory format, peak memory and its ratio; on a CPU also a table of bfloat16 against
         float32.
     """
-    rows: list[dict[str, Cell]] = []
-    half: list[dict[str, Cell]] = []
+    rows: list[dict[str, Value]] = []
+    half: list[dict[str, Value]] = []
     for patch_size in patch_sizes:
         plan(patch_size)  # what nnU-Net wouldn't plan is refused before anything is measured
     for patch_size in patch_sizes:
-        compared = systems.that_run(everywhere if rows else {**everywhere, **first}, device)
+        compared = measurable(everywhere if rows else {**everywhere, **first}, device)
         patch = "x".join(map(str, patch_size))
         planned = plan(patch_size, batch_size)
-        prepared = {name: Prepared(system, planned, device) for name, system in compared.items()}
+        prepared = {name: Prepared(candidate, planned, device) for name, candidate in compared.items()}
         steps = time_in_turn({name: p.train for name, p in prepared.items()}, rounds, device, f"training step {patch}")
         for each in prepared.values():
             each.stop_training()
         inferences = time_in_turn({name: p.infer for name, p in prepared.items()}, rounds, device, f"inference {patch}")
         training, inference = ratios(steps, list(STOCK)), ratios(inferences, list(STOCK))
-        new: dict[str, dict[str, Cell]] = {
+        new: dict[str, dict[str, Value]] = {
             name: {
                 "patch": patch,
                 "network": name,
@@ -78,8 +88,8 @@ def benchmark_network(
         }
         del prepared, each  # their memory
         # level by level differs in time alone and takes long
-        measured = {name: system for name, system in compared.items() if system.setting == "auto"}
-        peaks = systems.peaks_of_step(measured, planned, device)
+        measured = {name: candidate for name, candidate in compared.items() if candidate.setting == "auto"}
+        peaks = peaks_of_step(measured, planned, device)
         least = min(peaks[name] or 0.0 for name in STOCK)
         for name, peak in peaks.items():
             new[name] |= {"peak memory, MB": peak, "peak / stock": peak / least if peak and least else None}
@@ -88,7 +98,7 @@ def benchmark_network(
             parts = {"training step": steps, "inference": inferences}
             half.append({"patch": patch, **{part: ratios(of, [PYCONV])[BFLOAT16] for part, of in parts.items()}})
     title = f"nnU-Net's default network, batch {batch_size}; ratios to the better stock one, median (quartiles)"
-    tables = [Table(title, rows)]
+    tables = [Measurements(title, rows)]
     if half:
-        tables.append(Table("PyConv, bfloat16 under autocast: time / time in float32, median (quartiles)", half))
+        tables.append(Measurements("PyConv, bfloat16 under autocast: time / time in float32, median (quartiles)", half))
     return tables

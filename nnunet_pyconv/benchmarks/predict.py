@@ -10,10 +10,10 @@ from functools import partial
 import torch
 from nnunetv2.inference.predict_from_raw_data import nnUNetPredictor
 
-from nnunet_pyconv.benchmarks.network import SYSTEMS
+from nnunet_pyconv.benchmarks.candidates import STOCK, Candidate, Prepared, measurable
+from nnunet_pyconv.benchmarks.network import CANDIDATES
 from nnunet_pyconv.benchmarks.plans import plan
-from nnunet_pyconv.benchmarks.report import Cell, Table
-from nnunet_pyconv.benchmarks.systems import STOCK, Prepared, System, that_run
+from nnunet_pyconv.benchmarks.report import Measurements, Value
 from nnunet_pyconv.benchmarks.timing import ratios, time_in_turn
 
 
@@ -22,8 +22,8 @@ def benchmark_predict(
     image_size: int,
     rounds: int,
     device: torch.device,
-    compared: Mapping[str, System] = SYSTEMS,
-) -> list[Table]:
+    compared: Mapping[str, Candidate] = CANDIDATES,
+) -> list[Measurements]:
     """Measure the prediction of one slice for each patch size.
 
     Args:
@@ -31,23 +31,23 @@ def benchmark_predict(
         image_size: Edge of the square slice, in pixels.
         rounds: Counted calls of each function; the results are medians.
         device: Where to measure.
-        compared: The systems; those of `STOCK` must be among them.
+        compared: The candidates; those of `STOCK` must be among them.
 
     Returns:
-        A table with a row for each patch size and a column for each system but the stock ones.
+        A table with a row for each patch size and a column for each candidate but the stock ones.
     """
-    rows: list[dict[str, Cell]] = []
+    rows: list[dict[str, Value]] = []
     image = torch.randn(1, 1, image_size, image_size)
-    compared = that_run(compared, device)
+    compared = measurable(compared, device)
     for edge in patch_sizes:
         plan((edge, edge))  # what nnU-Net wouldn't plan is refused before anything is measured
     for edge in patch_sizes:
         calls = {}
-        for name, system in compared.items():
-            predictor = _predictor(Prepared(system, plan((edge, edge)), device), device)
-            calls[name] = partial(_predict, predictor, system, image)
+        for name, candidate in compared.items():
+            predictor = _predictor(Prepared(candidate, plan((edge, edge)), device), device)
+            calls[name] = partial(_predict, predictor, candidate, image)
         measured = ratios(time_in_turn(calls, rounds, device, f"patch {edge}x{edge}"), list(STOCK))
-        row: dict[str, Cell] = {
+        row: dict[str, Value] = {
             "patch": f"{edge}x{edge}",
             "stock, s": min(measured[name].time_ms for name in STOCK) / 1e3,
         }
@@ -56,7 +56,7 @@ def benchmark_predict(
         f"Prediction of a slice of {image_size}x{image_size}, sliding window and mirroring; "
         "time / time of the better stock network, median (quartiles)"
     )
-    return [Table(title, rows)]
+    return [Measurements(title, rows)]
 
 
 def _predictor(prepared: Prepared, device: torch.device) -> nnUNetPredictor:
@@ -76,6 +76,6 @@ def _predictor(prepared: Prepared, device: torch.device) -> nnUNetPredictor:
     return predictor
 
 
-def _predict(predictor: nnUNetPredictor, system: System, image: torch.Tensor) -> None:
-    with system.conditions():
+def _predict(predictor: nnUNetPredictor, candidate: Candidate, image: torch.Tensor) -> None:
+    with candidate.conditions():
         predictor.predict_logits_from_preprocessed_data(image)

@@ -21,12 +21,12 @@ from nnunet_pyconv.errors import InputError
 from nnunet_pyconv.nn.backends import available_backends
 from nnunet_pyconv.nn.backends.native import build
 
-Cell: TypeAlias = str | int | float | Ratio | None
+Value: TypeAlias = str | int | float | Ratio | None
 """None is what was not measured."""
 
 
 @dataclass(frozen=True)
-class Table:
+class Measurements:
     """Rows of named cells.
 
     Attributes:
@@ -35,14 +35,14 @@ class Table:
     """
 
     title: str
-    rows: list[dict[str, Cell]]
+    rows: list[dict[str, Value]]
 
 
 def run(
     subject: str,
     command: str,
-    measure: Callable[[torch.device], list[Table]],
-    picture: Callable[[list[Table], Path], None] | None = None,
+    measure: Callable[[torch.device], list[Measurements]],
+    picture: Callable[[list[Measurements], Path], None] | None = None,
     *,
     device_name: str | None,
     folder: Path | None,
@@ -60,7 +60,8 @@ def run(
         overwrite: Whether to replace earlier files.
 
     Raises:
-        InputError: A device that isn't there, a folder that can't be written, or earlier tables without --overwrite.
+        InputError: A device that this machine lacks, a folder that can't be written, or earlier tables without
+            --overwrite.
     """
     device = pick_device(device_name or ("cuda" if torch.cuda.is_available() else "cpu"))
     files: dict[str, Path] = {}
@@ -102,7 +103,7 @@ def _prepare(folder: Path, files: Iterable[Path], *, overwrite: bool) -> None:
         raise InputError(f"can't write into {folder}; give another folder with -o")
 
 
-def to_markdown(conditions: dict[str, Any], tables: Sequence[Table]) -> str:
+def to_markdown(conditions: dict[str, Any], tables: Sequence[Measurements]) -> str:
     """Write tables for people; ratios stand as median (lower quartile-upper quartile)."""
     lines = [f"`{conditions['command']}`", ""]
     lines += ["; ".join(f"{key}: {_plain(value)}" for key, value in conditions.items() if key != "command"), ""]
@@ -114,7 +115,7 @@ def to_markdown(conditions: dict[str, Any], tables: Sequence[Table]) -> str:
     return "\n".join(lines)
 
 
-def to_json(conditions: dict[str, Any], tables: Sequence[Table]) -> str:
+def to_json(conditions: dict[str, Any], tables: Sequence[Measurements]) -> str:
     """Write the same tables for programs; ratios are objects with all their figures."""
     content = {**conditions, "tables": [asdict(table) for table in tables]}
     return json.dumps(content, indent=2) + "\n"
@@ -150,7 +151,7 @@ def _plain(value: Any) -> str:
     return ", ".join(f"{k} {v}" for k, v in value.items()) or "none" if isinstance(value, dict) else str(value)
 
 
-def _text(cell: Cell) -> str:
+def _text(cell: Value) -> str:
     if cell is None:
         return "-"
     return f"{cell:.4g}" if isinstance(cell, float) else f"{cell:,}" if isinstance(cell, int) else str(cell)

@@ -10,8 +10,8 @@ from pathlib import Path
 import torch
 
 from nnunet_pyconv.benchmarks import layer
-from nnunet_pyconv.benchmarks.layer import DENSE, Case
-from nnunet_pyconv.benchmarks.report import Cell, Table
+from nnunet_pyconv.benchmarks.layer import DENSE, LayerCase
+from nnunet_pyconv.benchmarks.report import Measurements, Value
 from nnunet_pyconv.benchmarks.timing import Ratio, ratios, time_in_turn
 
 NAMES = ("auto", "reference")
@@ -31,7 +31,7 @@ class Sweep:
 
     quantity: str
     values: tuple[int, ...]
-    cases: tuple[Case, ...]
+    cases: tuple[LayerCase, ...]
 
 
 def sweeps(largest: int, threads: int) -> list[Sweep]:
@@ -46,17 +46,17 @@ def sweeps(largest: int, threads: int) -> list[Sweep]:
     batches = (1, 2, 4, 8, 16)
     edge = max(1, largest // 16)
     result = [
-        Sweep("pixels", tuple(e**2 for e in edges), tuple(Case(1, 32, e) for e in edges)),
-        Sweep("channels", channels, tuple(Case(1, c, edge) for c in channels)),
-        Sweep("batch", batches, tuple(Case(n, 64, edge) for n in batches)),
+        Sweep("pixels", tuple(e**2 for e in edges), tuple(LayerCase(1, 32, e) for e in edges)),
+        Sweep("channels", channels, tuple(LayerCase(1, c, edge) for c in channels)),
+        Sweep("batch", batches, tuple(LayerCase(n, 64, edge) for n in batches)),
     ]
     if threads:
         counts = tuple(sorted({threads, *(2**power for power in range(threads.bit_length()))}))
-        result.append(Sweep("threads", counts, (Case(2, 64, 2 * edge),) * len(counts)))
+        result.append(Sweep("threads", counts, (LayerCase(2, 64, 2 * edge),) * len(counts)))
     return result
 
 
-def benchmark_scaling(chosen: Sequence[Sweep], rounds: int, device: torch.device) -> list[Table]:
+def benchmark_scaling(chosen: Sequence[Sweep], rounds: int, device: torch.device) -> list[Measurements]:
     """Measure inference and forward + backward of the dense convolution, "auto" and level by level.
 
     Args:
@@ -68,39 +68,39 @@ def benchmark_scaling(chosen: Sequence[Sweep], rounds: int, device: torch.device
         One table; its rows have the quantity, its value, part, time of the dense convolution, and for the backends
         time and ratio. Level by level is left out on a CPU where it takes very long.
     """
-    rows: list[dict[str, Cell]] = []
+    rows: list[dict[str, Value]] = []
     threads = torch.get_num_threads()
     dtype = "float16" if device.type == "cuda" else "float32"
     for sweep in chosen:
         for value, case in zip(sweep.values, sweep.cases, strict=True):
             values = case.batch * case.channels * case.edge**2
             names = NAMES if device.type == "cuda" or values <= LEVELS_LIMIT else NAMES[:1]
-            built = layer.systems(case, names, device, layer.DTYPES[dtype])
+            built = layer.layer_calls(case, names, device, layer.DTYPES[dtype])
             if sweep.quantity == "threads":
                 torch.set_num_threads(value)
             try:
                 for part, step in layer.PARTS.items():
                     measured = _measure(built, step, rounds, device, f"{sweep.quantity} {value}, {part}")
                     row = _row(sweep.quantity, value, case, part, measured)
-                    rows.append({**row, "auto is": layer.chosen(built["auto"])})
+                    rows.append({**row, "auto is": built["auto"].chosen()})
             finally:
                 torch.set_num_threads(threads)
-    return [Table(f"One layer, {dtype}; ratios to the dense convolution in its best memory format", rows)]
+    return [Measurements(f"One layer, {dtype}; ratios to the dense convolution in its best memory format", rows)]
 
 
 def _measure(
-    built: dict[str, layer.System],
-    step: Callable[[layer.System], object],
+    built: dict[str, layer.LayerCall],
+    step: Callable[[layer.LayerCall], object],
     rounds: int,
     device: torch.device,
     title: str,
 ) -> dict[str, Ratio]:
-    calls = {name: partial(step, system) for name, system in built.items()}
+    calls = {name: partial(step, call) for name, call in built.items()}
     return ratios(time_in_turn(calls, rounds, device, title), DENSE)
 
 
-def _row(quantity: str, value: int, case: Case, part: str, measured: dict[str, Ratio]) -> dict[str, Cell]:
-    row: dict[str, Cell] = {
+def _row(quantity: str, value: int, case: LayerCase, part: str, measured: dict[str, Ratio]) -> dict[str, Value]:
+    row: dict[str, Value] = {
         "growing": quantity,
         "value": value,
         "N x C x size": str(case),
@@ -113,7 +113,7 @@ def _row(quantity: str, value: int, case: Case, part: str, measured: dict[str, R
     return row
 
 
-def draw(tables: Sequence[Table], file: Path) -> None:
+def draw(tables: Sequence[Measurements], file: Path) -> None:
     """Draw time against each quantity, both on logarithmic axes, into a PNG."""
     from matplotlib.figure import Figure
 

@@ -14,13 +14,14 @@ import torch
 from nnunetv2.utilities.get_network_from_plans import get_network_from_plans
 
 from nnunet_pyconv.benchmarks.report import machine
+from nnunet_pyconv.nn import Block
+from nnunet_pyconv.planning.design import pyramids_for
 from nnunet_pyconv.planning.memory import training_loss
 from nnunet_pyconv.planning.planners import GB, memory_of_plan
-from nnunet_pyconv.planning.pyconv_plans import pyramids_for
 
 
 @dataclass(frozen=True)
-class Case:
+class PlannedNetwork:
     """A network as nnU-Net plans it: patch in pixels, patches in a batch, plain or residual encoder."""
 
     patch_size: tuple[int, ...]
@@ -28,10 +29,13 @@ class Case:
     residual: bool = False
     kernel_sizes: tuple[tuple[int, ...], ...] | None = None
     strides: tuple[tuple[int, ...], ...] | None = None
+    block: Block = "plain"
 
     def __str__(self) -> str:
         patch = " x ".join(map(str, self.patch_size))
-        return f"{'residual' if self.residual else 'plain'}, {self.batch_size} of {patch}"
+        network = "residual" if self.residual else "plain"
+        block = "" if self.block == "plain" else f" {self.block}"
+        return f"{network}{block}, {self.batch_size} of {patch}"
 
     def architecture(self) -> dict[str, Any]:
         """Return the entry `architecture` of plans for it, with 2 convolutions or nnU-Net's blocks a stage."""
@@ -58,7 +62,7 @@ class Case:
             "nonlin": "torch.nn.LeakyReLU",
             "nonlin_kwargs": {"inplace": True},
         }
-        arch_kwargs["pyramid"] = pyramids_for(self.patch_size, arch_kwargs)
+        arch_kwargs |= {"pyramid": pyramids_for(self.patch_size, arch_kwargs, self.block), "block": self.block}
         name = "PyConvResidualEncoderUNet" if self.residual else "PyConvUNet"
         return {
             "network_class_name": f"nnunet_pyconv.architectures.pyconv_unet.{name}",
@@ -73,16 +77,16 @@ CASES = tuple(
     case
     for residual in (False, True)
     for case in (
-        Case((512, 512), 12, residual),
-        Case((320, 256), 16, residual),
-        Case((128, 128, 128), 2, residual),
-        Case((20, 320, 256), 2, residual, FLAT_KERNELS, FLAT_STRIDES),
+        PlannedNetwork((512, 512), 12, residual),
+        PlannedNetwork((320, 256), 16, residual),
+        PlannedNetwork((128, 128, 128), 2, residual),
+        PlannedNetwork((20, 320, 256), 2, residual, FLAT_KERNELS, FLAT_STRIDES),
     )
 )
 """Plans of nnU-Net's 8 GB, in 2D and 3D, isotropic and flat."""
 
 
-def measure_on_gpu(case: Case, channels: int = 1, classes: int = 3) -> int:
+def measure_on_gpu(case: PlannedNetwork, channels: int = 1, classes: int = 3) -> int:
     """Train for three steps on the GPU in mixed precision, as nnU-Net's trainer does.
 
     Args:

@@ -13,11 +13,11 @@ from nnunetv2.training.nnUNetTrainer.nnUNetTrainer import nnUNetTrainer
 from nnunetv2.utilities.file_path_utilities import get_output_folder
 
 from nnunet_pyconv.benchmarks import short_training
+from nnunet_pyconv.benchmarks.candidates import Candidate, Prepared, peaks_of_step
 from nnunet_pyconv.benchmarks.plans import Planned
-from nnunet_pyconv.benchmarks.report import Cell, Table
-from nnunet_pyconv.benchmarks.systems import Prepared, System, peaks_of_step
+from nnunet_pyconv.benchmarks.report import Measurements, Value
 from nnunet_pyconv.benchmarks.timing import ratios, time_in_turn
-from nnunet_pyconv.reproduction.step import Step, run_steps
+from nnunet_pyconv.nnunet_commands import Step, run_steps
 from nnunet_pyconv.synthetic.volumes import write_synthetic_volumes
 from nnunet_pyconv.synthetic.workspace import Workspace
 from nnunet_pyconv.trainer_dir import TRAINER_DIR
@@ -28,7 +28,7 @@ CASES = 10
 """A fifth of them validates."""
 PLANS = {"plain": "nnUNetPlans", "residual": "nnUNetResEncUNetMPlans"}
 STOCK = "nnUNetTrainer"
-COMPARED = {STOCK: System(nnUNetTrainer), "nnUNetTrainerPyConv": System()}
+COMPARED = {STOCK: Candidate(nnUNetTrainer), "nnUNetTrainerPyConv": Candidate()}
 TARGET_GB = "0.05"
 """Of the planners: so little that a patch in 3D is a part of a volume."""
 LOG_LINES = 30
@@ -36,7 +36,7 @@ LOG_LINES = 30
 
 def benchmark_volumes(
     configurations: Sequence[str], epochs: int, iterations: int, rounds: int, device: torch.device
-) -> list[Table]:
+) -> list[Measurements]:
     """Plan, preprocess and train through nnU-Net's commands, then measure a training step of the same plans.
 
     Everything is written to a temporary folder.
@@ -54,15 +54,16 @@ def benchmark_volumes(
     Raises:
         RuntimeError: A command of nnU-Net that failed.
     """
-    rows: list[dict[str, Cell]] = []
+    rows: list[dict[str, Value]] = []
     with tempfile.TemporaryDirectory(prefix="nnunet_pyconv-") as folder:
         workspace = Workspace(Path(folder))
         workspace.prepare(overwrite=False)
         with workspace.environment():
             write_synthetic_volumes(workspace.raw, DATASET, train=CASES, test=0)
-            outcome = run_steps("volumes", _steps(workspace, configurations, epochs, iterations, device), workspace.log)
+            steps = _steps(workspace, configurations, epochs, iterations, device)
+            outcome = run_steps("volumes", steps, Path(folder) / "volumes.log")
             if outcome.failure:
-                said = "\n".join(workspace.log.read_text().splitlines()[-LOG_LINES:])
+                said = "\n".join(outcome.log.read_text().splitlines()[-LOG_LINES:])
                 raise RuntimeError(f"{outcome.failure}; the end of what it printed:\n{said}")
             for configuration in configurations:
                 for encoder, plans in PLANS.items():
@@ -71,7 +72,7 @@ def benchmark_volumes(
         f"Stock plans, {epochs} epochs of {iterations} iterations on small volumes; ratios to {STOCK}, median "
         "(quartiles); GMac of a forward pass in training, with all heads; mean Dice of the validation cases"
     )
-    return [Table(title, rows)]
+    return [Measurements(title, rows)]
 
 
 def _steps(
@@ -104,19 +105,19 @@ def _steps(
 
 def _rows(
     workspace: Workspace, configuration: str, encoder: str, plans: str, rounds: int, device: torch.device
-) -> list[dict[str, Cell]]:
+) -> list[dict[str, Value]]:
     preprocessed = workspace.preprocessed / DATASET
     planned = Planned(
         load_json(str(preprocessed / f"{plans}.json")), configuration, load_json(str(preprocessed / "dataset.json"))
     )
-    prepared = {trainer: Prepared(system, planned, device) for trainer, system in COMPARED.items()}
+    prepared = {trainer: Prepared(candidate, planned, device) for trainer, candidate in COMPARED.items()}
     title = f"training step {configuration}, {encoder}"
     steps = ratios(time_in_turn({name: p.train for name, p in prepared.items()}, rounds, device, title), [STOCK])
     costs = {name: (p.parameters_m(), p.gmac()) for name, p in prepared.items()}
     del prepared  # its memory
     peaks = peaks_of_step(COMPARED, planned, device)
     of_stock = peaks[STOCK]
-    rows: list[dict[str, Cell]] = []
+    rows: list[dict[str, Value]] = []
     for trainer, (parameters_m, gmac) in costs.items():
         peak = peaks[trainer]
         model = Path(get_output_folder(DATASET, f"{trainer}Short", plans, configuration))

@@ -6,9 +6,9 @@ import argparse
 import shlex
 from pathlib import Path
 
+from nnunet_pyconv.demo.folder import DemoFolder
 from nnunet_pyconv.errors import InputError
 from nnunet_pyconv.names import DEVICES
-from nnunet_pyconv.synthetic.workspace import Workspace
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -44,28 +44,28 @@ def run(args: argparse.Namespace) -> None:
 
     device = pick_device(args.device)
     source = None if args.source is None else args.source.absolute()
-    workspace = Workspace(args.folder.absolute())
-    with workspace.environment():
+    folder = DemoFolder(args.folder.absolute())
+    with folder.environment():
         # imported here because nnU-Net reads the number of its workers from the environment when it is imported
         from nnunet_pyconv.dataset_conversion import isbi_cell
         from nnunet_pyconv.demo import chain
 
         if source is not None:
             isbi_cell.find_cases(source)  # before anything of an earlier demo is removed
-        workspace.prepare(overwrite=args.overwrite)
+        folder.prepare(overwrite=args.overwrite)
         try:
-            dataset = chain.run(workspace, source, device)
+            dataset = chain.run(folder, source, device)
         except InputError:  # nothing has been trained yet
-            workspace.clear()
+            folder.clear()
             raise
-    print(_next_steps(workspace, source or workspace.source, dataset.name, device.type))
+    print(_next_steps(folder, source or folder.source, dataset.name, device.type))
 
 
-def _next_steps(workspace: Workspace, source: Path, dataset: str, device: str) -> str:
+def _next_steps(folder: DemoFolder, source: Path, dataset: str, device: str) -> str:
     dataset_id = int(dataset[len("Dataset") :][:3])
     flag = "" if device == "cuda" else f" -device {device}"
-    return f"""Picture: {workspace.picture}
-What nnU-Net printed: {workspace.log}
+    return f"""Picture: {folder.picture}
+What nnU-Net printed: {folder.log}
 
 The same by hand, at nnU-Net's full size:
   export nnUNet_raw="$HOME/nnUNet_raw" nnUNet_preprocessed="$HOME/nnUNet_preprocessed" nnUNet_results="$HOME/nnUNet_results"

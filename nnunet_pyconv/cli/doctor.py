@@ -21,12 +21,23 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="MODEL_FOLDER",
         help="nnUNet_results/DATASET/TRAINER__PLANS__CONFIGURATION",
     )
+    parser.add_argument(
+        "--clean",
+        action="store_true",
+        help="first clear away what killed processes left in nnU-Net's folders and in the current one: what had nearly "
+        "been written is finished, the rest is removed; what a running process writes is left alone",
+    )
 
 
 def run(args: argparse.Namespace) -> None:
     """Print what was found; the exit status is 0 only if nothing blocks."""
     from nnunet_pyconv.doctor import examine, examine_model  # imports torch, which takes seconds
+    from nnunet_pyconv.leftovers import find_leftovers
 
+    if args.clean:
+        for leftover in find_leftovers():
+            leftover.clear()
+            print(f"[ok] cleared away what was left of writing {leftover.path}")
     findings, goal = (
         (examine(), "a training can start")
         if args.model is None
@@ -34,12 +45,12 @@ def run(args: argparse.Namespace) -> None:
     )
     blocking = 0
     for finding in findings:
-        mark = "ok" if finding.mend is None else "!!" if finding.blocks else "--"
+        mark = "ok" if finding.fix is None else "!!" if finding.blocks else "--"
         print(f"[{mark}] {finding.subject}: {finding.state}")
-        if finding.mend is not None:
-            print(f"     to mend: {finding.mend}")
+        if finding.fix is not None:
+            print(f"     fix: {finding.fix}")
         blocking += finding.blocks
     if blocking:
-        print(f"\n{blocking} to mend before {goal}.")
+        print(f"\n{blocking} to fix before {goal}.")
         sys.exit(1)
     print(f"\n{goal.capitalize()}.")

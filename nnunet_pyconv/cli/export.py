@@ -52,6 +52,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     add("--force", action="store_true", help="write int8 even where it loses more than 0.006 of the Dice")
     add("--overwrite", action="store_true", help="replace FILE and DIR")
+    add(
+        "--trust",
+        action="store_true",
+        help="load checkpoints that hold more than nnU-Net's do; this runs the code in them, so use it for your own "
+        "only",
+    )
 
 
 def run(args: argparse.Namespace) -> None:
@@ -90,6 +96,7 @@ def _export(args: argparse.Namespace, output: Path) -> None:
         precision=args.precision,
         force=args.force,
         overwrite=args.overwrite,
+        trust=args.trust,
     )
     description = exported.description
     folds = " ".join(network.fold for network in description.networks)

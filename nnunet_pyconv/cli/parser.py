@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import argparse
 import importlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any
 
 
@@ -15,25 +16,24 @@ class CommandParser(argparse.ArgumentParser):
     commands of its own. Such modules import what is heavy within `run`.
     """
 
-    def __init__(self, *args: Any, module: str | None = None, **kwargs: Any) -> None:
+    def __init__(
+        self, *args: Any, prepare: Callable[[argparse.ArgumentParser], None] | None = None, **kwargs: Any
+    ) -> None:
         """Take what argparse takes.
 
         Args:
             *args: As in argparse.
-            module: Full name of the command's module.
+            prepare: Adds the command's arguments, once it is chosen.
             **kwargs: As in argparse.
         """
         super().__init__(*args, **kwargs)
-        self._module = module
+        self._prepare = prepare
 
     def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
         """Add the command's arguments, then parse."""
-        if self._module is not None:
-            command = importlib.import_module(self._module)
-            self._module = None
-            command.add_arguments(self)
-            if hasattr(command, "run"):
-                self.set_defaults(run=command.run)
+        if self._prepare is not None:
+            prepare, self._prepare = self._prepare, None
+            prepare(self)
         return super().parse_known_args(args, namespace)
 
 
@@ -49,7 +49,15 @@ def add_commands(parser: argparse.ArgumentParser, title: str, commands: Mapping[
     singular = title.removesuffix("s")
     subparsers = parser.add_subparsers(title=title, dest=singular, metavar=singular.upper(), required=True)
     for name, text in commands.items():
-        subparsers.add_parser(name, help=text, module=f"{package}.{name}")
+        subparsers.add_parser(name, help=text, prepare=partial(add_arguments_of_module, f"{package}.{name}"))
+
+
+def add_arguments_of_module(module: str, parser: argparse.ArgumentParser) -> None:
+    """Import a command's module and let it add its arguments, and `run` where it has one."""
+    command = importlib.import_module(module)
+    command.add_arguments(parser)
+    if hasattr(command, "run"):
+        parser.set_defaults(run=command.run)
 
 
 def positive(text: str) -> int:

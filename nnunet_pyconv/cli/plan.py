@@ -1,16 +1,16 @@
-"""`nnunet_pyconv plan`: write plans whose network has pyramidal convolutions."""
+"""`nnunet_pyconv plan`: write plans whose network has pyramidal convolutions, or is narrower or shallower."""
 
 from __future__ import annotations
 
 import argparse
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, get_args
+from typing import TYPE_CHECKING
 
 from nnunet_pyconv.errors import InputError
-from nnunet_pyconv.names import DEFAULT_OUTPUT, DEFAULT_SOURCE, PAPER_PLANS, PLANNERS, Block
+from nnunet_pyconv.names import DEFAULT_OUTPUT, DEFAULT_SOURCE, PAPER_PLANS, PLANNED_BLOCKS, PLANNERS
 
 if TYPE_CHECKING:
-    from nnunet_pyconv.planning import Choice, ChosenConfiguration, PlannedConfiguration
+    from nnunet_pyconv.planning import Choice, ChosenConfiguration, Design, PlannedConfiguration, Stage
 
 DEFAULT_PREPROCESSOR = "DefaultPreprocessor"
 
@@ -18,9 +18,10 @@ DEFAULT_PREPROCESSOR = "DefaultPreprocessor"
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the command's arguments."""
     parser.description = (
-        "Write plans whose network is PyConvUNet or PyConvResidualEncoderUNet; they train with any trainer: "
-        f"nnUNetv2_train ID 2d 0 -p {DEFAULT_OUTPUT}. With -p, plans that are there change their network and "
-        "nothing else. With -pl, patch and batch are planned anew for the memory that PyConv's training takes."
+        "Write plans whose network is PyConvUNet or PyConvResidualEncoderUNet, or a narrower or shallower one. They "
+        f"train with any trainer: nnUNetv2_train ID 2d 0 -p {DEFAULT_OUTPUT}. With -p, the new plans differ from "
+        "existing ones in the network alone. With -pl, patch and batch are planned anew, for the memory that training "
+        "the network takes."
     )
     parser.add_argument("-d", dest="dataset", required=True, metavar="ID", help="dataset ID or name")
     source = parser.add_mutually_exclusive_group()
@@ -38,7 +39,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "-o",
         dest="output_plans",
         metavar="PLANS",
-        help=f"plans to write (default: {DEFAULT_OUTPUT}, or PLANNERPlans with -pl)",
+        help=f"plans to write (default: {DEFAULT_OUTPUT}, PLANNERPlans with -pl, {PAPER_PLANS} with --paper; -block, "
+        "-width and -stages are named, too, as in nnUNetPyConvDilatedWidth0.5Plans)",
     )
     parser.add_argument(
         "--paper",
@@ -48,10 +50,25 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "-block",
-        choices=get_args(Block),
+        choices=PLANNED_BLOCKS,
         default="plain",
-        help="what takes the place of a convolution: a pyramidal one, or 1 x 1, PyConv on a quarter of the channels, "
-        "1 x 1, which is several times cheaper (default: %(default)s)",
+        help="what takes the place of a convolution: plain, kernels 3 5 7 9 in groups; bottleneck, 1 x 1, these on a "
+        "quarter of the channels, 1 x 1; dilated, dense kernels of 3 with dilations 1 2 3 4; separable, kernels 3 5 7 "
+        "9 channel by channel, then 1 x 1; stock, the convolution itself, for -width and -stages alone (default: "
+        "%(default)s)",
+    )
+    parser.add_argument(
+        "-width",
+        type=float,
+        default=1.0,
+        metavar="FACTOR",
+        help="features of each stage as a multiple of those of the plans, in multiples of 4: 0.5 for half as wide",
+    )
+    parser.add_argument(
+        "-stages",
+        type=int,
+        metavar="N",
+        help="stages of the network, from full resolution down; the deeper ones are left out (default: all)",
     )
     parser.add_argument("--overwrite", action="store_true", help="replace plans of that name")
     planner = parser.add_argument_group("with -pl only")
@@ -74,8 +91,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> None:
-    """Write the plans and say what became of each configuration."""
-    from nnunet_pyconv.planning import plan_paper, plan_pyconv  # imports torch, which takes seconds
+    """Write the plans and print what changed in each configuration."""
+    from nnunet_pyconv.planning import Design, plan_paper, plan_pyconv  # imports torch, which takes seconds
 
     for option, default in (
         ("gpu_memory_target", None),
@@ -86,23 +103,24 @@ def run(args: argparse.Namespace) -> None:
             raise InputError(
                 f"-{option} is for planning anew; name a planner with -pl, for example nnUNetPlannerPyConv"
             )
+    design = Design(args.block, args.width, args.stages)
     if args.paper:
-        if args.planner is not None or args.output_plans is not None or args.block != "plain":
+        if args.planner is not None or design != Design():
             raise InputError(
-                f"--paper writes {PAPER_PLANS} from plans that are there; give none of -pl, -o and -block with it"
+                "--paper writes the paper's networks into existing plans; give none of -pl, -block, -width and -stages "
+                "with it"
             )
-        file, names = plan_paper(args.dataset, args.source_plans, overwrite=args.overwrite)
+        file, names = plan_paper(
+            args.dataset, args.source_plans, args.output_plans or PAPER_PLANS, overwrite=args.overwrite
+        )
         print(f"{', '.join(names)}\nWrote {file}")
-        print(f"Next: nnUNetv2_train {args.dataset} {names[0]} 0 -tr nnUNetTrainerPyConvPaper -p {PAPER_PLANS}")
+        print(f"Next: nnUNetv2_train {args.dataset} {names[0]} 0 -tr nnUNetTrainerPyConvPaper -p {file.stem}")
         return
     if args.planner is not None:
-        if args.block != "plain":
-            raise InputError(f"-block {args.block} is for plans that are there; give it with -p instead of -pl")
-        _plan_anew(args)
+        _plan_anew(args, design)
         return
-    output_plans = args.output_plans or DEFAULT_OUTPUT
     file, planned = plan_pyconv(
-        args.dataset, args.source_plans, output_plans, block=args.block, overwrite=args.overwrite
+        args.dataset, args.source_plans, args.output_plans, design=design, overwrite=args.overwrite
     )
     for configuration in planned:
         ratio = configuration.parameters_after / configuration.parameters_before
@@ -110,13 +128,14 @@ def run(args: argparse.Namespace) -> None:
             f"{configuration.name}: {_network(configuration)}, {configuration.parameters_after:,} parameters "
             f"({ratio:.2f} x the {configuration.parameters_before:,} of {args.source_plans})"
         )
-        _print_kernels(configuration.kernel_sizes_per_stage)
+        _print_stages(configuration.stages)
     print(f"Wrote {file}")
     if planned:
-        print(f"Next: nnUNetv2_train {args.dataset} {planned[0].name} 0 -p {output_plans}")
+        print(f"Next: nnUNetv2_train {args.dataset} {planned[0].name} 0 -p {file.stem}")
 
 
-def _plan_anew(args: argparse.Namespace) -> None:
+def _plan_anew(args: argparse.Namespace, design: Design) -> None:
+    from nnunet_pyconv.nnunet_folders import dataset_id
     from nnunet_pyconv.planning import plan_dataset
     from nnunet_pyconv.planning.planners import PLANNERS
 
@@ -124,6 +143,7 @@ def _plan_anew(args: argparse.Namespace) -> None:
         args.dataset,
         args.planner,
         args.output_plans,
+        design=design,
         gpu_memory_gb=args.gpu_memory_target,
         overwrite_target_spacing=args.overwrite_target_spacing,
         preprocessor_name=args.preprocessor_name,
@@ -141,11 +161,12 @@ def _plan_anew(args: argparse.Namespace) -> None:
         if configuration.counterpart is not None:
             counterpart = PLANNERS[args.planner].counterpart
             print(f"  {counterpart}: {_describe(configuration.counterpart)} by the same estimate")
-        _print_kernels(configuration.kernel_sizes_per_stage)
+        _print_stages(configuration.stages)
     print(f"Wrote {file}")
     if missing := [configuration.name for configuration in planned if not configuration.is_preprocessed]:
-        dataset_id = int(file.parent.name[len("Dataset") :][:3])  # nnUNetv2_preprocess takes no name
-        print(f"Next: nnUNetv2_preprocess -d {dataset_id} -plans_name {file.stem} -c {' '.join(missing)}")
+        # nnUNetv2_preprocess takes no name
+        number = dataset_id(file.parent.name)
+        print(f"Next: nnUNetv2_preprocess -d {number} -plans_name {file.stem} -c {' '.join(missing)}")
     print(f"{'Then' if missing else 'Next'}: nnUNetv2_train {args.dataset} {planned[0].name} 0 -p {file.stem}")
 
 
@@ -153,9 +174,18 @@ def _network(configuration: PlannedConfiguration | ChosenConfiguration) -> str:
     return configuration.network_class_name.rpartition(".")[2]
 
 
-def _print_kernels(kernel_sizes_per_stage: Sequence[Sequence[object]]) -> None:
-    for stage, kernels in enumerate(kernel_sizes_per_stage):
-        print(f"  stage {stage}: kernels {', '.join(map(str, kernels))}")
+def _print_stages(stages: Sequence[Stage]) -> None:
+    for number, stage in enumerate(stages):
+        print(f"  stage {number}: {stage.features} features{_levels(stage)}")
+
+
+def _levels(stage: Stage) -> str:
+    if stage.pyramid is None:
+        return ""
+    text = f", kernels {', '.join(map(str, stage.pyramid.kernel_sizes))}"
+    if stage.pyramid.dilations is not None:
+        text += f", dilations {', '.join(map(str, stage.pyramid.dilations))}"
+    return text
 
 
 def _describe(choice: Choice) -> str:

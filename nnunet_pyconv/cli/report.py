@@ -64,6 +64,7 @@ def write(args: argparse.Namespace) -> Path:
         tolerance=args.tolerance,
         num_processes=args.num_processes,
         command=shlex.join(args.argv),
+        trust=args.trust,
     )
     page = write_report(request, args.folder, overwrite=args.overwrite)
     print(f"Wrote {page}; the same tables and figures lie in {page.parent / 'tables'} and {page.parent / 'figures'}")
@@ -77,8 +78,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "surface Dice of the validation cases (for ISBI 2012 also V_rand and V_info), with bootstrap intervals and "
         "paired tests against a baseline; training curves; the best, the median and the worst case. As one page "
         "for a browser, and as CSV, Markdown, PNG and SVG. Everything that nnUNet_results holds is taken unless "
-        "-d, -tr, -p, -c and -f choose. Curves are read from checkpoints, which nnU-Net and this load in a way "
-        "that executes code in them: take those that you trust."
+        "-d, -tr, -p, -c and -f choose."
     )
     parser.epilog = "example: nnunet_pyconv report -d 312 -c 2d_pyconv_unet 2d_unet -f 0 -o report_312"
     add = parser.add_argument
@@ -126,6 +126,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     add("-np", dest="num_processes", type=int, default=4, metavar="N", help="cases at a time (default: %(default)s)")
     add("--overwrite", action="store_true", help="replace an earlier report in DIR")
+    add(
+        "--trust",
+        action="store_true",
+        help="read the curves from checkpoints that hold more than nnU-Net's do; this runs the code in them, so use it "
+        "for your own only",
+    )
 
 
 def _named_folders(arguments: Sequence[str]) -> dict[str, Path]:

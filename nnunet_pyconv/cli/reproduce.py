@@ -3,24 +3,17 @@
 from __future__ import annotations
 
 import argparse
+import math
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 
 from nnunetv2.configuration import default_num_processes
 
+from nnunet_pyconv import paper
 from nnunet_pyconv.cli import parse, report
 from nnunet_pyconv.errors import InputError
-from nnunet_pyconv.names import (
-    DATASETS,
-    DEVICES,
-    EXECUTORS,
-    FOLDS,
-    NETWORKS,
-    PAPER_NETWORKS,
-    RECIPES,
-    SEED_VARIABLE,
-)
+from nnunet_pyconv.names import DEVICES, EXECUTORS, FOLDS, RECIPES, SEED_VARIABLE
 
 
 def run(args: argparse.Namespace) -> None:
@@ -32,6 +25,9 @@ def run(args: argparse.Namespace) -> None:
     for flag, value in (("-num_gpus", args.num_gpus), ("-np", args.num_processes)):
         if value < 1:
             raise InputError(f"{flag} {value}: expected at least 1")
+    if args.target_spacing is not None and not all(0 < step < math.inf for step in args.target_spacing):
+        given = " ".join(f"{step:g}" for step in args.target_spacing)
+        raise InputError(f"-overwrite_target_spacing {given}: expected two sizes of a pixel above 0, for example 2 2")
     if args.seed is not None and not 0 <= args.seed < 2**32:
         raise InputError(f"--seed {args.seed}: expected a whole number from 0 to 2^32 - 1")
     request = Request(
@@ -45,6 +41,7 @@ def run(args: argparse.Namespace) -> None:
         num_gpus=args.num_gpus,
         num_processes=args.num_processes,
         seed=args.seed,
+        target_spacing=None if args.target_spacing is None else tuple(args.target_spacing),
     )
     if request.num_gpus > 1 and request.device != "cuda":
         raise InputError(
@@ -91,12 +88,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.epilog = "example: nnunet_pyconv reproduce --datasets isbi_cell --networks pyconv_unet unet --dry_run"
     add = parser.add_argument
-    add("--datasets", nargs="+", choices=DATASETS, default=DATASETS, help="default: all")
+    datasets = [dataset.key for dataset in paper.DATASETS]
+    add("--datasets", nargs="+", choices=datasets, default=datasets, help="default: all")
     add(
         "--networks",
         nargs="+",
-        choices=NETWORKS,
-        default=PAPER_NETWORKS,
+        choices=[network.key for network in paper.NETWORKS],
+        default=[network.key for network in paper.NETWORKS if network.table_2],
         help="default: the six of the paper's Table 2, all but multires_unet",
     )
     add(
@@ -119,6 +117,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         dest="trainer",
         metavar="TRAINER",
         help="a trainer instead of the recipe's, e.g. nnUNetTrainerPyConvPaper_5epochs",
+    )
+    add(
+        "-overwrite_target_spacing",
+        dest="target_spacing",
+        type=float,
+        nargs=2,
+        metavar=("Y", "X"),
+        help="train on images resampled to pixels of this size, as nnU-Net's option: 2 2 halves the resolution of the "
+        "paper's pictures, whose pixels count as 1 x 1. Plans, preprocessed data and results get names of their own; "
+        "predictions are at full resolution (default: the images as they are)",
     )
     add(
         "--seed",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import shlex
 from pathlib import Path
 
 
@@ -12,7 +13,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "Write a trained model to a zip file: what nnUNetv2_export_model_to_zip takes, the weights as safetensors "
         "too, the SHA-256 of every member, versions, and a model card. Licence and intended use in the card are "
         "for you to fill in: put the finished MODEL_CARD.md into MODEL_FOLDER and share again; a card there is "
-        "taken as it is. Loads the checkpoints as nnU-Net does, which executes code that a foreign one may hold."
+        "taken as it is."
     )
     parser.epilog = (
         "example: nnunet_pyconv share $nnUNet_results/Dataset312_ISBICell/nnUNetTrainerPyConv__nnUNetPlans__2d "
@@ -31,6 +32,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     add("--report", type=Path, metavar="DIR", help="folder of nnunet_pyconv report, whose tables enter the card")
     add("--overwrite", action="store_true", help="replace FILE")
+    add(
+        "--trust",
+        action="store_true",
+        help="load checkpoints that hold more than nnU-Net's do; this runs the code in them, so use it "
+        "for your own only",
+    )
 
 
 def run(args: argparse.Namespace) -> None:
@@ -44,12 +51,14 @@ def run(args: argparse.Namespace) -> None:
         checkpoint=args.checkpoint,
         report=args.report,
         overwrite=args.overwrite,
+        trust=args.trust,
     )
     print(f"Wrote {shared.file}: {shared.manifest.model}, folds {' '.join(shared.manifest.folds)}")
     print("As in nnU-Net's export, debug.json and validation/summary.json name folders of this machine.")
     if shared.has_own_card:
         print(f"Its card is {args.folder / 'MODEL_CARD.md'} as it stands; where the model has changed since, remove it")
     else:
-        print(f"Next: unzip -j {shared.file} '*/MODEL_CARD.md' -d {args.folder}")
+        command = ["unzip", "-j", str(shared.file), "*/MODEL_CARD.md", "-d", str(args.folder)]
+        print(f"Next: {shlex.join(command)}")
         print("      and fill in licence and intended use there, then share again with --overwrite")
     print("Whoever gets it: nnunet_pyconv install FILE")

@@ -24,62 +24,63 @@ from nnunetv2.utilities.plans_handling.plans_handler import PlansManager
 from tqdm import tqdm
 
 from nnunet_pyconv.dataset_conversion import isbi_cell
+from nnunet_pyconv.dataset_conversion.conversion import convert
+from nnunet_pyconv.demo.folder import DemoFolder
 from nnunet_pyconv.demo.network import CONFIGURATION, REAL, SYNTHETIC, DemoTraining, small_configuration
 from nnunet_pyconv.demo.overlap import CaseOverlap, format_table, mean_overlap, read_overlaps
 from nnunet_pyconv.demo.picture import save_picture
 from nnunet_pyconv.errors import InputError
 from nnunet_pyconv.synthetic.isbi import write_synthetic_isbi
-from nnunet_pyconv.synthetic.workspace import Workspace
 
 TRAINER = "nnUNetTrainerPyConv"
 PLANS = "nnUNetPlans"
 FOLD = 0
 
 
-def run(workspace: Workspace, source: Path | None, device: torch.device) -> Path:
+def run(folder: DemoFolder, source: Path | None, device: torch.device) -> Path:
     """Convert, plan, preprocess, train, validate, predict, evaluate and draw.
 
-    To be called inside `workspace.environment()`.
+    To be called inside `folder.environment()`.
 
     Args:
-        workspace: Where to.
+        folder: Where to.
         source: Folder of the ISBI 2012 data; None makes synthetic data in the same files.
         device: Where the network runs.
 
     Returns:
-        The dataset folder; scores, picture and predictions are in the workspace.
+        The dataset folder; scores, picture and predictions are in `folder`.
 
     Raises:
         InputError: A source that can't be used.
     """
-    console = _Console(workspace)
+    console = _Console(folder)
     if source is None:
-        source, training = workspace.source, SYNTHETIC
+        source, training = folder.source, SYNTHETIC
         with console.step("make a synthetic EM data set in the files of ISBI 2012"):
             write_synthetic_isbi(source)
     else:
         training = REAL
 
     with console.step("convert it to nnU-Net's raw format"):
-        dataset = isbi_cell.convert(source)
+        dataset = convert(isbi_cell, source)
     with console.step("extract the fingerprint, plan the experiment, preprocess"):
-        _plan_and_preprocess(workspace, dataset.name, training)
+        _plan_and_preprocess(folder, dataset.name, training)
     with console.step(f"train fold {FOLD} with {TRAINER} on {device}"):
         trainer = _train(dataset.name, training, device)
     with console.step("validate on the cases of the fold"):
         trainer.perform_actual_validation()
     with console.step("predict the test cases"):
-        _predict(workspace, dataset, device)
+        _predict(folder, dataset, device)
     with console.step("evaluate the prediction with nnU-Net"):
-        overlaps = _evaluate(workspace, dataset)
+        overlaps = _evaluate(folder, dataset)
     with console.step("draw image, truth and prediction"):
         save_picture(
-            workspace.picture,
+            folder.picture,
             overlaps,
             dataset / "imagesTs",
             dataset / "labelsTs",
-            workspace.predictions,
-            isbi_cell.DATASET.file_ending,
+            folder.predictions,
+            isbi_cell.DESCRIPTION.file_ending,
         )
     print(f"\n{format_table([*overlaps, mean_overlap(overlaps)])}\n")
     return dataset
@@ -88,8 +89,8 @@ def run(workspace: Workspace, source: Path | None, device: torch.device) -> Path
 class _Console:
     """Says each step and its time; what nnU-Net prints goes to a log."""
 
-    def __init__(self, workspace: Workspace) -> None:
-        self._log = workspace.log
+    def __init__(self, folder: DemoFolder) -> None:
+        self._log = folder.log
         self._number = 0
 
     @contextmanager
@@ -108,11 +109,11 @@ class _Console:
         print(f"    {time.monotonic() - start:.0f} s", flush=True)
 
 
-def _plan_and_preprocess(workspace: Workspace, dataset_name: str, training: DemoTraining) -> None:
-    dataset_id = isbi_cell.DATASET.dataset_id
+def _plan_and_preprocess(folder: DemoFolder, dataset_name: str, training: DemoTraining) -> None:
+    dataset_id = isbi_cell.DESCRIPTION.dataset_id
     extract_fingerprint_dataset(dataset_id, check_dataset_integrity=True, num_processes=default_num_processes)
     plan_experiment_dataset(dataset_id)
-    plans_file = workspace.preprocessed / dataset_name / f"{PLANS}.json"
+    plans_file = folder.preprocessed / dataset_name / f"{PLANS}.json"
     plans = load_json(str(plans_file))
     plans["configurations"][CONFIGURATION] = small_configuration(plans, training)
     save_json(plans, str(plans_file), sort_keys=False)
@@ -138,26 +139,23 @@ def _train(dataset_name: str, training: DemoTraining, device: torch.device) -> A
     return trainer
 
 
-def _predict(workspace: Workspace, dataset: Path, device: torch.device) -> None:
+def _predict(folder: DemoFolder, dataset: Path, device: torch.device) -> None:
     predictor = nnUNetPredictor(device=device)
     model = get_output_folder(dataset.name, TRAINER, PLANS, CONFIGURATION)
     predictor.initialize_from_trained_model_folder(model, use_folds=(FOLD,))
-    predictor.predict_from_files(
-        str(dataset / "imagesTs"),
-        str(workspace.predictions),
-        num_processes_preprocessing=1,
-        num_processes_segmentation_export=1,
-    )
+    folder.predictions.mkdir()
+    # few and small images: done before worker processes have imported torch, and nothing is left where this is killed
+    predictor.predict_from_files_sequential(str(dataset / "imagesTs"), str(folder.predictions))
 
 
-def _evaluate(workspace: Workspace, dataset: Path) -> list[CaseOverlap]:
-    plans = PlansManager(str(workspace.predictions / "plans.json"))
+def _evaluate(folder: DemoFolder, dataset: Path) -> list[CaseOverlap]:
+    plans = PlansManager(str(folder.predictions / "plans.json"))
     dataset_json = load_json(str(dataset / "dataset.json"))
     labels = plans.get_label_manager(dataset_json)
-    summary = workspace.predictions / "summary.json"
+    summary = folder.predictions / "summary.json"
     compute_metrics_on_folder(
         str(dataset / "labelsTs"),
-        str(workspace.predictions),
+        str(folder.predictions),
         str(summary),
         plans.image_reader_writer_class(),
         dataset_json["file_ending"],

@@ -15,6 +15,7 @@ from nnunetv2.evaluation.evaluate_predictions import region_or_label_to_mask
 from numpy.typing import NDArray
 from tqdm import tqdm
 
+from nnunet_pyconv.child_processes import end_with_parent
 from nnunet_pyconv.errors import InputError
 from nnunet_pyconv.evaluation.dataset import Dataset
 from nnunet_pyconv.evaluation.metrics import (
@@ -100,7 +101,8 @@ def _mapping(num_processes: int) -> Iterator[Any]:
         yield map
         return
     # spawned, as in nnU-Net's evaluation: torch's threads don't survive a fork
-    with ProcessPoolExecutor(num_processes, mp_context=multiprocessing.get_context("spawn")) as pool:
+    context = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(num_processes, mp_context=context, initializer=end_with_parent) as pool:
         try:
             yield pool.map
         except BaseException:

@@ -142,7 +142,7 @@ def find_predicted(dataset: Dataset, predictions: Mapping[str, Path], truth: Pat
 def _models(dataset: str) -> list[Path]:
     """The folders `TRAINER__PLANS__CONFIGURATION` of a dataset's results; its name may be a pattern."""
     base = nnUNet_results.get()
-    found = Path(base).glob(f"{dataset}/*__*__*") if base else []
+    found = Path(base).glob(f"{dataset}/[!.]*__*__*") if base else []
     return sorted(path for path in found if path.is_dir() and path.name.count("__") == 2)
 
 

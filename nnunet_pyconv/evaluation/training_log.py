@@ -7,8 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import torch
-
+from nnunet_pyconv.checkpoints import load_checkpoint
 from nnunet_pyconv.errors import InputError
 from nnunet_pyconv.evaluation.metrics import iou_of_dice
 
@@ -31,23 +30,17 @@ class TrainingLog:
     iou: tuple[float, ...]
 
 
-def read_training_log(checkpoint: Path) -> TrainingLog:
+def read_training_log(checkpoint: Path, *, trust: bool = False) -> TrainingLog:
     """Read the log from a checkpoint of nnU-Net (`LocalLogger`, training/logging/nnunet_logger.py).
-
-    Like nnU-Net, this unpickles: read your own checkpoints only.
 
     Args:
         checkpoint: For example `fold_0/checkpoint_final.pth`.
+        trust: Whether to load a checkpoint that would run code.
 
     Raises:
-        InputError: A file that can't be read, or a log that another version of nnU-Net wrote.
+        InputError: A file that can't be read or is not trusted, or a log that another version of nnU-Net wrote.
     """
-    try:
-        # memory-mapped, since the weights are not needed
-        content = torch.load(checkpoint, map_location="cpu", weights_only=False, mmap=True)
-    except Exception as error:  # torch and pickle raise many kinds
-        raise InputError(f"can't read the checkpoint {checkpoint} ({error!r}); train again, or leave it out") from error
-    log = content.get("logging") if isinstance(content, dict) else None
+    log = load_checkpoint(checkpoint, trust=trust, weights=False).get("logging")
     try:
         return _training_log(log if isinstance(log, dict) else {})
     except (ValueError, TypeError) as error:

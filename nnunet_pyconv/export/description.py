@@ -7,7 +7,9 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any, get_args
 
-from nnunetv2.preprocessing.resampling import default_resampling, no_resampling, resample_torch
+from nnunetv2.preprocessing.resampling.default_resampling import resample_data_or_seg_to_shape
+from nnunetv2.preprocessing.resampling.no_resampling import no_resampling_hack
+from nnunetv2.preprocessing.resampling.resample_torch import resample_torch_fornnunet
 from nnunetv2.utilities.file_path_utilities import folds_tuple_to_string
 
 from nnunet_pyconv.errors import InputError
@@ -24,7 +26,10 @@ from nnunet_pyconv.runtime.description import (
 from nnunet_pyconv.runtime.resampling import ANISOTROPY_THRESHOLD
 from nnunet_pyconv.sharing.model_folder import ModelFolder
 
-_MODULES = (default_resampling, resample_torch, no_resampling)
+_RESAMPLING = {
+    function.__name__: function
+    for function in (resample_data_or_seg_to_shape, resample_torch_fornnunet, no_resampling_hack)
+}
 _KEEP_LARGEST = "remove_all_but_largest_component_from_segmentation"
 # arguments of nnU-Net's functions that change nothing, or that the runtime knows with this value only
 _WITHOUT_EFFECT = ("num_threads", "device")
@@ -70,7 +75,7 @@ def describe(
     channels = model.dataset_json.get("channel_names", model.dataset_json.get("modality", {}))
     return Description(
         name=model.model,
-        configuration=model.configuration,
+        configuration=model.setup.configuration,
         precision=precision,
         opset=opset,
         networks=tuple(networks),
@@ -113,8 +118,8 @@ def _normalization(model: ModelFolder) -> tuple[Normalization, ...]:
 def _resampling(configuration: Mapping[str, Any], what: str) -> Resampling:
     name = configuration[f"resampling_fn_{what}"]
     _expect("resampling function", name, get_args(ResamplingName))
-    function = next(getattr(module, name) for module in _MODULES if hasattr(module, name))
-    defaults = {key: p.default for key, p in inspect.signature(function).parameters.items() if p.default is not p.empty}
+    parameters = inspect.signature(_RESAMPLING[name]).parameters
+    defaults = {key: p.default for key, p in parameters.items() if p.default is not p.empty}
     arguments = {**defaults, **configuration[f"resampling_fn_{what}_kwargs"]}
     for key in _WITHOUT_EFFECT:
         arguments.pop(key, None)

@@ -17,7 +17,6 @@ from torch import nn
 from tqdm import tqdm
 
 from nnunet_pyconv.errors import InputError
-from nnunet_pyconv.export.checkpoint import load_checkpoint
 from nnunet_pyconv.export.description import describe
 from nnunet_pyconv.export.model_card import licence_text, model_card_of
 from nnunet_pyconv.export.onnx_network import OPSET, TOLERANCE, check_against_torch, to_onnx
@@ -31,7 +30,7 @@ from nnunet_pyconv.runtime.description import Description, Network, Precision
 from nnunet_pyconv.runtime.model_file import ModelFile
 from nnunet_pyconv.sharing.model_card import ModelFacts
 from nnunet_pyconv.sharing.model_folder import ModelFolder, open_model
-from nnunet_pyconv.writing import whole_files
+from nnunet_pyconv.writing import check_target, whole_files
 
 HALF_TOLERANCE = 2e-2
 """As `TOLERANCE`, with weights in half precision."""
@@ -65,6 +64,7 @@ def export_model(
     precision: Precision = "fp32",
     force: bool = False,
     overwrite: bool = False,
+    trust: bool = False,
 ) -> Exported:
     """Write a trained model as a file that predicts by itself, and check it.
 
@@ -76,18 +76,17 @@ def export_model(
         precision: Of the networks; `int8` needs the preprocessed training cases.
         force: Whether to write `int8` that loses more than `DICE_LIMIT`.
         overwrite: Whether to replace the file.
+        trust: Whether to load checkpoints that would run code.
 
     Raises:
-        InputError: A model that can't be used or exported, a file that is there, or 8 bit that lose too much.
+        InputError: A model that can't be used or exported, a file that exists, or 8 bit that lose too much.
     """
+    check_target(output, overwrite=overwrite, kind="file")
     model = open_model(folder, folds, checkpoint)
-    if output.is_dir() or (output.exists() and not overwrite):
-        fix = "choose a file" if output.is_dir() else "replace it with --overwrite, or choose another"
-        raise InputError(f"{output} is there already; {fix}")
     versions = {name: importlib.metadata.version(name) for name in ("nnunet-pyconv", "nnunetv2", "torch")}
     versions |= {"onnxruntime": onnxruntime.__version__, "python": platform.python_version()}
     versions |= {"date": datetime.datetime.now(datetime.timezone.utc).date().isoformat()}
-    first = load_checkpoint(model.fold(model.folds[0]) / checkpoint)
+    first = model.load_checkpoint(model.folds[0], trust=trust)
     trainer = find_trainer(first["trainer_name"])
     networks = {fold: Network(f"networks/fold_{fold}.onnx", fold) for fold in model.folds}
     description = describe(
@@ -100,9 +99,9 @@ def export_model(
     )
     exports: dict[str, _Export] = {}
     epochs: dict[str, int] = {}
-    with tempfile.TemporaryDirectory() as scratch, whole_files(output) as (package,):
+    with tempfile.TemporaryDirectory() as scratch, whole_files(output, overwrite=overwrite) as (package,):
         for fold in tqdm(model.folds, desc="exporting", unit="fold", disable=None):
-            content = load_checkpoint(model.fold(fold) / checkpoint)
+            content = model.load_checkpoint(fold, trust=trust)
             epochs[fold] = content["current_epoch"]
             network = model.build_network(trainer, content["network_weights"], fold).eval()
             exports[fold] = _export(network, model, fold, description, Path(scratch) / f"fold_{fold}.onnx")

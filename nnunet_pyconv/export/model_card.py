@@ -8,7 +8,8 @@ from collections.abc import Mapping
 from nnunet_pyconv.errors import InputError
 from nnunet_pyconv.export.quantization import Quantized
 from nnunet_pyconv.markdown import table
-from nnunet_pyconv.sharing.model_card import MODEL_CARD, ModelFacts, model_card_with
+from nnunet_pyconv.runtime.model_file import MODEL_CARD
+from nnunet_pyconv.sharing.model_card import ModelFacts, model_card_with
 from nnunet_pyconv.sharing.model_folder import ModelFolder
 
 

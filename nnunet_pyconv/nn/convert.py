@@ -4,22 +4,24 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Any, TypeVar, get_args
+from typing import Any, TypeVar
 
 from dynamic_network_architectures.building_blocks.helper import maybe_convert_scalar_to_list
 from torch import nn
 
 from nnunet_pyconv.names import Block
+from nnunet_pyconv.nn.blocks import block_for, check_block, default_pyramid, pyramid_channels
 from nnunet_pyconv.nn.bottleneck import PyConvBottleneck
-from nnunet_pyconv.nn.pyconv import PyConv, PyConv2d, PyConv3d
+from nnunet_pyconv.nn.pyconv import PyConv
 from nnunet_pyconv.nn.pyramid import Pyramid
+from nnunet_pyconv.nn.separable import PyConvSeparable
 
 _Network = TypeVar("_Network", bound=nn.Module)
 
 
 def convert_to_pyconv(
     network: _Network,
-    pyramid: Pyramid | Sequence[Pyramid] = Pyramid(),  # noqa: B008  # frozen
+    pyramid: Pyramid | Sequence[Pyramid] | None = None,
     *,
     patch_size: Sequence[int] | None = None,
     block: Block = "plain",
@@ -35,21 +37,21 @@ def convert_to_pyconv(
         network: `PlainConvUNet`, `ResidualEncoderUNet` or another network with their `encoder.stages` and
             `decoder.stages` (dynamic_network_architectures, architectures/unet.py), in 2D or 3D.
         pyramid: One pyramid for all stages, or one for each stage of the encoder, full resolution first; the
-            decoder's stage takes that of the encoder's stage of its resolution.
+            decoder's stage takes that of the encoder's stage of its resolution. None: that of the block.
         patch_size: The patch that the network sees, in pixels. With it, one pyramid for all stages keeps in each stage
             only the levels that fit its feature map and channels, see `pyramid_per_stage`.
-        block: "plain" puts one pyramidal convolution in the place of each; "bottleneck" puts a `PyConvBottleneck` there
-            where the input has more channels than its middle, so not in the place of the first one.
+        block: What takes the place of a convolution, see `Block`; for the first one see `blocks.block_for`.
 
     Returns:
         The same network.
 
     Raises:
         TypeError: A network without such stages, one that has been swapped before, or something else than pyramids.
-        ValueError: A number of pyramids that is not the number of stages, or another block.
+        ValueError: A number of pyramids that is not the number of stages, another block, or a pyramid that is not the
+            block's.
     """
-    if block not in get_args(Block):
-        raise ValueError(f"block={block!r} is unknown; expected one of {', '.join(get_args(Block))}")
+    check_block(block)
+    pyramid = default_pyramid(block) if pyramid is None else pyramid
     stages = _stages(network)
     if any(isinstance(module, PyConv) for module in network.modules()):
         raise TypeError(
@@ -84,7 +86,7 @@ def pyramid_per_stage(
     strides: Sequence[Sequence[int]],
     kernel_sizes: Sequence[Sequence[int]],
     features_per_stage: Sequence[int],
-    pyramid: Pyramid = Pyramid(),  # noqa: B008  # frozen
+    pyramid: Pyramid | None = None,
     *,
     block: Block = "plain",
 ) -> list[Pyramid]:
@@ -93,24 +95,25 @@ def pyramid_per_stage(
     The rule is that of `Pyramid.fitted`, with the size of the stage's output at the patch size of the plans. At
     512 x 512 and eight stages, the stages down to 16 x 16 have kernels 3, 5, 7, 9, that of 8 x 8 has 3, 5, 7, and that
     of 4 x 4 has 3 alone. At 128 x 128 x 128 and six stages, the first (32 features) has 3, 5, 7, those down to
-    16 x 16 x 16 have 3, 5, 7, 9, that of 8 x 8 x 8 has 3, 5, 7, and that of 4 x 4 x 4 has 3.
+    16 x 16 x 16 have 3, 5, 7, 9, that of 8 x 8 x 8 has 3, 5, 7, and that of 4 x 4 x 4 has 3. Of the dilations
+    1, 2, 3, 4, which reach as far, a stage has as many as its map allows, whatever its channels.
 
     Args:
         patch_size: The patch that the network sees, in pixels.
         strides: Stride of each stage, one an axis.
         kernel_sizes: Kernel of each stage's convolutions, one edge an axis; where it is 1, the pyramid doesn't grow.
         features_per_stage: Output channels of each stage.
-        pyramid: The pyramid where all levels fit.
+        pyramid: The pyramid where all levels fit; None: that of the block.
         block: As for `convert_to_pyconv`; a bottleneck's pyramid has the channels of its middle.
 
     Returns:
         A pyramid for each stage, full resolution first.
     """
+    pyramid = default_pyramid(block) if pyramid is None else pyramid
     pyramids = []
     map_sizes = map_size_per_stage(patch_size, strides)
     for map_size, kernel_size, features in zip(map_sizes, kernel_sizes, features_per_stage, strict=True):
-        channels = PyConvBottleneck.middle_channels(features) if block == "bottleneck" else features
-        pyramids.append(pyramid.along(kernel_size).fitted(map_size, channels))
+        pyramids.append(pyramid.along(kernel_size).fitted(map_size, pyramid_channels(block, features)))
     return pyramids
 
 
@@ -149,49 +152,10 @@ def _swap(part: nn.Module, pyramid: Pyramid, block: Block, network: nn.Module) -
             if isinstance(child, (nn.Conv2d, nn.Conv3d)) and max(child.kernel_size) > 1:
                 # ConvDropoutNormReLU registers its convolution twice, as .conv and in .all_modules: one layer for both
                 if child not in swapped:
-                    swapped[child] = _block_for(child, pyramid, block, network)
+                    swapped[child] = block_for(child, pyramid, block, network.encoder)
                     if callable(initialize):
                         swapped[child].apply(initialize)
                 setattr(parent, name, swapped[child])
-
-
-def _block_for(
-    conv: nn.Conv2d | nn.Conv3d, pyramid: Pyramid, block: Block, network: nn.Module
-) -> PyConv | PyConvBottleneck:
-    middle_channels = PyConvBottleneck.middle_channels(conv.out_channels)
-    swapped: PyConv | PyConvBottleneck
-    if block == "bottleneck" and conv.in_channels > middle_channels:
-        encoder: Any = network.encoder
-        norm, norm_kwargs = encoder.norm_op, encoder.norm_op_kwargs or {}
-        nonlin, nonlin_kwargs = encoder.nonlin, encoder.nonlin_kwargs or {}
-        swapped = PyConvBottleneck(
-            conv.in_channels,
-            _pyconv_for(conv, pyramid, middle_channels, middle_channels),
-            conv.out_channels,
-            norm=None if norm is None else lambda channels: norm(channels, **norm_kwargs),
-            nonlin=None if nonlin is None else lambda: nonlin(**nonlin_kwargs),
-            bias=conv.bias is not None,
-        )
-    else:
-        swapped = _pyconv_for(conv, pyramid, conv.in_channels, conv.out_channels)
-    swapped.to(device=conv.weight.device, dtype=conv.weight.dtype)
-    swapped.requires_grad_(conv.weight.requires_grad)
-    return swapped.train(conv.training)
-
-
-def _pyconv_for(conv: nn.Conv2d | nn.Conv3d, pyramid: Pyramid, in_channels: int, out_channels: int) -> PyConv:
-    layer = PyConv2d if isinstance(conv, nn.Conv2d) else PyConv3d
-    along = pyramid.along(conv.kernel_size)
-    return layer(
-        in_channels,
-        out_channels,
-        kernel_sizes=along.kernel_sizes,
-        groups=along.groups,
-        split=along.split,
-        stride=conv.stride,
-        dilation=conv.dilation,
-        bias=conv.bias is not None,
-    )
 
 
 def _update_input_keys(network: nn.Module) -> None:
@@ -201,5 +165,8 @@ def _update_input_keys(network: nn.Module) -> None:
         layer = network.get_submodule(key)
         if isinstance(layer, PyConvBottleneck):
             key += ".reduce"
+        elif isinstance(layer, PyConvSeparable):
+            key += ".depthwise"
+            layer = network.get_submodule(key)
         keys += [f"{key}.levels.{z}" for z in range(len(layer.levels))] if isinstance(layer, PyConv) else [key]
     network.keys_to_in_proj = tuple(keys)  # type: ignore[assignment]  # a plain attribute of that class

@@ -1,4 +1,4 @@
-"""PyConv2d and PyConv3d: parallel grouped convolutions with growing kernels on the same input."""
+"""PyConv2d and PyConv3d: parallel convolutions with growing kernels on the same input."""
 
 from __future__ import annotations
 
@@ -8,19 +8,22 @@ from typing import ClassVar
 import torch
 from torch import nn
 
-from nnunet_pyconv.nn.backends import backend_for, pyconv
-from nnunet_pyconv.nn.pyramid import KernelSize, Level, Pyramid
+from nnunet_pyconv.nn.backends import ScriptedLevels, backend_for, pyconv
+from nnunet_pyconv.nn.level import Level
+from nnunet_pyconv.nn.pyramid import Pyramid
 
 
 class PyConv(nn.Module):
     """What `PyConv2d` and `PyConv3d` share.
 
-    Level z convolves all input channels with kernel `K_z` in `G_z` groups and gives `C_z` output channels; the
-    outputs of the levels are concatenated. The padding is that of an odd "same" convolution, so the output has the
-    size that a 3-kernel with padding 1 would give, whatever the input size and stride.
+    Level z convolves its input channels (all, or its own share in a depthwise pyramid) with kernel `K_z` in `G_z`
+    groups and gives `C_z` output channels; the outputs of the levels are concatenated. The padding is that of an odd
+    "same" convolution, so the output has the size that a 3-kernel with padding 1 would give, whatever the input size
+    and stride.
 
     Attributes:
         conv: `nn.Conv2d` or `nn.Conv3d`.
+        pyramid: The specification of the levels.
         levels: The n grouped convolutions in pyramid order; they hold the only parameters.
     """
 
@@ -31,11 +34,8 @@ class PyConv(nn.Module):
         self,
         in_channels: int,
         out_channels: int,
-        kernel_sizes: Sequence[KernelSize] = (3, 5, 7, 9),
-        groups: Sequence[int] | None = None,
-        split: Sequence[float] | None = None,
+        pyramid: Pyramid = Pyramid(),  # noqa: B008  # frozen
         stride: int | Sequence[int] = 1,
-        dilation: int | Sequence[int] = 1,
         bias: bool = False,
     ) -> None:
         """Build the levels.
@@ -43,36 +43,36 @@ class PyConv(nn.Module):
         Args:
             in_channels: Input channels.
             out_channels: Output channels of all levels together.
-            kernel_sizes: Odd kernel of each level, small to large; one level is a plain convolution.
-            groups: Groups of each level, or None for the rule of `Pyramid`.
-            split: Output channels (or fractions of them) of each level, or None for equal shares.
+            pyramid: Kernels, dilations, groups and shares of the levels; one level is a plain convolution.
             stride: Stride, one for all axes or one each.
-            dilation: Dilation, one for all axes or one each.
             bias: Whether the levels have a bias.
 
         Raises:
-            ValueError: An even kernel; kernel_sizes, groups and split of unequal length; groups that do not divide
-                the channels; a split that does not add up.
+            TypeError: Something else than a pyramid.
+            ValueError: A pyramid that does not fit the channels, see `Pyramid.levels`, or a stride that is not
+                positive.
         """
         super().__init__()
-        pyramid = Pyramid(kernel_sizes, groups, split)  # type: ignore[arg-type]  # it makes tuples of them
+        if not isinstance(pyramid, Pyramid):
+            raise TypeError(
+                f"pyramid={pyramid!r} is not a pyramid; for levels with these kernels give Pyramid({pyramid})"
+            )
         self.in_channels = in_channels
         self.out_channels = out_channels
+        self.pyramid = pyramid
         self.stride = _per_axis(stride, self._dim)
-        self.dilation = _per_axis(dilation, self._dim)
         self.levels = nn.ModuleList(
-            self._level(level, bias) for level in pyramid.levels(in_channels, out_channels, self._dim)
+            self._module(level, bias) for level in pyramid.levels(in_channels, out_channels, self._dim)
         )
 
-    def _level(self, level: Level, bias: bool) -> nn.Module:
-        padding = tuple(d * (k - 1) // 2 for d, k in zip(self.dilation, level.kernel_size, strict=True))
+    def _module(self, level: Level, bias: bool) -> nn.Module:
         return self.conv(
-            self.in_channels,
+            level.in_channels,
             level.out_channels,
             level.kernel_size,  # type: ignore[arg-type]  # a tuple of _dim ints
             stride=self.stride,  # type: ignore[arg-type]
-            padding=padding,  # type: ignore[arg-type]
-            dilation=self.dilation,  # type: ignore[arg-type]
+            padding=level.padding,  # type: ignore[arg-type]
+            dilation=level.dilation,  # type: ignore[arg-type]
             groups=level.groups,
             bias=bias,
         )
@@ -86,23 +86,21 @@ class PyConv(nn.Module):
         Returns:
             `(N, out_channels, [Z',] Y', X')` with `Y' = ceil(Y / stride)`; the levels' outputs in pyramid order.
         """
-        return pyconv(x, self.levels)
+        return pyconv(x, self.levels, self._dim, shares=self.pyramid.depthwise)
 
     def backend_for(self, x: torch.Tensor) -> str:
-        """Tell how `forward` would execute this input: "native", "fold", "triton" or "reference"."""
-        return backend_for(x, self.levels)
+        """Tell which backend `forward` takes for an input: "native", "fold", "triton" or "reference"."""
+        return backend_for(x, self.levels, self._dim, shares=self.pyramid.depthwise)
+
+    def __prepare_scriptable__(self) -> nn.Module:  # torch.jit.script asks for it
+        return ScriptedLevels(self.levels, self._dim, shares=self.pyramid.depthwise)
 
     def extra_repr(self) -> str:
-        """Channels and, for each level, kernel, groups and output channels."""
-        levels = ", ".join(
-            str(Level(level.kernel_size, level.groups, level.out_channels))  # type: ignore[arg-type]
-            for level in self.levels
-        )
-        text = f"{self.in_channels}, {self.out_channels}, levels: {levels}"
+        """Channels and, for each level, kernel, dilation, groups and output channels."""
+        levels = self.pyramid.levels(self.in_channels, self.out_channels, self._dim)
+        text = f"{self.in_channels}, {self.out_channels}, levels: {', '.join(map(str, levels))}"
         if set(self.stride) != {1}:
             text += f", stride={self.stride}"
-        if set(self.dilation) != {1}:
-            text += f", dilation={self.dilation}"
         return text
 
     def __repr__(self) -> str:
@@ -123,8 +121,8 @@ class PyConv3d(PyConv):
     conv = nn.Conv3d
 
 
-def _per_axis(value: int | Sequence[int], dim: int) -> tuple[int, ...]:
-    values = (value,) * dim if isinstance(value, int) else tuple(value)
-    if len(values) != dim or min(values) < 1:
-        raise ValueError(f"stride or dilation {value} can't be used; expected a positive int, or {dim} of them")
-    return values
+def _per_axis(stride: int | Sequence[int], dim: int) -> tuple[int, ...]:
+    strides = (stride,) * dim if isinstance(stride, int) else tuple(stride)
+    if len(strides) != dim or min(strides) < 1:
+        raise ValueError(f"stride {stride} can't be used; expected a positive int, or {dim} of them")
+    return strides

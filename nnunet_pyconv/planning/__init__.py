@@ -1,5 +1,6 @@
 """Plans for networks with pyramidal convolutions."""
 
+from nnunet_pyconv.planning.design import Design, Stage
 from nnunet_pyconv.planning.open_plans import open_plans
 from nnunet_pyconv.planning.paper_plans import plan_paper
 from nnunet_pyconv.planning.planned_dataset import Choice, ChosenConfiguration, plan_dataset
@@ -15,7 +16,9 @@ __all__ = [
     "PLANNERS",
     "Choice",
     "ChosenConfiguration",
+    "Design",
     "PlannedConfiguration",
+    "Stage",
     "network_on_meta",
     "open_plans",
     "plan_dataset",

@@ -11,11 +11,12 @@ from pathlib import Path
 from typing import Any
 
 import nnunetv2
-from nnunetv2.paths import nnUNet_raw
 from nnunetv2.utilities.find_class_by_name import recursive_find_python_class
 from nnunetv2.utilities.plans_handling.plans_handler import PlansManager
 
 from nnunet_pyconv.errors import InputError
+from nnunet_pyconv.nnunet_folders import dataset_id, nnunet_folder_if_set
+from nnunet_pyconv.planning.design import Design, Stage, stages_of
 from nnunet_pyconv.planning.planners import GB, PLANNERS, nnUNetPlannerPyConv
 from nnunet_pyconv.planning.plans_files import (
     check_plans_name,
@@ -51,7 +52,7 @@ class ChosenConfiguration:
     Attributes:
         name: The configuration, for example `2d`.
         network_class_name: The class that the plans name.
-        kernel_sizes_per_stage: Kernels of the pyramid of each stage, full resolution first.
+        stages: Its stages, full resolution first.
         chosen: Patch and batch.
         whole_image: Whether the patch holds an image of the median size.
         next_batch_fits: Whether one more patch in the batch would fit; then the size of the dataset limits it.
@@ -62,7 +63,7 @@ class ChosenConfiguration:
 
     name: str
     network_class_name: str
-    kernel_sizes_per_stage: list[list[int | list[int]]]
+    stages: tuple[Stage, ...]
     chosen: Choice
     whole_image: bool
     next_batch_fits: bool
@@ -75,6 +76,7 @@ def plan_dataset(
     planner_name: str,
     output_plans: str | None = None,
     *,
+    design: Design = Design(),  # noqa: B008  # frozen
     gpu_memory_gb: float | None = None,
     overwrite_target_spacing: Sequence[float] | None = None,
     preprocessor_name: str = "DefaultPreprocessor",
@@ -85,7 +87,9 @@ def plan_dataset(
     Args:
         dataset_name_or_id: As nnU-Net takes it: `312`, `"312"` or `"Dataset312_ISBICell"`.
         planner_name: One of `PLANNERS`.
-        output_plans: Name of the plans to write; None for the planner's own.
+        output_plans: Name of the plans to write; None for the planner's own, or with a design of its own for
+            both names together.
+        design: Block, width and depth of the network.
         gpu_memory_gb: Memory that training may take; None for the planner's own.
         overwrite_target_spacing: Spacing of 3d_fullres, three numbers in the order of the images' axes, as nnU-Net's
             option of that name.
@@ -119,15 +123,16 @@ def plan_dataset(
             "looks for preprocessors; expected one that is there, for example DefaultPreprocessor"
         )
     planner_class = PLANNERS[planner_name]
-    output_plans = output_plans or planner_class.default_plans_name()
+    output_plans = planner_class.default_plans_name(design) if output_plans is None else output_plans
     check_plans_name(output_plans)
     folder = preprocessed_folder(dataset_name_or_id, "dataset_fingerprint.json", "nnUNetv2_extract_fingerprint")
-    if not nnUNet_raw.get() or not (Path(nnUNet_raw.require()) / folder.name / "dataset.json").is_file():
+    raw = nnunet_folder_if_set("nnUNet_raw")
+    if raw is None or not (raw / folder.name / "dataset.json").is_file():
         raise InputError(
-            f"{folder.name} has no dataset.json in nnUNet_raw ({nnUNet_raw.get() or 'not set'}), which planning reads; "
+            f"{folder.name} has no dataset.json in nnUNet_raw ({raw or 'not set'}), which planning reads; "
             "set the variable to the folder of the raw data"
         )
-    file = output_plans_file(folder, output_plans, not_to_replace=planner_class.counterpart, overwrite=overwrite)
+    file = output_plans_file(folder, output_plans, source=planner_class.counterpart, overwrite=overwrite)
     earlier = [
         load_plans(folder, name)["configurations"]
         for name in (output_plans, planner_class.counterpart)
@@ -140,6 +145,7 @@ def plan_dataset(
             preprocessor_name,
             output_plans,
             None if overwrite_target_spacing is None else [float(spacing) for spacing in overwrite_target_spacing],
+            design=design,
         )
         with contextlib.redirect_stdout(io.StringIO()):  # it prints whole plans
             planner.plan_experiment()
@@ -148,7 +154,7 @@ def plan_dataset(
     except (OSError, ValueError, KeyError, AssertionError, RuntimeError) as error:  # of damaged or missing files
         raise InputError(
             f"nnU-Net can't plan {folder.name} ({error!r}); check the raw data and the fingerprint with "
-            f"nnUNetv2_extract_fingerprint -d {int(folder.name[7:10])} --clean --verify_dataset_integrity"
+            f"nnUNetv2_extract_fingerprint -d {dataset_id(folder.name)} --clean --verify_dataset_integrity"
         ) from error
     plans = load_plans(folder, output_plans)
     return file, float(planner.UNet_vram_target_GB), _explain(planner, plans, folder, earlier)
@@ -173,7 +179,7 @@ def _explain(
             ChosenConfiguration(
                 name=name,
                 network_class_name=plan["architecture"]["network_class_name"],
-                kernel_sizes_per_stage=[p["kernel_sizes"] for p in plan["architecture"]["arch_kwargs"]["pyramid"]],
+                stages=stages_of(plan["architecture"]),
                 chosen=_choice(planner, plan),
                 whole_image=all(edge >= size for edge, size in zip(plan["patch_size"], shape, strict=True)),
                 next_batch_fits=next_batch_gb <= planner.UNet_vram_target_GB,

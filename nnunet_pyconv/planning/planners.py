@@ -8,7 +8,6 @@ from __future__ import annotations
 import math
 from bisect import bisect_right
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any, ClassVar
 
 import torch
@@ -16,16 +15,14 @@ from nnunetv2.experiment_planning.experiment_planners.default_experiment_planner
 from nnunetv2.experiment_planning.experiment_planners.residual_unets.residual_encoder_unet_planners import (
     ResEncUNetPlanner,
 )
-from nnunetv2.paths import nnUNet_preprocessed
 from nnunetv2.utilities.get_network_from_plans import get_network_from_plans
 from nnunetv2.utilities.json_export import recursive_fix_for_json_export
-from torch import nn
 
-from nnunet_pyconv.architectures import PYCONV_CLASSES
 from nnunet_pyconv.errors import InputError
+from nnunet_pyconv.nnunet_folders import nnunet_folder
+from nnunet_pyconv.planning.design import Design
 from nnunet_pyconv.planning.memory import TrainingMemory, training_memory
-from nnunet_pyconv.planning.plans_files import write_whole
-from nnunet_pyconv.planning.pyconv_plans import pyramids_for
+from nnunet_pyconv.planning.plans_files import MADE_BY, write_plans
 
 GB = 2**30
 """Bytes of the GB of `-gpu_memory_target`: those in which the memory of GPUs is sold."""
@@ -61,7 +58,7 @@ def memory_of_plan(
 
 
 class nnUNetPlannerPyConv(ExperimentPlanner):
-    """nnU-Net's default planner for `PyConvUNet`.
+    """nnU-Net's default planner for `PyConvUNet`, or for another design of nnU-Net's network.
 
     Spacing, topology and the search for the patch size are nnU-Net's. Its estimate of the memory is replaced by
     `training_memory`, so `gpu_memory_target_in_gb` is compared with what training allocates: the patch is the largest
@@ -81,28 +78,30 @@ class nnUNetPlannerPyConv(ExperimentPlanner):
         plans_name: str | None = None,
         overwrite_target_spacing: Sequence[float] | None = None,
         suppress_transpose: bool = False,
+        design: Design = Design(),  # noqa: B008  # frozen
     ) -> None:
         super().__init__(
             dataset_name_or_id,
             gpu_memory_target_in_gb or self.default_gpu_memory_gb,
             preprocessor_name,
-            plans_name or self.default_plans_name(),
+            plans_name or self.default_plans_name(design),
             overwrite_target_spacing,
             suppress_transpose,
         )
-        self.UNet_class: type[nn.Module] = PYCONV_CLASSES[self.UNet_class.__name__]
+        self.design = design
         # nnU-Net compares its estimate with reference * GB / corresponding GB: with these, bytes of the smallest batch.
         self.UNet_reference_val_2d = self.UNet_reference_val_3d = GB
         self.UNet_reference_val_corresp_GB = 1
         self.UNet_reference_val_corresp_bs_2d = self.UNet_reference_val_corresp_bs_3d = self.UNet_min_batch_size
 
     @classmethod
-    def default_plans_name(cls) -> str:
-        """Name the plans after the planner."""
-        return f"{cls.__name__}Plans"
+    def default_plans_name(cls, design: Design = Design()) -> str:  # noqa: B008  # frozen
+        """Name the plans after the planner and, unless it is the default, the design."""
+        of_design = "" if design == Design() else design.plans_name.removeprefix("nnUNet").removesuffix("Plans")
+        return f"{cls.__name__}{of_design.removeprefix('PyConv')}Plans"
 
-    @staticmethod
-    def static_estimate_VRAM_usage(  # noqa: N802  # nnU-Net's name
+    def static_estimate_VRAM_usage(  # noqa: N802  # nnU-Net's name, which it calls on self
+        self,
         patch_size: Sequence[int],
         input_channels: int,
         output_channels: int,
@@ -122,10 +121,11 @@ class nnUNetPlannerPyConv(ExperimentPlanner):
             )
         architecture = {
             "network_class_name": arch_class_name,
-            "arch_kwargs": {**arch_kwargs, "pyramid": pyramids_for(patch_size, arch_kwargs)},
+            "arch_kwargs": arch_kwargs,
             "_kw_requires_import": arch_kwargs_req_import,
         }
-        return memory_of_plan(patch_size, 2, input_channels, output_channels, architecture).peak_bytes
+        designed = self.design.architecture(architecture, patch_size)
+        return memory_of_plan(patch_size, 2, input_channels, output_channels, designed).peak_bytes
 
     def get_plans_for_configuration(
         self,
@@ -135,12 +135,12 @@ class nnUNetPlannerPyConv(ExperimentPlanner):
         approximate_n_voxels_dataset: float,
         _cache: dict[Any, Any],
     ) -> dict[str, Any]:
-        """Plan a configuration as nnU-Net does, then add the pyramids and choose the batch size by memory."""
+        """Plan a configuration as nnU-Net does, then design its network and choose the batch size by memory."""
         plan: dict[str, Any] = super().get_plans_for_configuration(
             spacing, median_shape, data_identifier, approximate_n_voxels_dataset, _cache
         )
-        patch_size, architecture = plan["patch_size"], plan["architecture"]
-        architecture["arch_kwargs"]["pyramid"] = pyramids_for(patch_size, architecture["arch_kwargs"])
+        patch_size = plan["patch_size"]
+        plan["architecture"] = self.design.architecture(plan["architecture"], patch_size)
         of_dataset = approximate_n_voxels_dataset * self.max_dataset_covered / math.prod(patch_size)
         plan["batch_size"] = self._largest_batch(plan, max(self.UNet_min_batch_size, round(of_dataset)), _cache)
         return plan
@@ -158,8 +158,10 @@ class nnUNetPlannerPyConv(ExperimentPlanner):
     def save_plans(self, plans: dict[str, Any]) -> None:
         """Write the plans, and nothing of earlier plans of that name."""
         recursive_fix_for_json_export(plans)
-        folder = Path(nnUNet_preprocessed.require()) / self.dataset_name
-        write_whole(plans, folder / f"{self.plans_identifier}.json")
+        if self.design != Design():
+            plans[MADE_BY] = self.design.to_json()
+        folder = nnunet_folder("nnUNet_preprocessed") / self.dataset_name
+        write_plans(plans, folder / f"{self.plans_identifier}.json")
 
     def memory_of(self, plan: Mapping[str, Any], batch_size: int) -> TrainingMemory:
         """Estimate the memory of training with a configuration and another batch size."""
@@ -169,7 +171,7 @@ class nnUNetPlannerPyConv(ExperimentPlanner):
 
     def _largest_batch(self, plan: Mapping[str, Any], limit: int, cache: dict[Any, Any]) -> int:
         def memory(batch_size: int) -> TrainingMemory:
-            key = (tuple(plan["patch_size"]), plan["architecture"]["arch_kwargs"]["strides"], batch_size)
+            key = (str(plan["patch_size"]), str(plan["architecture"]["arch_kwargs"]["strides"]), batch_size)
             if key not in cache:
                 cache[key] = self.memory_of(plan, batch_size)
             return cache[key]

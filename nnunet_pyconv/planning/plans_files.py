@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import re
-import tempfile
 from pathlib import Path
 from typing import Any
 
 from batchgenerators.utilities.file_and_folder_operations import load_json, save_json
-from nnunetv2.paths import nnUNet_preprocessed
-from nnunetv2.utilities.dataset_name_id_conversion import find_candidate_datasets, maybe_convert_to_dataset_name
 
 from nnunet_pyconv.errors import InputError
+from nnunet_pyconv.nnunet_folders import dataset_name, nnunet_folder
+from nnunet_pyconv.writing import whole_files
+
+MADE_BY = "nnunet_pyconv"
+"""Entry of plans of ours that says what their network is; nnU-Net doesn't read it."""
 
 
 def preprocessed_folder(
@@ -25,23 +27,9 @@ def preprocessed_folder(
         made_by: The command that makes this file.
 
     Raises:
-        InputError: `nnUNet_preprocessed` unset, or a dataset or file that is not there.
+        InputError: `nnUNet_preprocessed` unset, or a dataset or file that does not exist.
     """
-    if not nnUNet_preprocessed.get():
-        raise InputError(
-            "the environment variable nnUNet_preprocessed is not set, so plans can't be found; "
-            "set it to the folder that nnUNetv2_plan_and_preprocess wrote to"
-        )
-    try:
-        name = maybe_convert_to_dataset_name(dataset_name_or_id)
-    except (RuntimeError, ValueError) as error:
-        found = find_candidate_datasets(int(dataset_name_or_id)) if str(dataset_name_or_id).isdigit() else []
-        raise InputError(
-            f"dataset {dataset_name_or_id!r} "
-            + (f"is more than one: {', '.join(found)}" if len(found) else "not found in your nnU-Net folders")
-            + "; give an ID or a name such as 312 or Dataset312_ISBICell that nnUNetv2_plan_and_preprocess has prepared"
-        ) from error
-    folder = Path(nnUNet_preprocessed.require()) / name
+    folder = nnunet_folder("nnUNet_preprocessed") / dataset_name(dataset_name_or_id)
     if not (folder / file).is_file():
         raise InputError(f"{folder} has no {file}; run {made_by} for it first")
     return folder
@@ -68,11 +56,27 @@ def load_plans(folder: Path, name: str) -> dict[str, Any]:
     return load_json(str(file))
 
 
+def load_dataset_json(folder: Path) -> dict[str, Any]:
+    """Load the `dataset.json` of a preprocessed dataset.
+
+    Raises:
+        InputError: It is not there, or damaged.
+    """
+    file = folder / "dataset.json"
+    try:
+        content = load_json(str(file))
+        if not isinstance(content, dict):
+            raise ValueError(f"it holds a {type(content).__name__}")
+    except (OSError, ValueError, RecursionError) as error:
+        raise InputError(f"{file} is damaged ({error}); copy it there from nnUNet_raw") from error
+    return content
+
+
 def is_plans_file(file: Path) -> bool:
     """Tell whether a file is there and holds plans of nnU-Net v2."""
     try:
         plans = load_json(str(file))
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):
         return False
     return (
         isinstance(plans, dict)
@@ -96,43 +100,45 @@ def check_plans_name(name: str) -> None:
         raise InputError(f"{name} is the name of plans of nnU-Net's own; choose another name with -o")
 
 
-def output_plans_file(folder: Path, name: str, not_to_replace: str, overwrite: bool) -> Path:
+def output_plans_file(folder: Path, name: str, source: str, overwrite: bool) -> Path:
     """Return the file for plans that are about to be made.
 
     Args:
         folder: The dataset's folder in nnUNet_preprocessed.
         name: Name of the new plans.
-        not_to_replace: Name of the plans that they are made from or compared with.
+        source: Name of the plans that they are made from or compared with.
         overwrite: Whether other plans of that name may be replaced.
 
     Raises:
-        InputError: There is something that may not be replaced.
+        InputError: There is a file that may not be replaced.
     """
     file = folder / f"{name}.json"
     if file.exists():
-        if name == not_to_replace or not is_plans_file(file) or not _names_a_network_of_ours(load_json(str(file))):
-            raise InputError(f"{file} is not for us to replace; choose another name with -o")
+        if name == source or not is_plans_file(file) or not _is_ours(load_json(str(file))):
+            raise InputError(
+                f"{file} was not written by nnunet_pyconv plan and would be lost; choose another name with -o"
+                if name != source
+                else f"{file} holds the plans to start from; choose another name with -o"
+            )
         if not overwrite:
             raise InputError(f"{file} exists already; choose another name with -o, or replace it with --overwrite")
     return file
 
 
-def write_whole(plans: dict[str, Any], file: Path) -> None:
+def write_plans(plans: dict[str, Any], file: Path) -> None:
     """Write plans so that the file is there as a whole or not at all.
 
     Raises:
         InputError: It can't be written there; what was there before is as it was.
     """
     try:
-        with tempfile.TemporaryDirectory(prefix=f".{file.stem}-", dir=file.parent) as hidden:
-            new = Path(hidden) / file.name
+        with whole_files(file) as (new,):
             save_json(plans, str(new), sort_keys=False)
-            new.replace(file)
     except OSError as error:
         raise InputError(f"{file} can't be written ({error}); make room there, or make the folder writable") from error
 
 
-def _names_a_network_of_ours(plans: dict[str, Any]) -> bool:
-    """Whether we made the plans, or somebody of ours."""
+def _is_ours(plans: dict[str, Any]) -> bool:
+    """Tell whether plans were written by `nnunet_pyconv plan`, or name a network of ours."""
     classes = [each.get("architecture", {}).get("network_class_name", "") for each in plans["configurations"].values()]
-    return any(name.startswith("nnunet_pyconv.") for name in classes)
+    return MADE_BY in plans or any(name.startswith("nnunet_pyconv.") for name in classes)

@@ -2,29 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from copy import deepcopy
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
-from batchgenerators.utilities.file_and_folder_operations import load_json
 from nnunetv2.utilities.get_network_from_plans import get_network_from_plans
 from nnunetv2.utilities.label_handling.label_handling import determine_num_input_channels
 from nnunetv2.utilities.plans_handling.plans_handler import ConfigurationManager, PlansManager
 from torch import nn
 
-from nnunet_pyconv.architectures import PYCONV_CLASSES
 from nnunet_pyconv.errors import InputError
-from nnunet_pyconv.names import DEFAULT_OUTPUT, DEFAULT_SOURCE, Block
-from nnunet_pyconv.nn import pyramid_per_stage
+from nnunet_pyconv.names import DEFAULT_SOURCE
+from nnunet_pyconv.planning.design import Design, Stage, stages_of
 from nnunet_pyconv.planning.plans_files import (
+    MADE_BY,
     check_plans_name,
+    load_dataset_json,
     load_plans,
     output_plans_file,
     preprocessed_folder,
-    write_whole,
+    write_plans,
 )
 
 
@@ -35,14 +35,14 @@ class PlannedConfiguration:
     Attributes:
         name: The configuration, for example `2d`.
         network_class_name: The class that the plans name now.
-        kernel_sizes_per_stage: Kernels of the pyramid of each stage, full resolution first.
+        stages: Its stages, full resolution first.
         parameters_before: Parameters of the source plans' network.
         parameters_after: Parameters of the new plans' network.
     """
 
     name: str
     network_class_name: str
-    kernel_sizes_per_stage: list[list[int]]
+    stages: tuple[Stage, ...]
     parameters_before: int
     parameters_after: int
 
@@ -50,12 +50,12 @@ class PlannedConfiguration:
 def plan_pyconv(
     dataset_name_or_id: str | int,
     source_plans: str = DEFAULT_SOURCE,
-    output_plans: str = DEFAULT_OUTPUT,
+    output_plans: str | None = None,
     *,
-    block: Block = "plain",
+    design: Design = Design(),  # noqa: B008  # frozen
     overwrite: bool = False,
 ) -> tuple[Path, list[PlannedConfiguration]]:
-    """Write plans whose network is `PyConvUNet` or `PyConvResidualEncoderUNet`.
+    """Write plans whose network is `PyConvUNet` or `PyConvResidualEncoderUNet`, or a narrow or shallow one of nnU-Net.
 
     Everything but the architecture is that of the source plans, `data_identifier` included: the preprocessed data are
     shared. Since the plans name a class that can be imported, they train and predict with any trainer, nnU-Net's own
@@ -64,8 +64,8 @@ def plan_pyconv(
     Args:
         dataset_name_or_id: As nnU-Net takes it: `312`, `"312"` or `"Dataset312_ISBICell"`.
         source_plans: Name of the plans to start from, without `.json`.
-        output_plans: Name of the plans to write, without `.json`.
-        block: As for `nn.convert_to_pyconv`.
+        output_plans: Name of the plans to write, without `.json`; None names them after the design.
+        design: Block, width and depth of the network.
         overwrite: Whether to replace plans of that name.
 
     Returns:
@@ -76,27 +76,31 @@ def plan_pyconv(
             nnU-Net doesn't know, a network that can't be swapped, or an output that exists.
     """
     folder = preprocessed_folder(dataset_name_or_id)
+    output_plans = design.plans_name if output_plans is None else output_plans
     check_plans_name(output_plans)
     plans = load_plans(folder, source_plans)
-    output_file = output_plans_file(folder, output_plans, not_to_replace=source_plans, overwrite=overwrite)
-    dataset_json = load_json(str(folder / "dataset.json"))
-    new_plans, planned = swap_plans(plans, dataset_json, output_plans, block)
-    write_whole(new_plans, output_file)
+    output_file = output_plans_file(folder, output_plans, source=source_plans, overwrite=overwrite)
+    dataset_json = load_dataset_json(folder)
+    new_plans, planned = swap_plans(plans, dataset_json, output_plans, design)
+    write_plans(new_plans, output_file)
     return output_file, planned
 
 
 def swap_plans(
-    plans: Mapping[str, Any], dataset_json: dict[str, Any], output_plans: str, block: Block = "plain"
+    plans: Mapping[str, Any],
+    dataset_json: dict[str, Any],
+    output_plans: str,
+    design: Design = Design(),  # noqa: B008  # frozen
 ) -> tuple[dict[str, Any], list[PlannedConfiguration]]:
-    """Return plans with every network replaced by its pyramidal counterpart.
+    """Return plans with every network replaced by the one that a design makes of it.
 
-    A configuration that inherits its network and its patch size (`3d_cascade_fullres`) inherits the swapped network.
+    A configuration that inherits its network and its patch size (`3d_cascade_fullres`) inherits the new network.
 
     Args:
         plans: nnU-Net's plans.
         dataset_json: nnU-Net's `dataset.json`; it gives the channels and classes for counting parameters.
         output_plans: Name of the new plans.
-        block: As for `nn.convert_to_pyconv`.
+        design: Block, width and depth of the network.
 
     Returns:
         The new plans, and for each configuration with a network of its own what became of it.
@@ -118,6 +122,8 @@ def swap_plans(
         )
     new_plans = deepcopy(manager.plans)
     new_plans["plans_name"] = output_plans
+    if design != Design():
+        new_plans[MADE_BY] = design.to_json()
     planned = []
     for name, raw_configuration in new_plans["configurations"].items():
         if "inherits_from" in raw_configuration and not {"architecture", "patch_size"} & raw_configuration.keys():
@@ -125,7 +131,7 @@ def swap_plans(
         try:
             # get_configuration also brings the keys of old plans into today's form
             configuration = manager.get_configuration(name)
-            architecture = _swap_architecture(configuration, block)
+            architecture = design.architecture(configuration.configuration["architecture"], configuration.patch_size)
             swapped = {**deepcopy(configuration.configuration), "architecture": architecture}
             before = _count_parameters(manager, configuration, dataset_json)
             after = _count_parameters(manager, ConfigurationManager(swapped), dataset_json)
@@ -138,41 +144,9 @@ def swap_plans(
             ) from error
         raw_configuration.clear()
         raw_configuration.update(swapped)
-        kernel_sizes = [stage["kernel_sizes"] for stage in architecture["arch_kwargs"]["pyramid"]]
-        planned.append(PlannedConfiguration(name, architecture["network_class_name"], kernel_sizes, before, after))
+        class_name, stages = architecture["network_class_name"], stages_of(architecture)
+        planned.append(PlannedConfiguration(name, class_name, stages, before, after))
     return new_plans, planned
-
-
-def _swap_architecture(configuration: ConfigurationManager, block: Block) -> dict[str, Any]:
-    class_name = configuration.network_arch_class_name
-    # older plans have the same class under another module, so the name alone decides
-    swapped = PYCONV_CLASSES.get(class_name.rpartition(".")[2])
-    if swapped is None:
-        raise InputError(
-            f"the plans name the network {class_name}, whose convolutions can't be swapped; expected one of "
-            f"{', '.join(PYCONV_CLASSES)}. Give plans with one of them with -p"
-        )
-    architecture = deepcopy(configuration.configuration["architecture"])
-    architecture["network_class_name"] = f"{swapped.__module__}.{swapped.__qualname__}"
-    arch_kwargs = architecture["arch_kwargs"]
-    arch_kwargs["pyramid"] = pyramids_for(configuration.patch_size, arch_kwargs, block)
-    if block != "plain":
-        arch_kwargs["block"] = block
-    return architecture
-
-
-def pyramids_for(
-    patch_size: Sequence[int], arch_kwargs: Mapping[str, Any], block: Block = "plain"
-) -> list[dict[str, Any]]:
-    """Return the entry `pyramid` of a network's `arch_kwargs`: a pyramid for each stage, as JSON.
-
-    Args:
-        patch_size: The patch that the network sees, in pixels.
-        arch_kwargs: Of the plans; strides, kernels and features of each stage.
-        block: As for `nn.convert_to_pyconv`.
-    """
-    per_stage = (arch_kwargs[name] for name in ("strides", "kernel_sizes", "features_per_stage"))
-    return [pyramid.to_json() for pyramid in pyramid_per_stage(patch_size, *per_stage, block=block)]
 
 
 def network_on_meta(

@@ -10,9 +10,9 @@ from pathlib import Path
 from nnunetv2.paths import nnUNet_results
 
 from nnunet_pyconv.errors import InputError
-from nnunet_pyconv.names import PAPER_PLANS, SEED_VARIABLE
-from nnunet_pyconv.reproduction.preparation import Preparation
-from nnunet_pyconv.reproduction.step import LOG, Outcome, Step, run_steps
+from nnunet_pyconv.names import SEED_VARIABLE
+from nnunet_pyconv.nnunet_commands import Outcome, Step, run_steps
+from nnunet_pyconv.reproduction.preparation import LOG, Preparation
 
 FINAL, LATEST, BEST = "checkpoint_final.pth", "checkpoint_latest.pth", "checkpoint_best.pth"
 
@@ -52,7 +52,7 @@ class Cell:
     @property
     def folder(self) -> Path:
         """nnU-Net's results folder of the fold."""
-        model = f"{self.trainer}__{PAPER_PLANS}__{self.configuration}"
+        model = f"{self.trainer}__{self.preparation.plans}__{self.configuration}"
         return Path(nnUNet_results.require()) / self.preparation.dataset / model / f"fold_{self.fold}"
 
     @property
@@ -115,7 +115,7 @@ class Cell:
 
     def _train(self) -> Step:
         command = ["nnUNetv2_train", self.preparation.dataset_id, self.configuration, self.fold]
-        command += ["-tr", self.trainer, "-p", PAPER_PLANS, "-device", self.device]
+        command += ["-tr", self.trainer, "-p", self.preparation.plans, "-device", self.device]
         if self.num_gpus > 1:
             command += ["-num_gpus", str(self.num_gpus)]
         # without a seed, nnU-Net would note in debug.json that the training that goes on had none
@@ -129,7 +129,7 @@ class Cell:
 
     def _predict(self) -> Step:
         command = ["nnUNetv2_predict", "-d", self.preparation.dataset_id, "-c", self.configuration, "-f", self.fold]
-        command += ["-tr", self.trainer, "-p", PAPER_PLANS, "-chk", self.checkpoint, "-device", self.device]
+        command += ["-tr", self.trainer, "-p", self.preparation.plans, "-chk", self.checkpoint, "-device", self.device]
         command += ["-i", str(self.preparation.raw / "imagesTs"), "-o", str(self.predictions)]
         return Step("predict", command)
 

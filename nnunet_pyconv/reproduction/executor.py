@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from nnunet_pyconv.errors import InputError
+from nnunet_pyconv.nnunet_commands import Outcome
 from nnunet_pyconv.reproduction.cell import Cell
 from nnunet_pyconv.reproduction.preparation import Preparation
-from nnunet_pyconv.reproduction.step import Outcome
 
 if TYPE_CHECKING:
     import submitit

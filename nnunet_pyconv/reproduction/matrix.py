@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -11,6 +10,7 @@ from typing import Any
 
 from nnunetv2.paths import nnUNet_preprocessed, nnUNet_raw, nnUNet_results
 
+from nnunet_pyconv.dataset_conversion.registry import load_converter
 from nnunet_pyconv.errors import InputError
 from nnunet_pyconv.names import RECIPES
 from nnunet_pyconv.reproduction.cell import BEST, FINAL, Cell
@@ -25,8 +25,8 @@ class Request:
     """What to reproduce.
 
     Attributes:
-        datasets: Keys of `names.DATASETS`.
-        networks: Keys of `names.NETWORKS`.
+        datasets: Keys of `paper.DATASETS`.
+        networks: Keys of `paper.NETWORKS`.
         recipe: Key of `names.RECIPES`.
         folds: Of `names.FOLDS`.
         trainer: A trainer instead of the recipe's, for example one with fewer epochs; None for the recipe's.
@@ -34,6 +34,7 @@ class Request:
         num_gpus: nnU-Net's `-num_gpus`.
         num_processes: nnU-Net's `-np`.
         seed: See `SeededTrainer`; None for none.
+        target_spacing: See `Preparation`; None keeps the images as they are.
     """
 
     datasets: Sequence[str]
@@ -45,6 +46,7 @@ class Request:
     num_gpus: int
     num_processes: int
     seed: int | None
+    target_spacing: tuple[float, ...] | None = None
 
 
 def datasets_of(request: Request) -> list[Preparation]:
@@ -61,7 +63,10 @@ def datasets_of(request: Request) -> list[Preparation]:
     ):
         if not folder.get():
             raise InputError(f"{name} is not set; set it to a folder, for example: export {name}=$HOME/{name}")
-    datasets = [Preparation(_folder_name(name), name, request.num_processes) for name in request.datasets]
+    datasets = [
+        Preparation(_folder_name(name), name, request.num_processes, request.target_spacing)
+        for name in request.datasets
+    ]
     for dataset in datasets:
         _require_of_this_dataset(dataset, dataset.preprocessed / "dataset.json")
     return datasets
@@ -151,7 +156,7 @@ def _read_dataset_json(file: Path) -> dict[str, Any]:
 
 def _folder_name(name: str) -> str:
     """The name of the dataset folder, whatever ID it was given."""
-    dataset = importlib.import_module(f"nnunet_pyconv.dataset_conversion.{name}").DATASET
+    dataset = load_converter(name).DESCRIPTION
     base = Path(nnUNet_raw.require())
     found = sorted(folder.name for folder in base.glob(f"Dataset[0-9][0-9][0-9]_{dataset.name}"))
     if len(found) > 1:

@@ -11,7 +11,11 @@ from nnunetv2.paths import nnUNet_preprocessed, nnUNet_raw
 
 from nnunet_pyconv.errors import InputError
 from nnunet_pyconv.names import DEFAULT_SOURCE, PAPER_PLANS
-from nnunet_pyconv.reproduction.step import LOG, Outcome, Step, run_steps
+from nnunet_pyconv.nnunet_commands import Outcome, Step, run_steps
+
+LOG = "reproduce.log"
+
+SPACING_OF_SLICES = 999  # what nnU-Net takes for the distance of slices in a dataset of pictures
 
 
 @dataclass(frozen=True)
@@ -22,11 +26,14 @@ class Preparation:
         dataset: `DatasetXXX_Name`.
         converter: What `nnunet_pyconv convert` calls it.
         num_processes: nnU-Net's `-np`.
+        target_spacing: Spacing `(Y, X)` to resample to, with plans and preprocessed data of their own; None keeps the
+            images as they are.
     """
 
     dataset: str
     converter: str
     num_processes: int
+    target_spacing: tuple[float, ...] | None = None
 
     def __str__(self) -> str:
         return self.dataset
@@ -35,6 +42,21 @@ class Preparation:
     def dataset_id(self) -> str:
         """nnU-Net's dataset ID."""
         return str(int(self.dataset[len("Dataset") :][:3]))
+
+    @property
+    def source_plans(self) -> str:
+        """Name of nnU-Net's plans."""
+        return DEFAULT_SOURCE + self._suffix
+
+    @property
+    def plans(self) -> str:
+        """Name of the plans with the paper's networks."""
+        return PAPER_PLANS + self._suffix
+
+    @property
+    def _suffix(self) -> str:
+        spacing = self.target_spacing
+        return "" if spacing is None else "_spacing_" + "x".join(f"{step:g}" for step in spacing)
 
     @property
     def raw(self) -> Path:
@@ -81,7 +103,7 @@ class Preparation:
         Raises:
             InputError: The raw dataset lacks `dataset.json` or `labelsTr`.
         """
-        plans_file = self.preprocessed / f"{DEFAULT_SOURCE}.json"
+        plans_file = self.preprocessed / f"{self.source_plans}.json"
         if not plans_file.is_file():
             return False
         try:
@@ -101,7 +123,7 @@ class Preparation:
     @property
     def is_done(self) -> bool:
         """Whether the cells of this dataset can start."""
-        return self.is_preprocessed and (self.preprocessed / f"{PAPER_PLANS}.json").is_file()
+        return self.is_preprocessed and (self.preprocessed / f"{self.plans}.json").is_file()
 
     def steps(self) -> Iterator[Step]:
         """The steps that are left."""
@@ -109,10 +131,17 @@ class Preparation:
         if not self.is_preprocessed:
             command = ["nnUNetv2_plan_and_preprocess", "-d", self.dataset_id, "-c", "2d", "--verify_dataset_integrity"]
             command += ["-npfp", str(self.num_processes), "-np", str(self.num_processes)]
+            if self.target_spacing is not None:
+                spacing = (SPACING_OF_SLICES, *self.target_spacing)
+                command += ["-overwrite_target_spacing", *(f"{step:g}" for step in spacing)]
+                command += ["-overwrite_plans_name", self.source_plans]
             yield Step("plan and preprocess", command)
             overwrite = ["--overwrite"]  # our plans are made of nnU-Net's
         if overwrite or not self.is_done:
-            yield Step("plan the networks", ["nnunet_pyconv", "plan", "-d", self.dataset_id, "--paper", *overwrite])
+            command = ["nnunet_pyconv", "plan", "-d", self.dataset_id, "--paper"]
+            if self.target_spacing is not None:
+                command += ["-p", self.source_plans, "-o", self.plans]
+            yield Step("plan the networks", [*command, *overwrite])
 
     def __call__(self) -> Outcome:
         """Run what is left."""

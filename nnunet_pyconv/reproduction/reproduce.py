@@ -12,10 +12,10 @@ from tqdm import tqdm
 
 from nnunet_pyconv.errors import InputError
 from nnunet_pyconv.names import PAPER_PLANS
+from nnunet_pyconv.nnunet_commands import Outcome
 from nnunet_pyconv.reproduction.cell import Cell
 from nnunet_pyconv.reproduction.executor import Executor, Job
 from nnunet_pyconv.reproduction.matrix import Request, cells_of, datasets_of
-from nnunet_pyconv.reproduction.step import Outcome
 
 
 def reproduce(request: Request, executor: str, slurm_parameters: Mapping[str, Any]) -> tuple[list[Cell], list[Outcome]]:
@@ -105,8 +105,9 @@ def _report_command(cells: Sequence[Cell], folder: Path) -> list[str]:
     predictions = [
         f"{cell.configuration}{f'_fold_{cell.fold}' if len(folds) > 1 else ''}={cell.predictions}" for cell in cells
     ]
-    arguments = ["-d", dataset_id, "-tr", cells[0].trainer, "-p", PAPER_PLANS]
+    arguments = ["-d", dataset_id, "-tr", cells[0].trainer, "-p", cells[0].preparation.plans]
     arguments += ["-c", *dict.fromkeys(cell.configuration for cell in cells), "-f", *folds]
     arguments += ["--predictions", *predictions, "-np", str(cells[0].preparation.num_processes)]
-    name = f"report_{dataset_id}_{cells[0].trainer}_fold_{'_'.join(folds)}"
+    spacing = cells[0].preparation.plans.removeprefix(PAPER_PLANS)
+    name = f"report_{dataset_id}_{cells[0].trainer}{spacing}_fold_{'_'.join(folds)}"
     return ["report", *arguments, "-o", str(folder / name), "--overwrite"]

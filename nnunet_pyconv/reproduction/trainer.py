@@ -11,7 +11,7 @@ from nnunetv2.training.nnUNetTrainer.nnUNetTrainer import nnUNetTrainer
 from nnunetv2.utilities.find_objects import recursive_find_trainer_class_by_name
 
 from nnunet_pyconv.errors import InputError
-from nnunet_pyconv.reproduction.step import variables_for_commands
+from nnunet_pyconv.nnunet_commands import variables_for_commands
 
 
 def find_trainer(name: str) -> type[nnUNetTrainer]:

@@ -2,22 +2,36 @@
 
 from __future__ import annotations
 
-import importlib.metadata
+import pickle
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
-from nnunetv2.paths import nnUNet_results
-from packaging.requirements import Requirement
+import torch
 
 from nnunet_pyconv.errors import InputError
-from nnunet_pyconv.sharing.archive import check_package, open_package
+from nnunet_pyconv.nnunet_folders import nnunet_folder
+from nnunet_pyconv.sharing.archive import Package, open_package
+from nnunet_pyconv.sharing.harmless import check_classes, postprocessing_from_json
 from nnunet_pyconv.sharing.manifest import MANIFEST, Manifest
-from nnunet_pyconv.writing import whole_folder
+from nnunet_pyconv.sharing.members import (
+    DATASET,
+    PICKLED_POSTPROCESSING,
+    PLANS,
+    POSTPROCESSING,
+    SHIM,
+    checkpoint_of,
+    cross_validation_folder,
+    safetensors_of,
+)
+from nnunet_pyconv.sharing.requirements import check_installed
+from nnunet_pyconv.sharing.safe_checkpoint import checkpoint_from_safetensors
+from nnunet_pyconv.sharing.trainer_class import find_trainer, shim_source
+from nnunet_pyconv.writing import check_target, whole_folder
 
 
 @dataclass(frozen=True)
-class Installed:
+class InstalledModel:
     """An installed model.
 
     Attributes:
@@ -29,10 +43,12 @@ class Installed:
     manifest: Manifest
 
 
-def install_model(file: Path, *, overwrite: bool = False) -> Installed:
+def install_model(file: Path, *, overwrite: bool = False) -> InstalledModel:
     """Check a package, then write its model into `nnUNet_results`, whole or not at all.
 
-    Nothing of it is loaded. The hashes show that it is what its maker packed; they don't show who that was.
+    What nnU-Net unpickles or imports is not the package's, but written here from what runs no code: checkpoints from
+    the safetensors, the postprocessing from its JSON, the module that names the trainer. The package's own pickles are
+    not even opened. The hashes show that the rest is what its maker packed; they don't show who that was.
 
     Args:
         file: The package.
@@ -42,40 +58,39 @@ def install_model(file: Path, *, overwrite: bool = False) -> Installed:
         InputError: `nnUNet_results` unset, a package that is damaged or unsafe or needs something that isn't installed,
             a model of that name, or no room for it.
     """
-    results = nnUNet_results.get()
-    if not results or not Path(results).is_dir():
-        raise InputError(
-            f"nnUNet_results is {'not set' if not results else f'{results}, which is no folder'}; make a folder for "
-            'models and export nnUNet_results="/path/to/it"'
-        )
+    results = nnunet_folder("nnUNet_results")
+    if not results.is_dir():
+        raise InputError(f"nnUNet_results is {results}, which is no folder; make it, or export another")
     with open_package(file) as package:
-        manifest = check_package(package)
-        for requirement in map(Requirement, manifest.requires):
-            _check_requirement(requirement)
-        target = Path(results) / manifest.model
-        if target.exists() and not overwrite:
-            raise InputError(f"{target} is there already; replace it, with all its folds, with --overwrite")
-        size_gb, free_gb = (
-            number / 1e9
-            for number in (sum(member.file_size for member in package.infolist()), shutil.disk_usage(results).free)
-        )
+        manifest = package.manifest
+        check_installed(manifest.requires)
+        check_classes(package.json(PLANS))
+        package.json(DATASET)
+        target = results / manifest.model
+        check_target(target, overwrite=overwrite)
+        size_gb, free_gb = (number / 1e9 for number in (package.size, shutil.disk_usage(results).free))
         if size_gb > free_gb:
             raise InputError(f"the model takes {size_gb:.2f} GB and {results} has {free_gb:.2f} GB left; make room")
-        with whole_folder(target) as folder:
-            for name in (*manifest.sha256, MANIFEST):
-                (folder / name).parent.mkdir(parents=True, exist_ok=True)
-                with package.open(f"{manifest.model}/{name}") as stream, (folder / name).open("wb") as copy:
-                    shutil.copyfileobj(stream, copy)
-    return Installed(target, manifest)
+        with whole_folder(target, overwrite=overwrite) as folder:
+            _write(package, folder)
+    return InstalledModel(target, manifest)
 
 
-def _check_requirement(requirement: Requirement) -> None:
-    try:
-        version = importlib.metadata.version(requirement.name)
-    except importlib.metadata.PackageNotFoundError:
-        version = None
-    if version is None or not requirement.specifier.contains(version, prereleases=True):
-        state = "is not installed" if version is None else f"{version} is installed"
-        raise InputError(
-            f"the model needs {requirement}, and {requirement.name} {state}; first: pip install '{requirement}'"
-        )
+def _write(package: Package, folder: Path) -> None:
+    manifest = package.manifest
+    checkpoints = {checkpoint_of(fold, manifest.checkpoint) for fold in manifest.folds}
+    postprocessing = f"{cross_validation_folder(manifest.folds)}/{PICKLED_POSTPROCESSING}"
+    for name in manifest.sha256:
+        if name not in {*checkpoints, postprocessing, SHIM}:
+            package.copy(name, folder)
+    (folder / MANIFEST).write_text(manifest.to_json(), "utf-8")
+    for fold in manifest.folds:
+        state, checkpoint = checkpoint_from_safetensors(folder / safetensors_of(fold, manifest.checkpoint))
+        state.check_that_it_is_of(manifest.model, fold)
+        torch.save(checkpoint, folder / checkpoint_of(fold, manifest.checkpoint))
+    if postprocessing in manifest.sha256:
+        steps = postprocessing_from_json(package.json(f"{cross_validation_folder(manifest.folds)}/{POSTPROCESSING}"))
+        (folder / postprocessing).write_bytes(pickle.dumps(steps))
+    if SHIM in manifest.sha256:
+        (folder / SHIM).parent.mkdir()
+        (folder / SHIM).write_text(shim_source(find_trainer(manifest.setup.trainer)), "utf-8")

@@ -4,20 +4,20 @@ from __future__ import annotations
 
 import json
 import re
+import shlex
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from typing import Any
 
-from packaging.requirements import Requirement
-
 from nnunet_pyconv.errors import InputError
+from nnunet_pyconv.nnunet_folders import Setup
+from nnunet_pyconv.sharing.names import is_checkpoint, is_fold, is_plain, parse_model
+from nnunet_pyconv.sharing.requirements import check_known
 
 MANIFEST = "nnunet_pyconv_manifest.json"
 FORMAT = 1
 
-_NAME = r"[A-Za-z0-9][\w.+-]*?"
-MODEL = re.compile(rf"(?P<dataset>Dataset\d{{3,}}_[\w.+-]+)/(?P<tr>{_NAME})__(?P<p>{_NAME})__(?P<c>{_NAME})", re.ASCII)
-"""A model's folder below `nnUNet_results`, as nnU-Net names it."""
+_CLASS = r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*"
 
 
 @dataclass(frozen=True)
@@ -28,7 +28,7 @@ class Manifest:
         model: `DATASET/TRAINER__PLANS__CONFIGURATION`, the folder below `nnUNet_results`.
         folds: The folds, `0` to `4` or `all`.
         checkpoint: Name of the checkpoint of each fold.
-        trainer: Name and module of the trainer class that nnU-Net looks for.
+        trainer_module: Module of the trainer class that nnU-Net looks for.
         network: Class of the network that the plans name.
         requires: What has to be installed, as requirements of Python packages.
         versions: What the package was made with.
@@ -39,7 +39,7 @@ class Manifest:
     model: str
     folds: tuple[str, ...]
     checkpoint: str
-    trainer: Mapping[str, str]
+    trainer_module: str
     network: str
     requires: tuple[str, ...]
     versions: Mapping[str, str]
@@ -51,66 +51,92 @@ class Manifest:
         return json.dumps(asdict(self), indent=2) + "\n"
 
     @property
+    def setup(self) -> Setup:
+        """Trainer, plans and configuration."""
+        return parse_model(self.model)[1]
+
+    @property
     def from_plugin(self) -> bool:
         """Whether the trainer is one of this plugin's, so that nnU-Net needs `nnUNet_extTrainer` to find it."""
-        return self.trainer["module"].startswith("nnunet_pyconv.")
+        return self.trainer_module.startswith("nnunet_pyconv.")
 
     @property
     def predict_command(self) -> str:
-        """The command that predicts with the installed model."""
-        name = MODEL.fullmatch(self.model)
-        assert name is not None  # export and read_manifest see to it
-        command = (
-            f"nnUNetv2_predict -d {name['dataset']} -tr {name['tr']} -p {name['p']} -c {name['c']} "
-            f"-f {' '.join(self.folds)} -chk {self.checkpoint} -i IMAGES -o PREDICTIONS"
-        )
-        return f'nnUNet_extTrainer="$(nnunet_pyconv trainer_dir)" {command}' if self.from_plugin else command
+        """The command that predicts with the installed model, for a shell."""
+        dataset, setup = parse_model(self.model)
+        command = ["nnUNetv2_predict", "-d", dataset, "-tr", setup.trainer, "-p", setup.plans, "-c"]
+        command += [
+            setup.configuration,
+            "-f",
+            *self.folds,
+            "-chk",
+            self.checkpoint,
+            "-i",
+            "IMAGES",
+            "-o",
+            "PREDICTIONS",
+        ]
+        variable = 'nnUNet_extTrainer="$(nnunet_pyconv trainer_dir)" ' if self.from_plugin else ""
+        return variable + shlex.join(command)
 
 
-def read_manifest(text: bytes, folder: str) -> Manifest:
-    """Read a manifest.
+def parse_manifest(content: Any, folder: str) -> Manifest:
+    """Check what a manifest holds.
 
     Args:
-        text: Content of the file.
+        content: The JSON.
         folder: The folder of the package in which it lies.
 
     Raises:
         InputError: No manifest, one of a later format, or one of another folder.
     """
-    try:
-        content: dict[str, Any] = json.loads(text)
-        written_as = content["format"]
-    except (ValueError, KeyError, TypeError) as error:
-        raise _damaged(error) from error
-    if written_as != FORMAT:
+    if not isinstance(content, dict) or "format" not in content:
+        raise InputError(f"{MANIFEST} has no format; expected what nnunet_pyconv share writes. Ask for it again")
+    if content["format"] != FORMAT:
         raise InputError(
-            f"{MANIFEST} has format {written_as!r} and this nnunet-pyconv reads {FORMAT}; the package needs another "
-            "version: pip install --upgrade nnunet-pyconv"
+            f"{MANIFEST} has format {content['format']!r:.20} and this nnunet-pyconv reads {FORMAT}; the package needs "
+            "another version: pip install --upgrade nnunet-pyconv"
         )
-    try:
-        manifest = _parse(content)
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise _damaged(error) from error
-    if manifest.model != folder or MODEL.fullmatch(folder) is None:
-        raise InputError(
-            f"{MANIFEST} in {folder} is of {manifest.model}; expected the same folder, named "
-            "DatasetNNN_NAME/TRAINER__PLANS__CONFIGURATION; ask for the package again"
-        )
-    return manifest
-
-
-def _parse(content: dict[str, Any]) -> Manifest:
+    _check_types(content)
     manifest = Manifest(**{**content, **{key: tuple(content[key]) for key in ("folds", "requires")}})
-    for requirement in manifest.requires:
-        Requirement(requirement)  # InvalidRequirement is a ValueError
-    for name in (*manifest.folds, manifest.checkpoint, manifest.trainer["module"]):
-        if not re.fullmatch(r"[\w.+-]+", name, re.ASCII):  # they enter the command that a user is told to run
-            raise ValueError(f"{name!r} is no plain name")
-    for name, digest in manifest.sha256.items():
-        if not re.fullmatch(r"[0-9a-f]{64}", digest):
-            raise ValueError(f"{digest!r} of {name} is no SHA-256")
+    if manifest.model != folder:
+        raise InputError(
+            f"{MANIFEST} in {folder!r} is of {manifest.model!r}; expected the same folder. Ask for the package again"
+        )
+    parse_model(manifest.model)
+    for text in manifest.requires:
+        check_known(text)
+    names = [
+        *((fold, is_fold(fold), "a fold, 0 to 4 or all") for fold in manifest.folds),
+        (manifest.checkpoint, is_checkpoint(manifest.checkpoint), "a checkpoint's name"),
+        (manifest.trainer_module, re.fullmatch(_CLASS, manifest.trainer_module, re.ASCII), "a module"),
+        (manifest.network, re.fullmatch(_CLASS, manifest.network, re.ASCII), "a class"),
+        *((name, is_plain(name), "a package's name") for name in manifest.versions),
+        *((version, is_plain(version), "a version") for version in manifest.versions.values()),
+        *(
+            (digest, re.fullmatch(r"[0-9a-f]{64}", digest, re.ASCII), "a SHA-256")
+            for digest in manifest.sha256.values()
+        ),
+    ]
+    for name, is_good, expected in names:
+        if not is_good:
+            raise InputError(f"{MANIFEST} has {name!r:.100}; expected {expected}. Do not trust its source")
+    if not manifest.folds or len(set(manifest.folds)) != len(manifest.folds):
+        raise InputError(f"{MANIFEST} has the folds {', '.join(manifest.folds) or 'none'}; expected each once")
     return manifest
 
 
-def _damaged(error: Exception) -> InputError:
-    return InputError(f"{MANIFEST} is damaged ({error!r}); ask for the package again")
+def _check_types(content: Mapping[str, Any]) -> None:
+    expected = {field.name for field in fields(Manifest)}
+    if differing := sorted(content.keys() ^ expected):
+        raise InputError(f"{MANIFEST} lacks, or has besides, {differing!r:.300}; ask for the package again")
+    texts = {key: [content[key]] for key in ("model", "checkpoint", "trainer_module", "network")}
+    lists = {key: content[key] for key in ("folds", "requires")}
+    mappings = {key: content[key] for key in ("versions", "sha256")}
+    for key, value in (lists | mappings).items():
+        if not isinstance(value, list if key in lists else dict):
+            raise InputError(f"{MANIFEST} has {value!r:.100} as {key}; ask for the package again")
+    for key, values in (texts | lists | {key: value.values() for key, value in mappings.items()}).items():
+        for value in values:
+            if not isinstance(value, str):
+                raise InputError(f"{MANIFEST} has {value!r:.100} in {key}, which is no text; ask for the package again")

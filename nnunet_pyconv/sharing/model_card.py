@@ -11,10 +11,10 @@ from pathlib import Path
 from nnunetv2.training.nnUNetTrainer.nnUNetTrainer import nnUNetTrainer
 
 from nnunet_pyconv.errors import InputError
+from nnunet_pyconv.markdown import escape, table
 from nnunet_pyconv.sharing.manifest import Manifest
 from nnunet_pyconv.sharing.model_folder import ModelFolder
-
-MODEL_CARD = "MODEL_CARD.md"
+from nnunet_pyconv.sharing.requirements import install_command
 
 
 @dataclass(frozen=True)
@@ -54,10 +54,11 @@ def model_card(model: ModelFolder, facts: ModelFacts, manifest: Manifest, tables
         tables: Tables of a report, as Markdown that begins with the text of a third-level heading.
     """
     use = (
-        f"```bash\npip install {' '.join(repr(requirement) for requirement in manifest.requires)}\n"
-        f"nnunet_pyconv install model.zip\n{manifest.predict_command}\n```\n\n"
-        "The checkpoints (`.pth`) are pickles, whose loading executes code: use them only if you trust their source. "
-        "The `.safetensors` beside them hold the network's weights without code (`safetensors.torch.load_model`)."
+        f"```bash\n{install_command(manifest.requires)}\nnnunet_pyconv install model.zip\n"
+        f"{manifest.predict_command}\n```\n\n"
+        "`nnunet_pyconv install` writes the checkpoints anew from the `.safetensors`, which run no code when they are "
+        "read. The package's own `.pth` files are pickles, whose loading can run code: those who install it with "
+        "`nnUNetv2_install_pretrained_model_from_zip` have to trust its source."
     )
     return model_card_with(model, facts, manifest.versions, tables, f"## Install and predict\n\n{use}")
 
@@ -75,17 +76,18 @@ def model_card_with(
         use: The last section, with its heading: how to use the file.
     """
     configuration = model.configuration_manager
-    labels = ", ".join(f"{name} ({value})" for name, value in model.dataset_json["labels"].items())
+    labels = ", ".join(f"{escape(name)} ({value})" for name, value in model.dataset_json["labels"].items())
     channels = model.dataset_json.get("channel_names", model.dataset_json.get("modality", {}))
     epochs = ", ".join(f"fold {fold}: {number}" for fold, number in facts.epochs.items())
     cascade = configuration.previous_stage_name
     sections = [
-        f"# {model.model.replace('/', ' ')}",
+        f"# {escape(model.model.replace('/', ' '))}",
         "## Model",
-        f"- Dataset: {model.path.parent.name}, {model.dataset_json.get('numTraining', 'unknown')} training cases\n"
-        f"- Input: {', '.join(channels.values())}, {model.dataset_json['file_ending']} files\n"
+        f"- Dataset: {escape(model.path.parent.name)}, {model.dataset_json.get('numTraining', 'unknown')} training "
+        "cases\n"
+        f"- Input: {escape(', '.join(map(str, channels.values())))}, {model.dataset_json['file_ending']} files\n"
         f"- Labels: {labels}\n"
-        f"- Configuration: {model.configuration} of {model.plans.plans_name}; patch "
+        f"- Configuration: {escape(model.setup.configuration)} of {escape(model.plans.plans_name)}; patch "
         f"{' x '.join(map(str, configuration.patch_size))}, batch {configuration.batch_size}\n"
         + (f"- Cascade: needs predictions of {cascade}, a model of its own\n" if cascade else "")
         + f"- Network: {configuration.network_arch_class_name}, trained by {facts.trainer.__name__}, "
@@ -94,7 +96,7 @@ def model_card_with(
         f"- Made with: {', '.join(f'{name} {version}' for name, version in versions.items())}",
         "## Validation",
         _validation(model),
-        *(f"### {table.strip()}" for table in tables),
+        *(f"### {text.strip()}" for text in tables),
         "## Intended use",
         "*To be filled in: for which images and questions, and for which not. Not a medical device.*",
         "## Licence",
@@ -105,19 +107,19 @@ def model_card_with(
 
 
 def _validation(model: ModelFolder) -> str:
-    lines = ["| fold | cases | Dice | IoU |", "|---|---:|---:|---:|"]
+    rows = []
     for fold in model.folds:
         file = model.fold(fold) / "validation" / "summary.json"
         if not file.is_file():
-            lines.append(f"| {fold} | not validated | | |")
+            rows.append([fold, "not validated", "", ""])
             continue
         try:
             summary = json.loads(file.read_text("utf-8"))
-            cases, mean = len(summary["metric_per_case"]), summary["foreground_mean"]
-            scores = [_shown(mean[metric]) for metric in ("Dice", "IoU")]
-        except (ValueError, KeyError, TypeError) as error:
+            mean = summary["foreground_mean"]
+            rows.append([fold, str(len(summary["metric_per_case"])), *(_shown(mean[key]) for key in ("Dice", "IoU"))])
+        except (ValueError, KeyError, TypeError, RecursionError) as error:
             raise InputError(f"{file} is no summary of nnU-Net ({error!r}); validate again, with --val") from error
-        lines.append(f"| {fold} | {cases} | {' | '.join(scores)} |")
+    lines = table(["fold", "cases", "Dice", "IoU"], rows, numeric=(1, 2, 3))
     return "\n".join(lines) + "\n\nMeans over the foreground classes, from nnU-Net's `validation/summary.json`."
 
 

@@ -8,21 +8,17 @@ from pathlib import Path
 from textwrap import shorten
 from typing import Any
 
-import torch
 from batchgenerators.utilities.file_and_folder_operations import load_json
 from nnunetv2.training.nnUNetTrainer.nnUNetTrainer import nnUNetTrainer
-from nnunetv2.utilities.file_path_utilities import folds_tuple_to_string
 from nnunetv2.utilities.label_handling.label_handling import determine_num_input_channels
 from nnunetv2.utilities.plans_handling.plans_handler import ConfigurationManager, PlansManager
 from torch import nn
 
+from nnunet_pyconv.checkpoints import load_checkpoint
 from nnunet_pyconv.errors import InputError
-from nnunet_pyconv.sharing.manifest import MODEL
-
-# what nnU-Net's export takes (model_sharing/model_export.py)
-_OF_MODEL = ("plans.json", "dataset.json", "dataset_fingerprint.json")
-_OF_FOLD = ("debug.json", "progress.png", "network_architecture.pdf", "validation/summary.json")
-_OF_CROSS_VALIDATION = ("summary.json", "postprocessing.pkl", "postprocessing.json")
+from nnunet_pyconv.nnunet_folders import Setup
+from nnunet_pyconv.sharing.members import exported_members
+from nnunet_pyconv.sharing.names import is_checkpoint, is_fold, parse_model
 
 
 @dataclass(frozen=True)
@@ -35,7 +31,7 @@ class ModelFolder:
         folds: Its folds to share, `0` to `4` or `all`.
         checkpoint: Name of the checkpoint to share.
         plans: The plans.
-        configuration: Name of the configuration.
+        setup: Trainer, plans and configuration by name.
         dataset_json: nnU-Net's `dataset.json`.
     """
 
@@ -44,13 +40,13 @@ class ModelFolder:
     folds: tuple[str, ...]
     checkpoint: str
     plans: PlansManager
-    configuration: str
+    setup: Setup
     dataset_json: dict[str, Any]
 
     @property
     def configuration_manager(self) -> ConfigurationManager:
         """nnU-Net's manager of the configuration."""
-        return self.plans.get_configuration(self.configuration)
+        return self.plans.get_configuration(self.setup.configuration)
 
     def fold(self, fold: str) -> Path:
         """The folder of a fold."""
@@ -58,27 +54,21 @@ class ModelFolder:
 
     def files(self) -> list[str]:
         """What nnU-Net's own export takes from here, as far as it is there, relative to the folder."""
-        cross_validation = f"crossval_results_folds_{folds_tuple_to_string(self.folds)}"
-        names = [
-            *_OF_MODEL,
-            *(f"{cross_validation}/{name}" for name in _OF_CROSS_VALIDATION),
-            *(f"fold_{fold}/{name}" for fold in self.folds for name in (self.checkpoint, *_OF_FOLD)),
-        ]
-        return [name for name in names if (self.path / name).is_file()]
+        return [name for name in exported_members(self.folds, self.checkpoint) if (self.path / name).is_file()]
 
-    def load_checkpoint(self, fold: str) -> dict[str, Any]:
-        """Load a checkpoint; like nnU-Net, this unpickles.
+    def load_checkpoint(self, fold: str, *, trust: bool = False) -> dict[str, Any]:
+        """Load a checkpoint.
 
         Raises:
-            InputError: A file that can't be read, or is no checkpoint of nnU-Net.
+            InputError: A file that can't be read or is not trusted, or is no checkpoint of nnU-Net.
         """
         file = self.fold(fold) / self.checkpoint
-        try:
-            content = torch.load(file, map_location="cpu", weights_only=False)
-            if not {"network_weights", "trainer_name", "current_epoch"} <= content.keys():
-                raise KeyError("network_weights, trainer_name or current_epoch")
-        except Exception as error:  # torch and pickle raise many kinds
-            raise InputError(f"{file} is no checkpoint of nnU-Net ({error!r}); train again, or choose -chk") from error
+        content = load_checkpoint(file, trust=trust)
+        if missing := {"network_weights", "trainer_name", "current_epoch", "init_args"} - content.keys():
+            raise InputError(
+                f"{file} is no checkpoint of nnU-Net: it has no {', no '.join(sorted(missing))}; train again, or "
+                "choose another with -chk"
+            )
         return content
 
     def build_network(self, trainer: type[nnUNetTrainer], weights: dict[str, Any], fold: str) -> nn.Module:
@@ -118,13 +108,13 @@ def open_model(path: Path, folds: Sequence[str] | None, checkpoint: str) -> Mode
     """
     path = path.absolute()  # names the model; links stay, for a dataset's folder may be one
     model = f"{path.parent.name}/{path.name}"
-    if not path.is_dir() or (name := MODEL.fullmatch(model)) is None:
-        raise InputError(
-            f"{path} is no folder of a trained model; expected nnUNet_results/DatasetNNN_NAME/TRAINER__PLANS__CONFIG"
-        )
-    if checkpoint != Path(checkpoint).name or not checkpoint.endswith(".pth"):
+    if not path.is_dir():
+        raise InputError(f"{path} is not there; give nnUNet_results/DatasetNNN_NAME/TRAINER__PLANS__CONFIG")
+    _, setup = parse_model(model)
+    if not is_checkpoint(checkpoint):
         raise InputError(f"-chk {checkpoint}: expected the name of a file, for example checkpoint_final.pth")
     have = sorted(file.parent.name.removeprefix("fold_") for file in path.glob(f"fold_*/{checkpoint}"))
+    have = [fold for fold in have if is_fold(fold)]
     chosen = have if folds is None else list(dict.fromkeys(folds))
     if not chosen or not set(chosen) <= set(have):
         raise InputError(
@@ -135,11 +125,11 @@ def open_model(path: Path, folds: Sequence[str] | None, checkpoint: str) -> Mode
     try:
         dataset_json = load_json(str(path / "dataset.json"))
         plans = PlansManager(load_json(str(path / "plans.json")))
-        plans.get_configuration(name["c"])
+        plans.get_configuration(setup.configuration)
         if missing := {"labels", "file_ending"} - dataset_json.keys():
             raise KeyError(*sorted(missing))
     except Exception as error:  # missing, no JSON, or JSON of something else
         raise InputError(
             f"{path} has no usable plans.json and dataset.json ({error!r}); expected those that the training wrote"
         ) from error
-    return ModelFolder(path, model, tuple(chosen), checkpoint, plans, name["c"], dataset_json)
+    return ModelFolder(path, model, tuple(chosen), checkpoint, plans, setup, dataset_json)

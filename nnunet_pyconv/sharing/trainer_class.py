@@ -2,35 +2,29 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
-import nnunetv2
 from nnunetv2.training.nnUNetTrainer.nnUNetTrainer import nnUNetTrainer
-from nnunetv2.utilities.find_class_by_name import recursive_find_python_class
 
-from nnunet_pyconv import trainers
+from nnunet_pyconv import nnunet_folders
 from nnunet_pyconv.errors import InputError
-from nnunet_pyconv.trainers import variants
-
-SHIM = "trainer/shared_trainer.py"
 
 
 def find_trainer(name: str) -> type[nnUNetTrainer]:
-    """Find a trainer of nnU-Net or of this plugin; `nnUNet_extTrainer` is not needed.
+    """Find the trainer of a shared model, which whoever installs it has as well.
 
     Raises:
-        InputError: A trainer from elsewhere.
+        InputError: A trainer that is neither nnU-Net's nor this plugin's.
     """
-    stock = Path(nnunetv2.__path__[0]) / "training" / "nnUNetTrainer"
-    found = recursive_find_python_class(str(stock), name, "nnunetv2.training.nnUNetTrainer")
-    for module in (trainers, variants):
-        found = found or getattr(module, name, None)
-    if not (isinstance(found, type) and issubclass(found, nnUNetTrainer)):
-        raise InputError(
-            f"the model was trained with {name}, which is neither in nnU-Net nor in nnunet-pyconv; those who install "
-            "the package could not find it. Share it by nnUNetv2_export_model_to_zip, together with its code"
-        )
-    return found
+    refusal = (
+        f"the model was trained with {name}, which is neither in nnU-Net nor in nnunet-pyconv; those who install the "
+        "package could not find it. Share it by nnUNetv2_export_model_to_zip, together with its code"
+    )
+    try:
+        trainer = nnunet_folders.find_trainer(name)
+    except InputError as error:
+        raise InputError(refusal) from error
+    if not trainer.__module__.startswith(("nnunetv2.", "nnunet_pyconv.")):
+        raise InputError(refusal)
+    return trainer
 
 
 def shim_source(trainer: type[nnUNetTrainer]) -> str:

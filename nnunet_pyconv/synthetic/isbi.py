@@ -21,7 +21,7 @@ def write_synthetic_isbi(
     """Write train-volume.tif, train-labels.tif and test-volume.tif as ISBI 2012 has them.
 
     Args:
-        folder: Where to; made if it isn't there.
+        folder: Where to; created if missing.
         labelled: Pages of train-volume.tif and train-labels.tif.
         unlabelled: Pages of test-volume.tif.
         size_px: Edge of a page.

@@ -75,5 +75,5 @@ def _blobs(seed: int) -> tuple[NDArray[np.float32], NDArray[np.uint8]]:
 
 def _write(volume: NDArray[Any], file: Path) -> None:
     image = sitk.GetImageFromArray(volume)
-    image.SetSpacing(SPACING_MM[::-1])  # type: ignore[no-untyped-call]
+    image.SetSpacing(SPACING_MM[::-1])
     sitk.WriteImage(image, str(file))

@@ -1,4 +1,4 @@
-"""The demo's own nnU-Net folders, apart from the user's."""
+"""nnU-Net folders of our own, apart from the user's."""
 
 from __future__ import annotations
 
@@ -15,14 +15,13 @@ from nnunet_pyconv.trainer_dir import TRAINER_DIR
 
 @dataclass(frozen=True)
 class Workspace:
-    """Where the demo reads and writes; everything lies below `folder`."""
+    """A folder with nnU-Net's three folders below it.
+
+    Attributes:
+        folder: Where everything lies.
+    """
 
     folder: Path
-
-    @property
-    def source(self) -> Path:
-        """The synthetic data, in the files of ISBI 2012."""
-        return self.folder / "isbi2012_synthetic"
 
     @property
     def raw(self) -> Path:
@@ -40,33 +39,28 @@ class Workspace:
         return self.folder / "nnUNet_results"
 
     @property
-    def predictions(self) -> Path:
-        """Predictions of the test cases and nnU-Net's summary.json."""
-        return self.folder / "predictions"
-
-    @property
-    def picture(self) -> Path:
-        """Image, truth and prediction of the test cases."""
-        return self.folder / "demo.png"
-
-    @property
-    def log(self) -> Path:
-        """What nnU-Net printed."""
-        return self.folder / "demo.log"
+    def outputs(self) -> tuple[Path, ...]:
+        """All that a run writes into the folder, and that `clear` may remove."""
+        return (self.raw, self.preprocessed, self.results)
 
     def prepare(self, *, overwrite: bool) -> None:
-        """Make the folder, or empty it of an earlier demo.
+        """Make the folder and nnU-Net's three in it.
+
+        Args:
+            overwrite: Whether to replace what an earlier run wrote.
 
         Raises:
-            InputError: An earlier demo is there and `overwrite` is false, or something that no demo made, which
-                is never removed.
+            InputError: The folder holds an earlier run and `overwrite` is false, or it holds something with the name of
+                an output that no run wrote, which is never removed, or it can't be written.
         """
-        contents = self._contents()
-        if contents and not self._marker.exists():
-            raise InputError(f"{self.folder} has a {contents[0].name} that no demo made; choose another folder with -o")
-        if contents and not overwrite:
+        existing = self._existing()
+        if existing and not self._marker.exists():
             raise InputError(
-                f"{self.folder} holds an earlier demo; choose another folder with -o, or replace it with --overwrite"
+                f"{self.folder} has a {existing[0].name} that no earlier run made; choose another folder with -o"
+            )
+        if existing and not overwrite:
+            raise InputError(
+                f"{self.folder} holds an earlier run; choose another folder with -o, or replace it with --overwrite"
             )
         self.clear()
         try:
@@ -80,25 +74,16 @@ class Workspace:
             ) from error
 
     def clear(self) -> None:
-        """Remove what a demo wrote, and the folder if nothing else is in it."""
+        """Remove what a run wrote, and the folder if nothing else is in it."""
         if not self._marker.exists():
             return
-        for path in [*self._contents(), self._marker]:
+        for path in [*self._existing(), self._marker]:
             if path.is_dir():
                 shutil.rmtree(path)
             else:
                 path.unlink()
-        with contextlib.suppress(OSError):  # something of the user's is in it
+        with contextlib.suppress(OSError):  # the user has put something into it
             self.folder.rmdir()
-
-    @property
-    def _marker(self) -> Path:
-        """Says that a demo made the rest: the user's own folders may bear the same names."""
-        return self.folder / ".nnunet_pyconv_demo"
-
-    def _contents(self) -> list[Path]:
-        ours = (self.source, self.raw, self.preprocessed, self.results, self.predictions, self.picture, self.log)
-        return [path for path in ours if path.exists()]
 
     @contextlib.contextmanager
     def environment(self) -> Iterator[None]:
@@ -121,3 +106,11 @@ class Workspace:
                     del os.environ[name]
                 else:
                     os.environ[name] = value
+
+    @property
+    def _marker(self) -> Path:
+        """Shows that a run wrote the outputs: the user's own folders may have the same names."""
+        return self.folder / ".nnunet_pyconv_workspace"
+
+    def _existing(self) -> list[Path]:
+        return [path for path in self.outputs if path.exists()]

@@ -1,5 +1,21 @@
 """The trainers that nnU-Net's finder sees."""
 
-from nnunet_pyconv.trainers import nnUNetTrainerPyConv, nnUNetTrainerPyConvBottleneck, nnUNetTrainerPyConvPaper
+from nnunet_pyconv.trainers import (
+    nnUNetTrainerDistilled,
+    nnUNetTrainerPyConv,
+    nnUNetTrainerPyConvBottleneck,
+    nnUNetTrainerPyConvDilated,
+    nnUNetTrainerPyConvDistilled,
+    nnUNetTrainerPyConvPaper,
+    nnUNetTrainerPyConvSeparable,
+)
 
-__all__ = ["nnUNetTrainerPyConv", "nnUNetTrainerPyConvBottleneck", "nnUNetTrainerPyConvPaper"]
+__all__ = [
+    "nnUNetTrainerDistilled",
+    "nnUNetTrainerPyConv",
+    "nnUNetTrainerPyConvBottleneck",
+    "nnUNetTrainerPyConvDilated",
+    "nnUNetTrainerPyConvDistilled",
+    "nnUNetTrainerPyConvPaper",
+    "nnUNetTrainerPyConvSeparable",
+]

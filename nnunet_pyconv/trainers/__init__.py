@@ -1,7 +1,19 @@
 """Thin subclasses of nnU-Net's trainer; nnU-Net finds them through `nnunet_pyconv trainer_dir`."""
 
+from nnunet_pyconv.trainers.nnUNetTrainerDistilled import nnUNetTrainerDistilled
 from nnunet_pyconv.trainers.nnUNetTrainerPyConv import nnUNetTrainerPyConv
 from nnunet_pyconv.trainers.nnUNetTrainerPyConvBottleneck import nnUNetTrainerPyConvBottleneck
+from nnunet_pyconv.trainers.nnUNetTrainerPyConvDilated import nnUNetTrainerPyConvDilated
+from nnunet_pyconv.trainers.nnUNetTrainerPyConvDistilled import nnUNetTrainerPyConvDistilled
 from nnunet_pyconv.trainers.nnUNetTrainerPyConvPaper import nnUNetTrainerPyConvPaper
+from nnunet_pyconv.trainers.nnUNetTrainerPyConvSeparable import nnUNetTrainerPyConvSeparable
 
-__all__ = ["nnUNetTrainerPyConv", "nnUNetTrainerPyConvBottleneck", "nnUNetTrainerPyConvPaper"]
+__all__ = [
+    "nnUNetTrainerDistilled",
+    "nnUNetTrainerPyConv",
+    "nnUNetTrainerPyConvBottleneck",
+    "nnUNetTrainerPyConvDilated",
+    "nnUNetTrainerPyConvDistilled",
+    "nnUNetTrainerPyConvPaper",
+    "nnUNetTrainerPyConvSeparable",
+]

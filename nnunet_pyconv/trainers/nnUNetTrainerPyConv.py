@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from nnunetv2.training.nnUNetTrainer.nnUNetTrainer import nnUNetTrainer
@@ -21,9 +21,14 @@ class nnUNetTrainerPyConv(SeededTrainer):
     Everything else is nnU-Net's own recipe. Plans that name one of our networks already (`nnunet_pyconv plan`) are
     taken as they are, those of the paper's peers (`nnunet_pyconv plan --paper`) as well.
 
+    Attributes:
+        block: What takes the place of a convolution.
+
     Raises:
         ValueError: Plans whose patch is too small for their pyramids; nothing is written then.
     """
+
+    block: ClassVar[Block] = "plain"
 
     def __init__(
         self,
@@ -37,8 +42,9 @@ class nnUNetTrainerPyConv(SeededTrainer):
         check_patch_size(planned.patch_size, planned.network_arch_init_kwargs)
         super().__init__(plans, configuration, fold, dataset_json, device)
 
-    @staticmethod
+    @classmethod
     def build_network_architecture(
+        cls,
         plans_manager: PlansManager,
         configuration_manager: ConfigurationManager,
         num_input_channels: int,
@@ -60,10 +66,10 @@ class nnUNetTrainerPyConv(SeededTrainer):
             num_output_channels,
             enable_deep_supervision,
         )
-        return with_pyconv(network, configuration_manager)
+        return with_pyconv(network, configuration_manager, cls.block)
 
 
-def with_pyconv(network: nn.Module, configuration_manager: ConfigurationManager, block: Block = "plain") -> nn.Module:
+def with_pyconv(network: nn.Module, configuration_manager: ConfigurationManager, block: Block) -> nn.Module:
     """Swap the convolutions of the network of some plans, unless the plans name one of our networks.
 
     Raises:

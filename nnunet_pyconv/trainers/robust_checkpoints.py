@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import os
-import pickle
-from collections.abc import Mapping
+import uuid
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,9 @@ from nnunetv2.training.nnUNetTrainer.nnUNetTrainer import nnUNetTrainer
 from torch import nn
 
 from nnunet_pyconv import __version__
+from nnunet_pyconv.checkpoints import TRUST_VARIABLE, UnreadableCheckpointError, load_checkpoint
+from nnunet_pyconv.child_processes import end_forks_with_this_process
+from nnunet_pyconv.locks import locked
 
 VERSION_KEY = "nnunet_pyconv"
 """The plugin's version among a checkpoint's `init_args`, of which nnU-Net reads `configuration` only."""
@@ -23,6 +27,14 @@ EARLIER = {
 }
 """What takes the place of a damaged checkpoint, in the order in which `--c` looks for them."""
 
+LOCK = ".training.lock"
+"""The file in a fold's folder by which a training keeps others away."""
+
+PARTIAL = ".partial"
+"""How the name of a checkpoint ends that is being written."""
+
+_NEEDED = ("network_weights", "optimizer_state", "init_args", "current_epoch", "logging", "_best_ema")
+
 Shapes = dict[str, tuple[int, ...]]
 
 
@@ -30,10 +42,30 @@ class RobustCheckpoints(nnUNetTrainer):
     """nnU-Net's trainer, whose checkpoints are written whole or not at all, and checked before they are loaded.
 
     nnU-Net (nnUNetTrainer.save_checkpoint) writes over the earlier file, so that a training that ends while it writes
-    has neither. The file is the same as nnU-Net's, and carries the version of this plugin.
+    has neither. The file is the same as nnU-Net's, and carries the version of this plugin. A fold has one training at
+    a time: two would write over each other's checkpoints and validation.
     """
 
     my_init_kwargs: dict[str, Any]
+
+    def run_training(self) -> None:
+        """Train, unless another process trains or validates this fold; the workers end with this process.
+
+        Raises:
+            InputError: Another process does.
+        """
+        end_forks_with_this_process()
+        with self._fold_locked():
+            super().run_training()
+
+    def perform_actual_validation(self, save_probabilities: bool = False) -> None:
+        """Validate, unless another process trains or validates this fold.
+
+        Raises:
+            InputError: Another process does.
+        """
+        with self._fold_locked():
+            super().perform_actual_validation(save_probabilities)
 
     def save_checkpoint(self, filename: str) -> None:
         """Write a checkpoint beside `filename`, then rename it.
@@ -41,20 +73,20 @@ class RobustCheckpoints(nnUNetTrainer):
         Raises:
             OSError: The file could not be written; an earlier one of that name is as it was.
         """
-        if self.local_rank != 0:  # nnU-Net writes in the first process only
+        if self.local_rank != 0 or self.disable_checkpointing:  # nnU-Net writes in the first process only
             super().save_checkpoint(filename)
             return
-        partial = Path(f"{filename}.partial")
-        partial.unlink(missing_ok=True)  # of a training that was killed
         self.my_init_kwargs = {**self.my_init_kwargs, VERSION_KEY: __version__}
+        partial = Path(f"{filename}.{uuid.uuid4().hex}{PARTIAL}")
         try:
-            super().save_checkpoint(str(partial))
-            if partial.is_file():  # not with --disable_checkpointing
+            try:
+                super().save_checkpoint(str(partial))
                 with partial.open("rb+") as file:
                     os.fsync(file.fileno())
                 partial.replace(filename)
+            finally:
+                partial.unlink(missing_ok=True)
         except (OSError, RuntimeError) as error:  # torch.save raises either
-            partial.unlink(missing_ok=True)
             raise OSError(
                 f"{filename} could not be written ({error}). An earlier checkpoint of that name is as it was: make "
                 "room, then continue with --c"
@@ -66,6 +98,7 @@ class RobustCheckpoints(nnUNetTrainer):
         Raises:
             RuntimeError: A damaged file with none before it, a file that is no checkpoint of nnU-Net, or weights of
                 another network.
+            UntrustedCheckpointError: A file that would run code, see `TRUST_VARIABLE`.
         """
         if not self.was_initialized:
             self.initialize()
@@ -74,15 +107,15 @@ class RobustCheckpoints(nnUNetTrainer):
             source, checkpoint = self._read_or_earlier(Path(filename_or_checkpoint))
             filename_or_checkpoint = source
         self._check_that_it_fits(checkpoint, source)
-        super().load_checkpoint(filename_or_checkpoint)
+        super().load_checkpoint(filename_or_checkpoint)  # unpickles the file again, which has been found harmless
 
     def _read_or_earlier(self, file: Path) -> tuple[str, Any]:
         earlier = [file.with_name(name) for name in EARLIER.get(file.name, ())]
-        for candidate in [file, *filter(Path.is_file, earlier)]:
+        for candidate in [file, *filter(Path.exists, earlier)]:
             try:
-                checkpoint = torch.load(str(candidate), map_location="cpu", mmap=True, weights_only=False)
-            except (RuntimeError, EOFError, pickle.UnpicklingError) as error:
-                self.print_to_log_file(f"WARNING: {candidate} is damaged or cut off and can't be read ({error!r:.300})")
+                checkpoint = load_checkpoint(candidate, trust=os.environ.get(TRUST_VARIABLE) == "1")
+            except UnreadableCheckpointError as error:
+                self.print_to_log_file(f"WARNING: {error}")
                 continue
             if candidate != file:
                 self.print_to_log_file(f"WARNING: loading {candidate} in its place")
@@ -92,11 +125,29 @@ class RobustCheckpoints(nnUNetTrainer):
             "file from a copy, or train anew without --c"
         )
 
+    @contextmanager
+    def _fold_locked(self) -> Iterator[None]:
+        if self.local_rank != 0:  # the first process has the lock for all of a training on several GPUs
+            yield
+            return
+        fold = Path(self.output_folder)
+        fold.mkdir(parents=True, exist_ok=True)
+        refusal = (
+            f"{fold} is being trained or validated by another process; wait for it or end it, or train another fold, "
+            "configuration or trainer"
+        )
+        with locked(fold / LOCK, refusal):
+            for partial in fold.glob(f"*.pth.*{PARTIAL}"):  # of a training that was killed
+                partial.unlink(missing_ok=True)
+            yield
+
     def _check_that_it_fits(self, checkpoint: Any, source: str) -> None:
-        if not isinstance(checkpoint, dict) or not {"network_weights", "init_args"} <= checkpoint.keys():
+        missing = [key for key in _NEEDED if not isinstance(checkpoint, dict) or key not in checkpoint]
+        if missing:
             raise RuntimeError(
-                f"{source} is no checkpoint of nnU-Net's trainers, which hold network_weights and init_args; give one "
-                "that nnUNetv2_train wrote"
+                f"{source} is no checkpoint of nnU-Net's trainers: it has no {', no '.join(missing)}; give one that "
+                "nnUNetv2_train wrote (nnunet_pyconv install writes none that can go on: fine-tune those with "
+                "-pretrained_weights)"
             )
         expected = _shapes(_unwrapped(self.network).state_dict())
         found = _shapes(checkpoint["network_weights"])

@@ -4,8 +4,11 @@
 that the installed nnU-Net has, this module has the class of that name with `nnUNetTrainerPyConv` for `nnUNetTrainer`.
 It takes its network from `nnUNetTrainerPyConv` and all else from nnU-Net's class, and is made when first asked for.
 
-`nnUNetTrainerPyConvBottleneck_50epochs` and so on have its bottlenecks, and of the paper's recipe there are nnU-Net's
-training lengths: `nnUNetTrainerPyConvPaper_5epochs` and so on.
+The trainers of the other blocks have them alike, for example `nnUNetTrainerPyConvDilated_50epochs`, and of the paper's
+recipe there are nnU-Net's training lengths: `nnUNetTrainerPyConvPaper_5epochs` and so on.
+
+With a teacher there are both, `nnUNetTrainerPyConvDistilled_50epochs`, and `nnUNetTrainerDistilled_50epochs`, whose
+network is that of nnU-Net's variant.
 """
 
 from __future__ import annotations
@@ -19,25 +22,43 @@ from nnunetv2.utilities.find_class_by_name import recursive_find_python_class
 from nnunetv2.utilities.plans_handling.plans_handler import ConfigurationManager, PlansManager
 from torch import nn
 
-from nnunet_pyconv.nn import Block
+from nnunet_pyconv.trainers.nnUNetTrainerDistilled import nnUNetTrainerDistilled
 from nnunet_pyconv.trainers.nnUNetTrainerPyConv import nnUNetTrainerPyConv, with_pyconv
+from nnunet_pyconv.trainers.nnUNetTrainerPyConvBottleneck import nnUNetTrainerPyConvBottleneck
+from nnunet_pyconv.trainers.nnUNetTrainerPyConvDilated import nnUNetTrainerPyConvDilated
+from nnunet_pyconv.trainers.nnUNetTrainerPyConvDistilled import nnUNetTrainerPyConvDistilled
 from nnunet_pyconv.trainers.nnUNetTrainerPyConvPaper import nnUNetTrainerPyConvPaper
+from nnunet_pyconv.trainers.nnUNetTrainerPyConvSeparable import nnUNetTrainerPyConvSeparable
 
-_LONGER_PREFIXES = ("nnUNetTrainerPyConvPaper", "nnUNetTrainerPyConvBottleneck")
+_TRAINERS: dict[str, type[nnUNetTrainer]] = {
+    trainer.__name__: trainer
+    for trainer in (
+        nnUNetTrainerDistilled,
+        nnUNetTrainerPyConvBottleneck,
+        nnUNetTrainerPyConvDilated,
+        nnUNetTrainerPyConvDistilled,
+        nnUNetTrainerPyConvPaper,
+        nnUNetTrainerPyConvSeparable,
+        nnUNetTrainerPyConv,  # its name begins the others', so it comes last
+    )
+}
 
 
 @functools.cache
 def __getattr__(name: str) -> type[nnUNetTrainer]:
-    prefix = next((prefix for prefix in _LONGER_PREFIXES if name.startswith(prefix)), "nnUNetTrainerPyConv")
+    prefix = next((prefix for prefix in _TRAINERS if name.startswith(prefix)), name)
     variant = name.removeprefix(prefix)
-    stock = _find("nnUNetTrainer" + variant) if variant not in ("", name) else None
+    stock = _find("nnUNetTrainer" + variant) if variant else None
     if stock is None:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    trainer = _TRAINERS[prefix]
     bases: tuple[type, ...]
-    if prefix == nnUNetTrainerPyConvPaper.__name__:
-        bases = (stock, nnUNetTrainerPyConvPaper)  # the recipe sets a length of its own, and the variant's follows it
+    if trainer is nnUNetTrainerPyConvPaper:
+        bases = (stock, trainer)  # the recipe sets a length of its own, and the variant's follows it
+    elif issubclass(trainer, nnUNetTrainerPyConv):
+        bases = (_with_network_of(stock, trainer), stock)
     else:
-        bases = (_with_network_of(stock, "plain" if prefix == "nnUNetTrainerPyConv" else "bottleneck"), stock)
+        bases = (trainer, stock)
     return type(name, bases, {"__module__": __name__, "__doc__": stock.__doc__})
 
 
@@ -46,12 +67,13 @@ def _find(name: str) -> type[nnUNetTrainer] | None:
     return recursive_find_python_class(str(folder), name, "nnunetv2.training.nnUNetTrainer")
 
 
-def _with_network_of(stock: type[nnUNetTrainer], block: Block) -> type[nnUNetTrainerPyConv]:
-    class WithNetwork(nnUNetTrainerPyConv):
+def _with_network_of(stock: type[nnUNetTrainer], trainer: type[nnUNetTrainerPyConv]) -> type[nnUNetTrainerPyConv]:
+    class WithNetwork(trainer):  # type: ignore[valid-type, misc]  # a class that is a value
         """Swaps the convolutions of a variant's own network, for example that with batch normalisation."""
 
-        @staticmethod
+        @classmethod
         def build_network_architecture(
+            cls,
             plans_manager: PlansManager,
             configuration_manager: ConfigurationManager,
             num_input_channels: int,
@@ -61,6 +83,6 @@ def _with_network_of(stock: type[nnUNetTrainer], block: Block) -> type[nnUNetTra
             network = stock.build_network_architecture(
                 plans_manager, configuration_manager, num_input_channels, num_output_channels, enable_deep_supervision
             )
-            return with_pyconv(network, configuration_manager, block)
+            return with_pyconv(network, configuration_manager, cls.block)
 
     return WithNetwork

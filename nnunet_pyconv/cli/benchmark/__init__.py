@@ -13,7 +13,9 @@ SUBJECTS = {
     "scaling": "a layer's time against pixels, channels, batch and threads, with a plot",
     "levels": "single levels in each backend: what the cost rules are fitted to (CPU)",
     "conversion": "the converters of datasets against reading and writing the same files",
+    "designs": "trainings of blocks, widths and depths on the paper's data sets, scored on unseen cases",
     "volumes": "stock and PyConv trainings of nnU-Net on small volumes: speed, memory and Dice",
+    "runtimes": "the planned network of each design in PyTorch, ONNX Runtime and OpenVINO",
 }
 
 

@@ -13,7 +13,7 @@ from nnunet_pyconv.cli.parser import positive
 if TYPE_CHECKING:  # torch takes seconds to import
     import torch
 
-    from nnunet_pyconv.benchmarks.report import Table
+    from nnunet_pyconv.benchmarks.report import Measurements
 
 
 def add_common_arguments(parser: argparse.ArgumentParser, rounds: int) -> None:
@@ -47,8 +47,8 @@ def add_patch_sizes(parser: argparse.ArgumentParser) -> None:
 
 def run_benchmark(
     args: argparse.Namespace,
-    measure: Callable[[torch.device], list[Table]],
-    picture: Callable[[list[Table], Path], None] | None = None,
+    measure: Callable[[torch.device], list[Measurements]],
+    picture: Callable[[list[Measurements], Path], None] | None = None,
 ) -> None:
     """Measure, print the tables and, with -o, write them.
 

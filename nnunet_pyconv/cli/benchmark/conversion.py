@@ -16,7 +16,7 @@ from nnunet_pyconv.errors import InputError
 if TYPE_CHECKING:
     import torch
 
-    from nnunet_pyconv.benchmarks.report import Table
+    from nnunet_pyconv.benchmarks.report import Measurements
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -44,7 +44,7 @@ def run(args: argparse.Namespace) -> None:
     if args.disk is not None and not args.disk.is_dir():
         raise InputError(f"--disk {args.disk}: no such folder; make it, or give another")
 
-    def measure(device: torch.device) -> list[Table]:
+    def measure(device: torch.device) -> list[Measurements]:
         if device.type != "cpu":
             raise InputError(f"conversion is measured on a CPU, not on {device}; give -device cpu")
         with tempfile.TemporaryDirectory(dir=args.disk) as folder:

@@ -12,7 +12,7 @@ from nnunet_pyconv.names import BACKENDS
 if TYPE_CHECKING:
     import torch
 
-    from nnunet_pyconv.benchmarks.report import Table
+    from nnunet_pyconv.benchmarks.report import Measurements
 
 SETTINGS = ("auto", *BACKENDS)
 DTYPES = ("float32", "float16", "bfloat16")
@@ -47,10 +47,10 @@ def run(args: argparse.Namespace) -> None:
     from nnunet_pyconv.benchmarks import layer
     from nnunet_pyconv.nn.backends import available_backends
 
-    own = [layer.Case(*case) for case in args.cases or ()]
+    own = [layer.LayerCase(*case) for case in args.cases or ()]
     cases = own or (layer.MORE_CASES if args.more else layer.CASES)
 
-    def measure(device: torch.device) -> list[Table]:
+    def measure(device: torch.device) -> list[Measurements]:
         dtypes = args.dtypes or (["float16", "bfloat16"] if device.type == "cuda" else ["float32"])
         backends = [name for name in args.backends if available_backends().get(name) is None]
         return layer.benchmark_layer(cases, backends, args.rounds, device, dtypes)

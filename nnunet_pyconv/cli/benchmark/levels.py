@@ -12,7 +12,7 @@ from nnunet_pyconv.errors import InputError
 if TYPE_CHECKING:
     import torch
 
-    from nnunet_pyconv.benchmarks.report import Table
+    from nnunet_pyconv.benchmarks.report import Measurements
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -31,7 +31,7 @@ def run(args: argparse.Namespace) -> None:
     from nnunet_pyconv.benchmarks.levels import FOLDS, SHAPES, benchmark_levels
     from nnunet_pyconv.nn.backends import available_backends
 
-    def measure(device: torch.device) -> list[Table]:
+    def measure(device: torch.device) -> list[Measurements]:
         if device.type != "cpu":
             raise InputError(f"levels are measured on a CPU, not on {device}; give -device cpu")
         if not args.fold and (reason := available_backends()["native"]):

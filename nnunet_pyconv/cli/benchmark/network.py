@@ -11,7 +11,7 @@ from nnunet_pyconv.cli.parser import positive
 if TYPE_CHECKING:
     import torch
 
-    from nnunet_pyconv.benchmarks.report import Table
+    from nnunet_pyconv.benchmarks.report import Measurements
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -19,7 +19,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.description = (
         "Time nnU-Net's default network as nnUNetTrainer and nnUNetTrainerPyConv build it: a training step (forward, "
         "loss with deep supervision, backward, clipping, SGD), an inference, and the peak memory of a step. "
-        "nnUNet_compile holds as in a training. About five minutes on two cores."
+        "nnUNet_compile holds as in a training. About ten minutes on two cores."
     )
     add_common_arguments(parser, rounds=3)
     add_patch_sizes(parser)
@@ -31,7 +31,7 @@ def run(args: argparse.Namespace) -> None:
     """Measure, print and write."""
     from nnunet_pyconv.benchmarks.network import benchmark_network
 
-    def measure(device: torch.device) -> list[Table]:
+    def measure(device: torch.device) -> list[Measurements]:
         cube = 128 if device.type == "cuda" else 64
         patch_sizes = [(cube,) * 3] if args.more else [(edge, edge) for edge in args.sizes]
         return benchmark_network(patch_sizes, args.batch, args.rounds, device)

@@ -11,7 +11,7 @@ from nnunet_pyconv.cli.parser import positive
 if TYPE_CHECKING:
     import torch
 
-    from nnunet_pyconv.benchmarks.report import Table
+    from nnunet_pyconv.benchmarks.report import Measurements
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -31,7 +31,7 @@ def run(args: argparse.Namespace) -> None:
     """Measure, print and write."""
     from nnunet_pyconv.benchmarks.predict import benchmark_predict
 
-    def measure(device: torch.device) -> list[Table]:
+    def measure(device: torch.device) -> list[Measurements]:
         return benchmark_predict(args.sizes, args.image, args.rounds, device)
 
     run_benchmark(args, measure)

@@ -11,7 +11,7 @@ from nnunet_pyconv.cli.parser import positive
 if TYPE_CHECKING:
     import torch
 
-    from nnunet_pyconv.benchmarks.report import Table
+    from nnunet_pyconv.benchmarks.report import Measurements
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -36,7 +36,7 @@ def run(args: argparse.Namespace) -> None:
 
     from nnunet_pyconv.benchmarks.scaling import benchmark_scaling, draw, sweeps
 
-    def measure(device: torch.device) -> list[Table]:
+    def measure(device: torch.device) -> list[Measurements]:
         threads = torch.get_num_threads() if device.type == "cpu" else 0
         return benchmark_scaling(sweeps(args.largest, threads), args.rounds, device)
 

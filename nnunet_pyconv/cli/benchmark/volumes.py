@@ -11,7 +11,7 @@ from nnunet_pyconv.cli.parser import positive
 if TYPE_CHECKING:
     import torch
 
-    from nnunet_pyconv.benchmarks.report import Table
+    from nnunet_pyconv.benchmarks.report import Measurements
 
 CONFIGURATIONS = ("2d", "3d_fullres")
 
@@ -42,7 +42,7 @@ def run(args: argparse.Namespace) -> None:
     """Measure, print and write."""
     from nnunet_pyconv.benchmarks.volumes import benchmark_volumes
 
-    def measure(device: torch.device) -> list[Table]:
+    def measure(device: torch.device) -> list[Measurements]:
         return benchmark_volumes(args.configurations, args.epochs, args.iterations, args.rounds, device)
 
     run_benchmark(args, measure)

@@ -10,8 +10,15 @@ import numpy as np
 from nnunet_pyconv.evaluation.comparison import Comparison
 from nnunet_pyconv.evaluation.metrics import Estimate, Metric, difference, estimate, holm, smallest_p
 from nnunet_pyconv.evaluation.metrics.statistics import RESAMPLES
-from nnunet_pyconv.evaluation.report.paper import NETWORKS, SOURCE, comparable, impossible, paper_dataset
+from nnunet_pyconv.evaluation.report.paper_figures import (
+    NETWORK_NAMES,
+    comparable,
+    impossible,
+    paper_dataset,
+    printed_overlaps,
+)
 from nnunet_pyconv.evaluation.report.tables import Cell, Column, Table, shown
+from nnunet_pyconv.paper import CITATION, Overlap
 
 _IN_PAPER = ("iou", "dice")
 
@@ -52,7 +59,8 @@ def scores_table(comparison: Comparison) -> Table:
         for column, metric in enumerate(comparison.metrics):
             cells.append(_estimate_cell(estimates[index][column], metric, best=index in best[column]))
             if any(paper) and metric.key in _IN_PAPER:
-                cells.append(Cell(printed.get(metric.key, math.nan), 4, footnote="a" if why else ""))
+                value = math.nan if printed is None else getattr(printed, metric.key)
+                cells.append(Cell(value, 4, footnote="a" if why else ""))
         cells.append(Cell(estimate(comparison.scores[index].of_image["dice"]).images))
         rows.append(cells)
     notes = [f"{metric.title}: {metric.meaning}" for metric in comparison.metrics]
@@ -140,13 +148,15 @@ def paper_table(comparison: Comparison) -> Table:
     paper = paper_dataset(comparison.dataset)
     assert paper is not None
     rows, footnotes = [], {}
-    best = {key: max(scores[key] for scores in paper.scores.values()) for key in _IN_PAPER}
-    for network, scores in paper.scores.items():
-        why = impossible(scores)
+    printed = printed_overlaps(paper)
+    best = {key: max(getattr(overlap, key) for overlap in printed.values()) for key in _IN_PAPER}
+    for configuration, overlap in printed.items():
+        why = impossible(overlap)
         if why:
             footnotes["a"] = why
-        cells = [Cell(scores[key], 4, best=scores[key] == best[key], footnote="a" if why else "") for key in _IN_PAPER]
-        rows.append([Cell(network), *cells])
+        values = {key: getattr(overlap, key) for key in _IN_PAPER}
+        cells = [Cell(value, 4, best=value == best[key], footnote="a" if why else "") for key, value in values.items()]
+        rows.append([Cell(NETWORK_NAMES[configuration]), *cells])
     notes = [
         "Its test images also chose its best epoch.",
         "Its text does not determine its PyConvU-Net; ours is one reading, see nnunet_pyconv complexity.",
@@ -156,7 +166,7 @@ def paper_table(comparison: Comparison) -> Table:
     return Table(
         f"{comparison.slug}_paper",
         f"The paper's Table 2 for {paper.name}",
-        f"As printed in {SOURCE}. Its MIoU is the foreground IoU by its code, and the mean IoU by its Equation 1.",
+        f"As printed in {CITATION}. Its MIoU is the foreground IoU by its code, and the mean IoU by its Equation 1.",
         [
             Column("network", "Network", numeric=False),
             Column("iou", "MIoU", larger_is_better=True),
@@ -196,11 +206,11 @@ def _estimate_cell(result: Estimate, metric: Metric, *, best: bool = False) -> C
     return Cell(result.mean, metric.decimals, best=best, small=small, extras=(result.low, result.high))
 
 
-def _paper_rows(comparison: Comparison) -> list[dict[str, float]]:
-    """What the paper prints for each system; empty where it has no such network or another foreground."""
-    paper = paper_dataset(comparison.dataset) if comparable(comparison.dataset) else None
-    networks = [NETWORKS.get(scores.system.parts[-1], "") for scores in comparison.scores]
-    return [paper.scores.get(network, {}) if paper else {} for network in networks]
+def _paper_rows(comparison: Comparison) -> list[Overlap | None]:
+    """What the paper prints for each system; None where it has no such network or another foreground."""
+    known = paper_dataset(comparison.dataset) if comparable(comparison.dataset) else None
+    printed = printed_overlaps(known) if known else {}
+    return [printed.get(scores.system.parts[-1]) for scores in comparison.scores]
 
 
 def _best(means: Sequence[float], metric: Metric) -> set[int]:

@@ -6,7 +6,7 @@ import math
 from collections.abc import Mapping, Sequence
 
 from nnunet_pyconv.evaluation.comparison import Comparison
-from nnunet_pyconv.evaluation.report.paper import paper_dataset
+from nnunet_pyconv.evaluation.report.paper_figures import paper_dataset
 from nnunet_pyconv.evaluation.report.tables import Cell, Column, Table
 from nnunet_pyconv.evaluation.training_log import TrainingLog
 

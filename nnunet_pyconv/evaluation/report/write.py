@@ -14,7 +14,7 @@ from nnunet_pyconv.evaluation.report.cases import case_pictures, save_figure_4
 from nnunet_pyconv.evaluation.report.comparison_tables import cases_table, comparison_tables
 from nnunet_pyconv.evaluation.report.curves import Curves, loss_curves, overlap_curves
 from nnunet_pyconv.evaluation.report.page import GENERATOR, Section, render_page
-from nnunet_pyconv.evaluation.report.paper import NETWORKS, neurites
+from nnunet_pyconv.evaluation.report.paper_figures import NETWORK_NAMES, neurites
 from nnunet_pyconv.evaluation.report.systems_table import section_notes, systems_table
 from nnunet_pyconv.evaluation.scores import SystemScores, score_systems
 from nnunet_pyconv.evaluation.systems import Choice, System, find_predicted, find_trained
@@ -39,6 +39,7 @@ class Request:
         tolerance: Of the normalised surface Dice, in mm, or in pixels where the files carry no spacing.
         num_processes: Cases to score at a time.
         command: The command line, for the page.
+        trust: Whether to load checkpoints that would run code.
     """
 
     datasets: Sequence[Dataset]
@@ -49,6 +50,7 @@ class Request:
     tolerance: float = 1.0
     num_processes: int = 1
     command: str = ""
+    trust: bool = False
 
 
 def write_report(request: Request, folder: Path, *, overwrite: bool = False) -> Path:
@@ -75,8 +77,8 @@ def write_report(request: Request, folder: Path, *, overwrite: bool = False) -> 
             f"no trained model of {', '.join(sorted(without))} in nnUNet_results that -tr, -p and -c choose; train "
             "one, or give --predictions NAME=FOLDER"
         )
-    logs = [_read_logs(systems) for _, _, systems in found]
-    baselines = find_baselines([systems for _, _, systems in found], NETWORKS, request.baseline)
+    logs = [_read_logs(systems, trust=request.trust) for _, _, systems in found]
+    baselines = find_baselines([systems for _, _, systems in found], NETWORK_NAMES, request.baseline)
     comparisons = [_compare(request, *entry, baseline) for entry, baseline in zip(found, baselines, strict=True)]
     with whole_folder(folder) as new:
         for name in (TABLES, FIGURES):
@@ -104,7 +106,7 @@ def _check_output(folder: Path, *, overwrite: bool) -> None:
 
 def _find(request: Request, dataset: Dataset) -> list[tuple[str, list[System]]]:
     """The sets of cases of a dataset: validation cases of trained models in the paper's order, and test cases."""
-    order = list(NETWORKS)
+    order = list(NETWORK_NAMES)
     trained = sorted(
         [] if request.choice is None else find_trained(dataset, request.choice),
         key=lambda system: order.index(system.parts[-1]) if system.parts[-1] in order else len(order),
@@ -115,11 +117,11 @@ def _find(request: Request, dataset: Dataset) -> list[tuple[str, list[System]]]:
     return [(kind, systems) for kind, systems in found if systems]
 
 
-def _read_logs(systems: Sequence[System]) -> dict[str, list[TrainingLog]]:
+def _read_logs(systems: Sequence[System], *, trust: bool) -> dict[str, list[TrainingLog]]:
     """The logs of all folds that have a checkpoint, by the system's name."""
     logs = {}
-    for system, name in zip(systems, short_names(systems, NETWORKS), strict=True):
-        folds = [read_training_log(file) for file in system.checkpoints.values() if file is not None]
+    for system, name in zip(systems, short_names(systems, NETWORK_NAMES), strict=True):
+        folds = [read_training_log(file, trust=trust) for file in system.checkpoints.values() if file is not None]
         if folds:
             logs[name] = folds
     return logs
@@ -133,7 +135,7 @@ def _compare(
     scores = score_systems(
         dataset, systems, tolerance=request.tolerance, neurites=rule, num_processes=request.num_processes
     )
-    names = short_names(systems, NETWORKS)
+    names = short_names(systems, NETWORK_NAMES)
     cases, folds = systems[0].cases, systems[0].folds
     cases_are = f"{len(cases)} {kind} case{'s' * (len(cases) > 1)}"
     if folds:

@@ -2,5 +2,6 @@
 
 from nnunet_pyconv.nn.backends.choice import available_backends, use_backend
 from nnunet_pyconv.nn.backends.dispatch import backend_for, pyconv
+from nnunet_pyconv.nn.backends.scripted import ScriptedLevels
 
-__all__ = ["available_backends", "backend_for", "pyconv", "use_backend"]
+__all__ = ["ScriptedLevels", "available_backends", "backend_for", "pyconv", "use_backend"]

@@ -6,15 +6,17 @@ import contextlib
 import math
 import os
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 
 import torch
 
 from nnunet_pyconv.names import BACKENDS
 from nnunet_pyconv.nn.backends.fold import fold_for
 from nnunet_pyconv.nn.backends.native import kernel
-from nnunet_pyconv.nn.backends.spec import LevelSpec
+from nnunet_pyconv.nn.backends.spec import Workload
 from nnunet_pyconv.nn.backends.triton import autotune
 from nnunet_pyconv.nn.backends.triton import backend as triton_backend
+from nnunet_pyconv.nn.level import Level
 
 VARIABLE = "NNUNET_PYCONV_BACKEND"
 
@@ -23,14 +25,15 @@ _setting = os.environ.get(VARIABLE, "auto")
 
 @contextlib.contextmanager
 def use_backend(setting: str) -> Iterator[None]:
-    """Choose how the PyConv layers are executed inside a `with` block; the results agree to float rounding.
+    """Choose the backend of the PyConv layers inside a `with` block; the results agree to float rounding.
 
     Outside of any block the environment variable `NNUNET_PYCONV_BACKEND` holds, and "auto" without it. The setting is
     that of the process, for all threads.
 
     Args:
         setting: "auto" (what is fastest for each layer and shape), "native" (the compiled kernel), "fold" (pure
-            PyTorch, no compiler), "triton" (the kernels for NVIDIA GPUs) or "reference" (level by level).
+            PyTorch, no compiler), "triton" (the kernels for NVIDIA GPUs) or "reference" (one convolution of torch a
+            level).
 
     Raises:
         ValueError: Another setting.
@@ -57,19 +60,18 @@ def available_backends() -> dict[str, str | None]:
     }
 
 
-def choose(x: torch.Tensor, levels: Sequence[LevelSpec], stride: Sequence[int]) -> str:
-    """Choose the backend of a layer of ordinary convolutions without dilation.
+def choose(work: Workload, x: torch.Tensor) -> str:
+    """Choose the backend of a layer of ordinary convolutions.
 
     On a CPU the compiled kernel is taken, unless `reference_is_faster`; without the kernel, and for float64, the fold.
-    The kernel computes a half-precision input in float32. On an NVIDIA GPU the faster of the Triton kernels and level
-    by level is taken, see `autotune.fastest`. Level by level is taken where the choice has to be the same each time, in
+    The kernel computes a half-precision input in float32. On an NVIDIA GPU the faster of the Triton kernels and the
+    reference is taken, see `autotune.fastest`. The reference is taken where the choice has to be the same each time, in
     deterministic mode, where nothing can be measured, inside `torch.compile` or the capture of a CUDA graph, and on
     other devices.
 
     Args:
-        x: `(N, C, [Z,] Y, X)`.
-        levels: The levels.
-        stride: One an axis.
+        work: The layer and its input; the dtype is that in which a convolution computes.
+        x: The input.
 
     Returns:
         "native", "fold", "triton" or "reference".
@@ -78,28 +80,25 @@ def choose(x: torch.Tensor, levels: Sequence[LevelSpec], stride: Sequence[int]) 
         ValueError: A forced backend that can't run here, or an unknown one in the environment variable.
     """
     _check(_setting)
+    if _setting in ("fold", "triton") and not work.is_plain:
+        return "reference"  # they are not written for dilation and shares
     if _setting in ("native", "triton"):
-        refusal = _native_refusal(x, levels) if _setting == "native" else _triton_refusal(x, levels, stride)
-        if refusal:
+        if refusal := _native_refusal(work) if _setting == "native" else _triton_refusal(work):
             raise ValueError(
                 f'backend "{_setting}" was asked for, but {refusal}; use "auto" to fall back where it can\'t run'
             )
         return _setting
     if _setting != "auto":
         return _setting
-    if x.device.type == "cuda" and _can_measure(x) and not _triton_refusal(x, levels, stride):
-        return autotune.fastest(x, compute_dtype(x), levels, stride, trained=torch.is_grad_enabled())
-    if x.device.type != "cpu" or x.numel() == 0:
+    if work.device.type == "cuda" and _can_measure(x) and not _triton_refusal(work):
+        return autotune.fastest(work, trained=torch.is_grad_enabled())
+    if work.device.type != "cpu" or work.x_size[0] == 0:
         return "reference"
-    if not _native_refusal(x, levels):
-        return "reference" if reference_is_faster(levels, x.shape[-1]) else "native"
-    return "reference" if all(fold_for(level) == (1, 1) for level in levels) else "fold"
-
-
-def compute_dtype(x: torch.Tensor) -> torch.dtype:
-    """Return the dtype in which a convolution of x computes: that of autocast, or its own."""
-    autocast = torch.is_autocast_enabled(x.device.type) and x.dtype != torch.float64
-    return torch.get_autocast_dtype(x.device.type) if autocast else x.dtype
+    if not _native_refusal(work):
+        return "reference" if reference_is_faster(work.levels, work.x_size[-1]) else "native"
+    if not work.is_plain:
+        return "reference"
+    return "reference" if all(fold_for(level, work.stride) == (1, 1) for level in work.levels) else "fold"
 
 
 def _can_measure(x: torch.Tensor) -> bool:
@@ -112,8 +111,8 @@ def _can_measure(x: torch.Tensor) -> bool:
     )
 
 
-def reference_is_faster(levels: Sequence[LevelSpec], width: int) -> bool:
-    """The cost rule: tell whether the library is faster, level by level, than the compiled kernel.
+def reference_is_faster(levels: Sequence[Level], width: int) -> bool:
+    """The cost rule: tell whether the reference is faster than the compiled kernel.
 
     The library's vectors run along the channels and the kernel's along the width, so the library wins where most of
     the work is in groups with many channels, and on narrow maps. The costs of a multiplication are fitted to
@@ -136,8 +135,10 @@ def _kernel_cost(width: int) -> float:
     return 2.6 if width <= 6 else 1.5 if width <= 8 else 1.3 if width <= 12 else 1.0
 
 
-def _library_cost(level: LevelSpec) -> float:
+def _library_cost(level: Level) -> float:
     """Time of a multiplication in the library, relative to the compiled kernel's on a wide map."""
+    if max(level.dilation) > 1:  # what the library has for groups of many channels doesn't dilate
+        return 0.85 if level.inputs >= 128 and level.outputs >= 32 else 2.0
     in_blocks = level.groups == 1 or level.outputs % 8 == 0  # for others the library has no fast kernels
     if level.inputs >= 64 and level.outputs >= 16:
         return 0.7 if in_blocks else 2.0
@@ -148,28 +149,14 @@ def _library_cost(level: LevelSpec) -> float:
     return 10.0
 
 
-def _native_refusal(x: torch.Tensor, levels: Sequence[LevelSpec]) -> str | None:
-    if x.device.type != "cpu":
-        return f"the compiled kernel runs on a CPU, not on {x.device.type}"
-    if x.dtype not in (torch.float32, torch.bfloat16, torch.float16):
-        return f"the compiled kernel computes in float32, not in {x.dtype}"
-    if x.numel() == 0:
-        return f"the input {tuple(x.shape)} is empty"
-    if not kernel.supports(levels):
-        return "the compiled kernel has at most 16 levels and kernels up to 31"
-    return _machine_refusal()
+def _native_refusal(work: Workload) -> str | None:
+    if work.dtype in (torch.bfloat16, torch.float16):
+        work = replace(work, dtype=torch.float32)
+    return kernel.limits(work) or _machine_refusal()
 
 
-def _triton_refusal(x: torch.Tensor, levels: Sequence[LevelSpec], stride: Sequence[int]) -> str | None:
-    if x.device.type != "cuda" and not _triton_is_interpreted():
-        return f"the Triton kernels run on an NVIDIA GPU, not on {x.device.type}"
-    if x.dtype not in triton_backend.DTYPES:
-        return f"the Triton kernels compute in half or single precision, not in {x.dtype}"
-    if x.numel() == 0:
-        return f"the input {tuple(x.shape)} is empty"
-    if not triton_backend.supports(x, levels, stride):
-        return "the Triton kernels take kernels up to 61, less than 8192 channels and 2^31 values"
-    return _triton_machine_refusal()
+def _triton_refusal(work: Workload) -> str | None:
+    return triton_backend.limits(work) or _triton_machine_refusal()
 
 
 # torch.compile must not trace a build, nor what is the same throughout a process.
@@ -181,11 +168,6 @@ def _machine_refusal() -> str | None:
 @torch.compiler.assume_constant_result  # type: ignore[untyped-decorator]
 def _triton_machine_refusal() -> str | None:
     return triton_backend.unavailable_because()
-
-
-@torch.compiler.assume_constant_result  # type: ignore[untyped-decorator]
-def _triton_is_interpreted() -> bool:
-    return triton_backend.is_interpreted()
 
 
 def _check(setting: str) -> None:

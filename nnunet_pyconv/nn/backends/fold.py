@@ -13,16 +13,19 @@ from collections.abc import Sequence
 import torch
 import torch.nn.functional as F  # noqa: N812
 
+from nnunet_pyconv.nn.backends import contract
 from nnunet_pyconv.nn.backends.reference import convolve
-from nnunet_pyconv.nn.backends.spec import LevelSpec, output_size
+from nnunet_pyconv.nn.level import Level
 
 
-def fold_for(level: LevelSpec) -> tuple[int, int]:
+def fold_for(level: Level, stride: Sequence[int]) -> tuple[int, int]:
     """Choose the block `(rows, columns)` of output pixels to fold for a level; `(1, 1)` where nothing is gained.
 
     The rule is fitted to measurement, see `docs/performance.md`: the fewer outputs a group has, the larger the block,
-    as long as the kernel is so large that it grows by little.
+    as long as the kernel is so large that it grows by little. A stride beyond the kernel lets it grow by far too much.
     """
+    if max(stride[-2:]) > max(level.kernel_size[-2:]):
+        return (1, 1)
     if (level.inputs >= 32 and level.outputs >= 8) or max(level.kernel_size[-2:]) == 1:
         return (1, 1)
     if min(level.kernel_size[-2:]) < 3:
@@ -51,12 +54,18 @@ def folded(
         block: Output pixels to fold, rows and columns; None: as `fold_for` chooses.
 
     Returns:
-        `(N, out_channels, [Z',] Y', X')`, what `level_by_level.convolve` returns.
+        `(N, out_channels, [Z',] Y', X')`, what `reference.convolve` returns.
+
+    Raises:
+        RuntimeError: Arguments that a convolution of torch refuses, see `contract`.
     """
-    rows, columns = block or fold_for(LevelSpec.of(weight, groups))
+    biases = [] if bias is None else [bias]
+    work = contract.checked(contract.describe(x, [weight], biases, [groups], stride, dtype_of=contract.autocast_dtype))
+    weight = weight.to(work.dtype)  # autocast stacks no other half precision than its own
+    rows, columns = block or fold_for(work.levels[0], stride)
     if rows == columns == 1:
         return convolve(x, weight, bias, stride, groups)
-    (out_y, out_x), (stride_y, stride_x) = output_size(x.shape[-2:], stride[-2:]), stride[-2:]
+    (out_y, out_x), (stride_y, stride_x) = work.y_size[-2:], stride[-2:]
 
     shifted = [
         F.pad(weight, (dx * stride_x, (columns - 1 - dx) * stride_x, dy * stride_y, (rows - 1 - dy) * stride_y))

@@ -1,4 +1,4 @@
-"""What an backend needs to know of a layer besides its weights."""
+"""What a backend needs to know of a layer and its input besides their values."""
 
 from __future__ import annotations
 
@@ -7,27 +7,64 @@ from dataclasses import dataclass
 
 import torch
 
+from nnunet_pyconv.nn.level import Level
+
+
+def levels_of(
+    weights: Sequence[torch.Tensor], groups: Sequence[int], geometry: Sequence[int] = ()
+) -> tuple[Level, ...]:
+    """Describe levels by what their operators get.
+
+    Args:
+        weights: `(out_channels, in_channels / groups, [KZ,] KY, KX)` of each level.
+        groups: One number a level.
+        geometry: For each level its first input channel and its dilation along each axis; empty if all levels begin
+            with the first channel and none is dilated.
+    """
+    numbers = weights[0].dim() - 1
+    if not geometry:
+        geometry = [0, *[1] * (numbers - 1)] * len(weights)
+    return tuple(
+        Level(
+            kernel_size=tuple(weight.shape[2:]),
+            groups=g,
+            in_channels=weight.shape[1] * g,
+            out_channels=weight.shape[0],
+            dilation=tuple(geometry[numbers * z + 1 : numbers * (z + 1)]),
+            first_in_channel=geometry[numbers * z],
+        )
+        for z, (weight, g) in enumerate(zip(weights, groups, strict=True))
+    )
+
 
 @dataclass(frozen=True)
-class LevelSpec:
-    """One level as a grouped convolution.
+class Workload:
+    """What a backend is asked to compute.
 
     Attributes:
-        kernel_size: Edge along each spatial axis, odd.
-        groups: Number of groups.
-        inputs: Input channels of a group.
-        outputs: Output channels of a group.
+        x_size: `(N, C, [Z,] Y, X)` of the input.
+        dtype: In which the layer computes.
+        device: Where.
+        levels: The levels.
+        stride: One an axis.
     """
 
-    kernel_size: tuple[int, ...]
-    groups: int
-    inputs: int
-    outputs: int
+    x_size: tuple[int, ...]
+    dtype: torch.dtype
+    device: torch.device
+    levels: tuple[Level, ...]
+    stride: tuple[int, ...]
 
-    @classmethod
-    def of(cls, weight: torch.Tensor, groups: int) -> LevelSpec:
-        """Read it from a weight `(out_channels, in_channels / groups, *kernel_size)`."""
-        return cls(tuple(weight.shape[2:]), groups, weight.shape[1], weight.shape[0] // groups)
+    @property
+    def y_size(self) -> tuple[int, ...]:
+        """`(N, all out_channels, [Z',] Y', X')` of the output."""
+        channels = sum(level.out_channels for level in self.levels)
+        return (self.x_size[0], channels, *output_size(self.x_size[2:], self.stride))
+
+    @property
+    def is_plain(self) -> bool:
+        """Whether all levels convolve all channels without dilation."""
+        return all(level.in_channels == self.x_size[1] and max(level.dilation) == 1 for level in self.levels)
 
 
 def output_size(size: Sequence[int], stride: Sequence[int]) -> list[int]:

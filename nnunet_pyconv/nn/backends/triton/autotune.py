@@ -11,14 +11,12 @@ from collections.abc import Callable, Sequence
 import torch
 
 from nnunet_pyconv.nn.backends.reference import convolve
-from nnunet_pyconv.nn.backends.spec import LevelSpec
+from nnunet_pyconv.nn.backends.spec import Workload
 from nnunet_pyconv.nn.backends.triton.backend import triton_levels
 
 
-def fastest(
-    x: torch.Tensor, dtype: torch.dtype, levels: Sequence[LevelSpec], stride: Sequence[int], trained: bool
-) -> str:
-    """Tell which of "triton" and "reference" is faster for such an input, by trying both at the first call.
+def fastest(work: Workload, trained: bool) -> str:
+    """Tell which of "triton" and "reference" is faster, by trying both at the first call.
 
     "triton" is taken only where the results of both agree, gradients included. Trying takes milliseconds, the memory
     of two forward and backward passes of the layer, and, the first time on a machine, some seconds in which Triton
@@ -26,26 +24,20 @@ def fastest(
     needs, or computes something else, a warning tells so once and "reference" is taken.
 
     Args:
-        x: `(N, C, [Z,] Y, X)`; only its shape and device matter.
-        dtype: In which the layer computes.
-        levels: The levels.
-        stride: One an axis.
+        work: The layer and its input.
         trained: Whether there will be a backward pass.
     """
-    return _fastest(x.shape, dtype, x.device, tuple(levels), tuple(stride), trained, torch.backends.cudnn.allow_tf32)
+    return _fastest(work, trained, torch.backends.cudnn.allow_tf32)
 
 
 @functools.lru_cache(maxsize=4096)
 def _fastest(
-    size: torch.Size,
-    dtype: torch.dtype,
-    device: torch.device,
-    levels: tuple[LevelSpec, ...],
-    stride: tuple[int, ...],
+    work: Workload,
     trained: bool,
     allow_tf32: bool,  # noqa: ARG001  # read by the backends, so a part of what is remembered
 ) -> str:
-    groups = [level.groups for level in levels]
+    dtype, device, stride = work.dtype, work.device, list(work.stride)
+    groups = [level.groups for level in work.levels]
     with (
         torch.cuda.device_of(torch.empty(0, device=device)),  # type: ignore[no-untyped-call]
         torch.autocast(device.type, enabled=False),
@@ -54,27 +46,27 @@ def _fastest(
     ):
         x, *weights = (
             _values(shape, dtype, device).requires_grad_(trained)
-            for shape in (size, *((z.groups * z.outputs, z.inputs, *z.kernel_size) for z in levels))
+            for shape in (work.x_size, *((z.groups * z.outputs, z.inputs, *z.kernel_size) for z in work.levels))
         )
 
         def run(y: torch.Tensor) -> list[torch.Tensor]:
             return [y, *(torch.autograd.grad(y, [x, *weights], y.detach()) if trained else ())]
 
         def by_triton() -> list[torch.Tensor]:
-            return run(triton_levels(x, weights, [], groups, list(stride)))
+            return run(triton_levels(x, weights, [], groups, stride, []))
 
-        def by_levels() -> list[torch.Tensor]:
+        def by_reference() -> list[torch.Tensor]:
             parts = [convolve(x, w, None, stride, g) for w, g in zip(weights, groups, strict=True)]
             return run(torch.cat(parts, dim=1))
 
         try:
-            if not all(_agree(a, b) for a, b in zip(by_triton(), by_levels(), strict=True)):
-                raise ArithmeticError(f"what they compute for an input {tuple(size)} in {dtype} differs")
+            if not all(_agree(a, b) for a, b in zip(by_triton(), by_reference(), strict=True)):
+                raise ArithmeticError(f"what they compute for an input {work.x_size} in {dtype} differs")
             triton = milliseconds(by_triton)
         except Exception as error:  # whatever compilers and drivers raise
             _warn_once(f"{type(error).__name__}: {error}".strip().splitlines()[0])
             return "reference"
-        return "triton" if triton < milliseconds(by_levels) else "reference"
+        return "triton" if triton < milliseconds(by_reference) else "reference"
 
 
 def _values(shape: Sequence[int], dtype: torch.dtype, device: torch.device) -> torch.Tensor:
@@ -104,4 +96,4 @@ def milliseconds(function: Callable[[], object]) -> float:
 
 @functools.lru_cache(maxsize=1)
 def _warn_once(reason: str) -> None:
-    warnings.warn(f"PyConv runs level by level, because its Triton kernels fail here ({reason})", stacklevel=2)
+    warnings.warn(f"PyConv takes the reference backend, because its Triton kernels fail here ({reason})", stacklevel=2)

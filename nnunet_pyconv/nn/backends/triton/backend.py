@@ -14,12 +14,11 @@ import importlib.util
 import itertools
 import math
 import os
-from collections.abc import Sequence
 
 import torch
 
-from nnunet_pyconv.nn.backends.operators import output_shape, register
-from nnunet_pyconv.nn.backends.spec import LevelSpec
+from nnunet_pyconv.nn.backends.operators import Kernels, register
+from nnunet_pyconv.nn.backends.spec import Workload
 from nnunet_pyconv.nn.backends.triton import tiles
 from nnunet_pyconv.nn.backends.triton.tiles import Layout, three
 
@@ -30,6 +29,8 @@ WARPS = 8
 STAGES = 3
 _COLLECTED = 128
 """Weights that a program of `collect_weight_gradient` sums."""
+_MOST_WEIGHTS = 1 << 27
+"""Arranged for tiles, weights take up to 16 times their number, of which 31 bits have to count all."""
 
 
 @functools.lru_cache(maxsize=1)  # asked at each call of a layer
@@ -51,25 +52,31 @@ def is_interpreted() -> bool:
     return os.environ.get("TRITON_INTERPRET") == "1"
 
 
-def supports(x: torch.Tensor, levels: Sequence[LevelSpec], stride: Sequence[int]) -> bool:
-    """Tell whether the layer can be cut into tiles, and the values of input and output be counted in 31 bits."""
-    channels = max(x.shape[1], sum(level.groups * level.outputs for level in levels))
-    return x.numel() // x.shape[1] * channels < 1 << 31 and tiles.supports(levels, stride)
+def limits(work: Workload) -> str | None:
+    """Say why the kernels can't compute something, or return None: tiles must exist, and 31 bits count all values."""
+    if work.device.type not in ("cuda", "meta") and not is_interpreted():
+        return f"the Triton kernels run on an NVIDIA GPU, not on {work.device.type}"
+    if work.dtype not in DTYPES:
+        return f"the Triton kernels compute in half or single precision, not in {work.dtype}"
+    if not work.is_plain:
+        return "the Triton kernels take levels of all channels without dilation"
+    out_channels = sum(level.groups * level.outputs for level in work.levels)
+    values = work.x_size[0] * math.prod(work.x_size[2:]) * max(work.x_size[1], out_channels)
+    weights = sum(math.prod(level.kernel_size) * level.groups * level.outputs * level.inputs for level in work.levels)
+    if values >= 1 << 31 or weights >= _MOST_WEIGHTS or not tiles.supports(work.levels, work.stride):
+        return "the Triton kernels take kernels up to 61, less than 8192 channels, 2^27 weights and 2^31 values"
+    return None
 
 
-def _forward(
-    x: torch.Tensor, weights: list[torch.Tensor], biases: list[torch.Tensor], groups: list[int], stride: list[int]
-) -> torch.Tensor:
-    y = x.new_empty(output_shape(x, weights, stride))
-    _convolve(x, weights, torch.cat(biases).float() if biases else None, groups, stride, y, backward=False)
+def _forward(x: torch.Tensor, weights: list[torch.Tensor], biases: list[torch.Tensor], work: Workload) -> torch.Tensor:
+    y = x.new_empty(work.y_size)
+    _convolve(x, weights, torch.cat(biases).float() if biases else None, work, y, backward=False)
     return y
 
 
-def _input_gradient(
-    gradient: torch.Tensor, weights: list[torch.Tensor], groups: list[int], stride: list[int], x_size: list[int]
-) -> torch.Tensor:
-    x_gradient = gradient.new_empty(x_size)
-    _convolve(gradient, weights, None, groups, stride, x_gradient, backward=True)
+def _input_gradient(gradient: torch.Tensor, weights: list[torch.Tensor], work: Workload) -> torch.Tensor:
+    x_gradient = gradient.new_empty(work.x_size)
+    _convolve(gradient, weights, None, work, x_gradient, backward=True)
     return x_gradient
 
 
@@ -77,14 +84,13 @@ def _convolve(
     source: torch.Tensor,
     weights: list[torch.Tensor],
     bias: torch.Tensor | None,
-    groups: list[int],
-    stride: list[int],
+    work: Workload,
     target: torch.Tensor,
     backward: bool,
 ) -> None:
     from nnunet_pyconv.nn.backends.triton import kernels
 
-    layout = _layout(source, weights, groups, stride, backward)
+    layout = _layout(work, backward)
     arranged = source.new_empty(layout.rows, layout.columns)
     blocks = min(128, 4096 // layout.columns)
     box, counts = _boxes(layout, target, blocks)
@@ -94,7 +100,7 @@ def _convolve(
             arranged,
             layout.sets,
             layout.parts,
-            *three(stride),
+            *three(work.stride),
             BACKWARD=backward,
             COLUMNS=layout.columns,
             ROWS=tiles.ROWS,
@@ -123,11 +129,11 @@ def _convolve(
 
 
 def _weight_gradient(
-    gradient: torch.Tensor, x: torch.Tensor, weights: list[torch.Tensor], groups: list[int], stride: list[int]
+    gradient: torch.Tensor, x: torch.Tensor, weights: list[torch.Tensor], work: Workload
 ) -> list[torch.Tensor]:
     from nnunet_pyconv.nn.backends.triton import kernels
 
-    layout = _layout(x, weights, groups, stride, backward=False)
+    layout = _layout(work, backward=False)
     gradients = [torch.empty_like(w, memory_format=torch.contiguous_format) for w in weights]
     rows, blocks = 128, 64 // x.element_size()
     box, counts = _boxes(layout, gradient, blocks)
@@ -162,7 +168,7 @@ def _weight_gradient(
                 layout.parts,
                 level,
                 each.numel(),
-                *three(stride),
+                *three(work.stride),
                 layout.rows,
                 shares,
                 COLUMNS=layout.columns,
@@ -172,11 +178,8 @@ def _weight_gradient(
     return gradients
 
 
-def _layout(
-    source: torch.Tensor, weights: list[torch.Tensor], groups: list[int], stride: list[int], backward: bool
-) -> Layout:
-    levels = tuple(LevelSpec.of(w, g) for w, g in zip(weights, groups, strict=True))
-    return tiles.lay_out(levels, three(stride), backward, 16 // source.element_size(), source.device)
+def _layout(work: Workload, backward: bool) -> Layout:
+    return tiles.lay_out(work.levels, three(work.stride), backward, 16 // work.dtype.itemsize, work.device)
 
 
 def _side_by_side(source: torch.Tensor, vector: int) -> torch.Tensor:
@@ -222,5 +225,5 @@ def _multiprocessors(device: torch.device) -> int:
     return torch.cuda.get_device_properties(device).multi_processor_count if device.type == "cuda" else 1
 
 
-triton_levels = register("triton", _forward, _input_gradient, _weight_gradient, device=None)
+triton_levels = register(Kernels("triton", _forward, _input_gradient, _weight_gradient, limits, device=None))
 """The backend as a torch operator, for tensors of one of `DTYPES`; see `operators.register`."""

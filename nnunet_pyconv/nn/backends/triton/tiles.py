@@ -22,7 +22,7 @@ from dataclasses import dataclass
 
 import torch
 
-from nnunet_pyconv.nn.backends.spec import LevelSpec
+from nnunet_pyconv.nn.level import Level
 
 Axes = tuple[int, int, int]
 
@@ -87,7 +87,7 @@ class _Cut:
     cost: float
 
 
-def supports(levels: Sequence[LevelSpec], stride: Sequence[int]) -> bool:
+def supports(levels: Sequence[Level], stride: Sequence[int]) -> bool:
     """Tell whether such tiles exist: the bits of `Layout.window` and the largest number of columns must be enough."""
     channels = max(levels[0].inputs * levels[0].groups, sum(level.outputs * level.groups for level in levels))
     edge = max(max(level.kernel_size) for level in levels)
@@ -101,9 +101,7 @@ def three(per_axis: Sequence[int]) -> Axes:
 
 
 @functools.lru_cache(maxsize=256)
-def lay_out(
-    levels: tuple[LevelSpec, ...], stride: Axes, backward: bool, most_at_once: int, device: torch.device
-) -> Layout:
+def lay_out(levels: tuple[Level, ...], stride: Axes, backward: bool, most_at_once: int, device: torch.device) -> Layout:
     """Cut a layer into tiles.
 
     Args:
@@ -163,7 +161,7 @@ def _places(
 
 
 @functools.lru_cache(maxsize=256)
-def _best_cut(levels: tuple[LevelSpec, ...], stride: Axes, backward: bool) -> tuple[int, list[list[_Part]], list[_Cut]]:
+def _best_cut(levels: tuple[Level, ...], stride: Axes, backward: bool) -> tuple[int, list[list[_Part]], list[_Cut]]:
     """Choose columns, and how each set of parts is cut for them, by the estimated cost."""
     part_sets = _part_sets(levels, backward)
     choices = []
@@ -178,7 +176,7 @@ def _best_cut(levels: tuple[LevelSpec, ...], stride: Axes, backward: bool) -> tu
     return columns, part_sets, best
 
 
-def _part_sets(levels: Sequence[LevelSpec], backward: bool) -> list[list[_Part]]:
+def _part_sets(levels: Sequence[Level], backward: bool) -> list[list[_Part]]:
     parts, channels, weights = [], 0, 0
     for z in levels:
         kernel = three(z.kernel_size)

@@ -18,7 +18,8 @@ static inline void clear_floats(float *to, int64_t n) {
 }
 
 /* Sort elements [begin, end) of a row by their residue modulo the stride. */
-static inline void sort_floats(float *to, const float *from, int64_t begin, int64_t end, int64_t stride, int64_t phase) {
+static inline void sort_floats(float *to, const float *from, int64_t begin, int64_t end, int64_t stride,
+                               int64_t phase) {
     for (int64_t r = 0; r < stride; r++)
         for (int64_t i = ceil_div(max64(begin - r, 0), stride); i * stride + r < end; i++)
             to[r * phase + i] = from[i * stride + r];
@@ -37,8 +38,8 @@ static inline void spread_floats(float *to, const float *from, int64_t begin, in
 
 /* Copy `rows` x `columns` elements of a plane of `height` x `width`, from row y and column x on, to rows that are `row`
  * floats apart; what lies outside of the plane, or between the columns and the end of a row, is zero. With a stride,
- * columns are sorted by their residue, `phase` floats apart. A plane NULL is zero. With pack > 1, the elements of so many
- * planes alternate, of which this is one, and what is behind the columns stays. */
+ * columns are sorted by their residue, `phase` floats apart. A plane NULL is zero. With pack > 1, the elements of so
+ * many planes alternate, of which this is one, and what is behind the columns stays. */
 static void copy_rows(float *to, const float *plane, int64_t height, int64_t width, int64_t y, int64_t x, int64_t rows,
                       int64_t columns, int64_t row, int64_t stride, int64_t phase, int64_t pack) {
     const int64_t begin = min64(max64(-x, 0), columns), end = max64(min64(columns, width - x), begin);

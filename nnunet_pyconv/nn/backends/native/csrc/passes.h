@@ -6,8 +6,8 @@
 
 /* A layer as the caller describes it, see pyconv.c. */
 typedef struct {
-    int64_t kernel[3], groups, out_channels;
-} LayerLevel;
+    int64_t kernel[3], dilation[3], groups, first_in, in_channels, out_channels;
+} Level;
 
 typedef struct {
     int64_t batch, in_channels, out_channels, in_size[3], out_size[3], stride[3];
@@ -21,7 +21,7 @@ typedef struct {
 } Strides;
 
 /* Pack the weights of a pass in the order in which the register blocks read them; returns the end. */
-static float *pack(float *to, const Level *l, const Strides *s) {
+static float *pack(float *to, const PassLevel *l, const Strides *s) {
     for (int64_t g = 0; g < l->groups; g++)
         for (int64_t out = 0, block; out < l->out; out += block) {
             block = block_channels(l->out - out);
@@ -36,37 +36,51 @@ static float *pack(float *to, const Level *l, const Strides *s) {
     return to;
 }
 
-static int64_t weight_count(const Shape *shape, int64_t levels, const LayerLevel *level) {
+static int64_t weight_count(int64_t levels, const Level *level) {
     int64_t count = 0;
     for (int64_t l = 0; l < levels; l++)
-        count += level[l].out_channels * (shape->in_channels / level[l].groups) * level[l].kernel[0] *
+        count += level[l].out_channels * (level[l].in_channels / level[l].groups) * level[l].kernel[0] *
                  level[l].kernel[1] * level[l].kernel[2];
     return count;
 }
 
-static int forward(const Shape *shape, int64_t levels, const LayerLevel *level, const float *x,
-                   const float *const *weight, const float *const *bias, float *y, int64_t threads) {
-    Pass p = {.x = x, .y = y, .batch = shape->batch, .in_channels = shape->in_channels,
-              .out_channels = shape->out_channels, .step = {1, 1, 1}, .levels = levels};
+static int forward(const Shape *shape, int64_t levels, const Level *level, const float *x, const float *const *weight,
+                   const float *const *bias, float *y, int64_t threads) {
+    Pass p = {.x = x,
+              .y = y,
+              .batch = shape->batch,
+              .in_channels = shape->in_channels,
+              .out_channels = shape->out_channels,
+              .step = {1, 1, 1},
+              .levels = levels};
     memcpy(p.in_size, shape->in_size, sizeof(p.in_size));
     memcpy(p.out_size, shape->out_size, sizeof(p.out_size));
     memcpy(p.count, shape->out_size, sizeof(p.count));
     memcpy(p.stride, shape->stride, sizeof(p.stride));
-    float *packed = malloc((size_t)weight_count(shape, levels, level) * sizeof(float)), *end = packed;
+    float *packed = malloc((size_t)weight_count(levels, level) * sizeof(float)), *end = packed;
     if (!packed) return 1;
     int64_t first_out = 0;
     for (int64_t i = 0; i < levels; first_out += level[i++].out_channels) {
-        Level *l = p.level + i;
+        PassLevel *l = p.level + i;
         const int64_t *k = level[i].kernel, taps = k[0] * k[1] * k[2];
-        *l = (Level){.groups = level[i].groups, .in = shape->in_channels / level[i].groups,
-                     .out = level[i].out_channels / level[i].groups, .first_out = first_out,
-                     .weight = end, .bias = bias[i]};
+        *l = (PassLevel){.groups = level[i].groups,
+                         .in = level[i].in_channels / level[i].groups,
+                         .out = level[i].out_channels / level[i].groups,
+                         .first_in = level[i].first_in,
+                         .first_out = first_out,
+                         .weight = end,
+                         .bias = bias[i]};
         for (int a = 0; a < 3; a++) {
             l->kernel[a] = k[a];
-            l->pad[a] = k[a] / 2;
+            l->dilation[a] = level[i].dilation[a];
+            l->pad[a] = k[a] / 2 * l->dilation[a];
         }
-        end = pack(end, l, &(Strides){.weight = weight[i], .group = l->out * l->in * taps, .out = l->in * taps,
-                                      .in = taps, .tap = {k[1] * k[2], k[2], 1}});
+        end = pack(end, l,
+                   &(Strides){.weight = weight[i],
+                              .group = l->out * l->in * taps,
+                              .out = l->in * taps,
+                              .in = taps,
+                              .tap = {k[1] * k[2], k[2], 1}});
     }
     const int failed = run_pass(&p, threads);
     free(packed);
@@ -75,14 +89,20 @@ static int forward(const Shape *shape, int64_t levels, const LayerLevel *level, 
 
 /* The gradient of x is a convolution of that of y with the flipped and transposed kernels, summed over the levels.
  * With a stride s, elements phase, phase + s, ... of x along an axis see every s-th tap only: one pass a phase. */
-static int input_gradient(const Shape *shape, int64_t levels, const LayerLevel *level, const float *gradient,
+static int input_gradient(const Shape *shape, int64_t levels, const Level *level, const float *gradient,
                           const float *const *weight, float *x, int64_t threads) {
-    Pass p = {.x = gradient, .y = x, .batch = shape->batch, .in_channels = shape->out_channels,
-              .out_channels = shape->in_channels, .stride = {1, 1, 1}, .add_levels = 1, .levels = levels};
+    Pass p = {.x = gradient,
+              .y = x,
+              .batch = shape->batch,
+              .in_channels = shape->out_channels,
+              .out_channels = shape->in_channels,
+              .stride = {1, 1, 1},
+              .add_levels = 1,
+              .levels = levels};
     memcpy(p.in_size, shape->out_size, sizeof(p.in_size));
     memcpy(p.out_size, shape->in_size, sizeof(p.out_size));
     memcpy(p.step, shape->stride, sizeof(p.step));
-    float *packed = malloc((size_t)weight_count(shape, levels, level) * sizeof(float));
+    float *packed = malloc((size_t)weight_count(levels, level) * sizeof(float));
     if (!packed) return 1;
     int failed = 0;
     const int64_t *s = shape->stride;
@@ -97,19 +117,29 @@ static int input_gradient(const Shape *shape, int64_t levels, const LayerLevel *
         if (!elements) continue;
         float *end = packed;
         for (int64_t i = 0; i < levels; first_in += level[i++].out_channels) {
-                Level *l = p.level + i;
+            PassLevel *l = p.level + i;
             const int64_t *k = level[i].kernel, taps = k[0] * k[1] * k[2];
-            *l = (Level){.groups = level[i].groups, .in = level[i].out_channels / level[i].groups,
-                         .out = shape->in_channels / level[i].groups, .first_in = first_in, .weight = end};
-                Strides from = {.weight = weight[i], .group = l->out * l->in * taps, .out = taps, .in = l->out * taps};
+            *l = (PassLevel){.groups = level[i].groups,
+                             .in = level[i].out_channels / level[i].groups,
+                             .out = level[i].in_channels / level[i].groups,
+                             .first_in = first_in,
+                             .first_out = level[i].first_in,
+                             .weight = end,
+                             .add = i > 0 && level[i].first_in < level[i - 1].first_in + level[i - 1].in_channels};
+            Strides from = {.weight = weight[i], .group = l->out * l->in * taps, .out = taps, .in = l->out * taps};
             const int64_t distance[3] = {k[1] * k[2], k[2], 1};
             for (int a = 0; a < 3; a++) {
-                /* x[phase + s q] gets w[first_tap + s j] * y[q + ahead - j] for j = 0 .. kernel - 1. */
-                const int64_t first_tap = (first[a] + k[a] / 2) % s[a], ahead = (first[a] + k[a] / 2) / s[a];
-                l->kernel[a] = max64(ceil_div(k[a] - first_tap, s[a]), 0);
-                l->pad[a] = l->kernel[a] - 1 - ahead;
-                from.first += (first_tap + s[a] * (l->kernel[a] - 1)) * distance[a];
-                from.tap[a] = -s[a] * distance[a];
+                /* x[first + s q] gets w[tap + step j] * y[q + ahead - dilation j] for j = 0 .. kernel - 1: the taps
+                 * for which first + pad - d tap is a multiple of s. */
+                const int64_t d = level[i].dilation[a], from_start = first[a] + k[a] / 2 * d;
+                int64_t step = 1, tap = 0;
+                while (step * d % s[a]) step++;
+                while (tap < step && (from_start - tap * d) % s[a]) tap++;
+                l->dilation[a] = step * d / s[a];
+                l->kernel[a] = tap < step ? max64(ceil_div(k[a] - tap, step), 0) : 0;
+                l->pad[a] = (l->kernel[a] - 1) * l->dilation[a] - (from_start - tap * d) / s[a];
+                from.first += (tap + step * (l->kernel[a] - 1)) * distance[a];
+                from.tap[a] = -step * distance[a];
             }
             end = pack(end, l, &from);
         }

@@ -1,8 +1,8 @@
 /* Register blocks: the inner loops of a convolution whose vectors run along the width.
  *
- * A block keeps the sums of some output channels x rows x vectors in registers. A row that is loaded serves all its taps:
- * the blocks for the usual kernels know height and stride when they are compiled. The others load the rows again for
- * each tap and take any kernel. */
+ * A block keeps the sums of some output channels x rows x vectors in registers. A row that is loaded serves all its
+ * taps: the blocks for the usual kernels know height and stride when they are compiled. The others load the rows again
+ * for each tap and take any kernel. */
 #ifndef PYCONV_REGISTER_BLOCKS_H
 #define PYCONV_REGISTER_BLOCKS_H
 
@@ -37,14 +37,19 @@ typedef void (*RegisterBlock)(const Window *window, const float *input, const fl
 INLINE void taps(int block, int vectors, int height, int stride, const Window *window, const float *x,
                  const float *weight, vec *acc) {
     const int rows = SUMS / block / vectors;
-    UNROLL for (int y = 0; y < (rows - 1) * stride + height; y++, x += window->row) {
+    UNROLL
+    for (int y = 0; y < (rows - 1) * stride + height; y++, x += window->row) {
         vec row[2];
-        UNROLL for (int v = 0; v < vectors; v++) row[v] = load_once(x + v * VL);
-        UNROLL for (int r = 0; r < rows; r++)
+        UNROLL
+        for (int v = 0; v < vectors; v++) row[v] = load_once(x + v * VL);
+        UNROLL
+        for (int r = 0; r < rows; r++)
             if (r * stride <= y && y < r * stride + height) {
-                UNROLL for (int o = 0; o < block; o++) {
+                UNROLL
+                for (int o = 0; o < block; o++) {
                     const vec w = broadcast(weight[(y - r * stride) * block + o]);
-                    UNROLL for (int v = 0; v < vectors; v++) acc[(o * rows + r) * vectors + v] += w * row[v];
+                    UNROLL
+                    for (int v = 0; v < vectors; v++) acc[(o * rows + r) * vectors + v] += w * row[v];
                 }
             }
     }
@@ -55,11 +60,13 @@ INLINE void taps_of_any_height(int block, int vectors, const Window *window, con
     const int per_channel = SUMS / block;
     for (int64_t ky = 0; ky < window->height; ky++, x += window->row, weight += block) {
         vec row[SUMS];
-        UNROLL for (int i = 0; i < per_channel; i++)
-            row[i] = load(x + i / vectors * window->row_step + i % vectors * VL);
-        UNROLL for (int o = 0; o < block; o++) {
+        UNROLL
+        for (int i = 0; i < per_channel; i++) row[i] = load(x + i / vectors * window->row_step + i % vectors * VL);
+        UNROLL
+        for (int o = 0; o < block; o++) {
             const vec w = broadcast(weight[o]);
-            UNROLL for (int i = 0; i < per_channel; i++) acc[o * per_channel + i] += w * row[i];
+            UNROLL
+            for (int i = 0; i < per_channel; i++) acc[o * per_channel + i] += w * row[i];
         }
     }
 }
@@ -68,10 +75,12 @@ INLINE void register_block(int block, int vectors, int height, int stride, const
                            const float *weight, const Target *to) {
     const int rows = SUMS / block / vectors;
     vec acc[SUMS];
-    UNROLL for (int i = 0; i < SUMS; i++) {
+    UNROLL
+    for (int i = 0; i < SUMS; i++) {
         acc[i] = (vec){0};
         /* so that the sums need not wait for y */
-        __builtin_prefetch(to->y + i / (rows * vectors) * to->channel + i / vectors % rows * to->row + i % vectors * VL, 1);
+        __builtin_prefetch(to->y + i / (rows * vectors) * to->channel + i / vectors % rows * to->row + i % vectors * VL,
+                           1);
     }
     for (int64_t c = 0; c < window->channels; c++, weight += block * window->left_out)
         for (int64_t z = 0; z < window->depth; z++)
@@ -82,9 +91,11 @@ INLINE void register_block(int block, int vectors, int height, int stride, const
                 else
                     taps_of_any_height(block, vectors, window, x, weight, acc);
             }
-    UNROLL for (int o = 0; o < block; o++) {
+    UNROLL
+    for (int o = 0; o < block; o++) {
         const vec bias = broadcast(to->bias ? to->bias[o] : 0);
-        UNROLL for (int i = 0; i < rows * vectors; i++) {
+        UNROLL
+        for (int i = 0; i < rows * vectors; i++) {
             float *y = to->y + o * to->channel + i / vectors * to->row + i % vectors * VL;
             const vec sum = acc[o * rows * vectors + i] + bias;
             store(y, to->add ? load(y) + sum : sum);
@@ -92,26 +103,28 @@ INLINE void register_block(int block, int vectors, int height, int stride, const
     }
 }
 
-#define BLOCK(CHANNELS, VECTORS, HEIGHT, STRIDE)                                              \
-    static void block_##CHANNELS##_##VECTORS##_##HEIGHT##_##STRIDE(                           \
-        const Window *window, const float *x, const float *weight, const Target *to) {        \
-        register_block(CHANNELS, VECTORS, HEIGHT, STRIDE, window, x, weight, to);             \
+#define BLOCK(CHANNELS, VECTORS, HEIGHT, STRIDE)                                                            \
+    static void block_##CHANNELS##_##VECTORS##_##HEIGHT##_##STRIDE(const Window *window, const float *x,    \
+                                                                   const float *weight, const Target *to) { \
+        register_block(CHANNELS, VECTORS, HEIGHT, STRIDE, window, x, weight, to);                           \
     }
-#define ODD_HEIGHTS(_, CHANNELS, VECTORS, STRIDE)                       \
-    _(CHANNELS, VECTORS, 3, STRIDE) _(CHANNELS, VECTORS, 5, STRIDE)     \
-    _(CHANNELS, VECTORS, 7, STRIDE) _(CHANNELS, VECTORS, 9, STRIDE)
+#define ODD_HEIGHTS(_, CHANNELS, VECTORS, STRIDE) \
+    _(CHANNELS, VECTORS, 3, STRIDE)               \
+    _(CHANNELS, VECTORS, 5, STRIDE) _(CHANNELS, VECTORS, 7, STRIDE) _(CHANNELS, VECTORS, 9, STRIDE)
 /* Every second tap of the odd kernels makes 2 and 4. */
-#define HEIGHTS(_, CHANNELS, VECTORS)                                   \
-    _(CHANNELS, VECTORS, 0, 1)                                          \
-    ODD_HEIGHTS(_, CHANNELS, VECTORS, 1) ODD_HEIGHTS(_, CHANNELS, VECTORS, 2) \
-    _(CHANNELS, VECTORS, 2, 1) _(CHANNELS, VECTORS, 4, 1)
+#define HEIGHTS(_, CHANNELS, VECTORS)    \
+    _(CHANNELS, VECTORS, 0, 1)           \
+    ODD_HEIGHTS(_, CHANNELS, VECTORS, 1) \
+    ODD_HEIGHTS(_, CHANNELS, VECTORS, 2) _(CHANNELS, VECTORS, 2, 1) _(CHANNELS, VECTORS, 4, 1)
 #define BLOCKS(_, CHANNELS) HEIGHTS(_, CHANNELS, 1) HEIGHTS(_, CHANNELS, 2)
 BLOCKS(BLOCK, 1)
 BLOCKS(BLOCK, 2)
 BLOCKS(BLOCK, 4)
 
 /* Output channels of the next block, of those of a group that are left. */
-static int64_t block_channels(int64_t left) { return left >= 4 ? 4 : left >= 2 ? 2 : 1; }
+static int64_t block_channels(int64_t left) {
+    return left >= 4 ? 4 : left >= 2 ? 2 : 1;
+}
 
 static RegisterBlock choose_register_block(int64_t channels, int64_t vectors, const Window *window) {
 #define ENTRY(CHANNELS, VECTORS, HEIGHT, STRIDE) block_##CHANNELS##_##VECTORS##_##HEIGHT##_##STRIDE,

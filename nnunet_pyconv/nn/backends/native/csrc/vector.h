@@ -32,20 +32,27 @@ typedef float vec_unaligned __attribute__((vector_size(4 * VL), aligned(4), may_
 #define UNROLL _Pragma("GCC unroll 32")
 #endif
 
-static inline vec load(const float *p) { return *(const vec_unaligned *)p; }
-static inline void store(float *p, vec v) { *(vec_unaligned *)p = v; }
-static inline vec broadcast(float f) { return f - (vec){0}; } /* f + 0 is not f where f is -0: an instruction more */
+static inline vec load(const float *p) {
+    return *(const vec_unaligned *)p;
+}
+static inline void store(float *p, vec v) {
+    *(vec_unaligned *)p = v;
+}
+static inline vec broadcast(float f) {
+    return f - (vec){0};
+} /* f + 0 is not f where f is -0: an instruction more */
 
 static inline float sum_lanes(vec v) {
     float f[VL];
     store(f, v);
-    UNROLL for (int n = VL / 2; n; n /= 2)
-        UNROLL for (int i = 0; i < n; i++) f[i] += f[i + n];
+    UNROLL
+    for (int n = VL / 2; n; n /= 2) UNROLL
+    for (int i = 0; i < n; i++) f[i] += f[i + n];
     return f[0];
 }
 
-/* Load once into a register: a load that the compiler repeats inside each multiplication costs double where it crosses a
- * cache line. */
+/* Load once into a register: a load that the compiler repeats inside each multiplication costs double where it crosses
+ * a cache line. */
 static inline vec load_once(const float *p) {
     vec v = load(p);
 #if defined(__x86_64__)
@@ -62,17 +69,25 @@ static inline void store_every_second(float *p, vec v, int second, int add) {
     for (int i = 0; i < VL; i++) p[2 * i + second] = (add ? p[2 * i + second] : 0) + v[i];
 #else
     typedef int32_t lanes __attribute__((vector_size(4 * VL)));
-    UNROLL for (int half = 0; half < 2; half++) {
+    UNROLL
+    for (int half = 0; half < 2; half++) {
         lanes from;
-        UNROLL for (int i = 0; i < VL; i++) from[i] = i % 2 == second ? half * VL / 2 + i / 2 : VL + i;
+        UNROLL
+        for (int i = 0; i < VL; i++) from[i] = i % 2 == second ? half * VL / 2 + i / 2 : VL + i;
         const vec old = load(p + half * VL);
         store(p + half * VL, add ? old + __builtin_shuffle(v, (vec){0}, from) : __builtin_shuffle(v, old, from));
     }
 #endif
 }
 
-static inline int64_t min64(int64_t a, int64_t b) { return a < b ? a : b; }
-static inline int64_t max64(int64_t a, int64_t b) { return a > b ? a : b; }
-static inline int64_t ceil_div(int64_t a, int64_t b) { return (a + b - 1) / b; }
+static inline int64_t min64(int64_t a, int64_t b) {
+    return a < b ? a : b;
+}
+static inline int64_t max64(int64_t a, int64_t b) {
+    return a > b ? a : b;
+}
+static inline int64_t ceil_div(int64_t a, int64_t b) {
+    return (a + b - 1) / b;
+}
 
 #endif

@@ -1,0 +1,1 @@
+"""Converting a folder of a user's own images and label images."""

@@ -1,0 +1,66 @@
+"""From a request to nnU-Net's raw format."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+from nnunet_pyconv.dataset_conversion.folder.cases import case_of
+from nnunet_pyconv.dataset_conversion.folder.pairing import Pairing, pair_by_name, without_labels
+from nnunet_pyconv.dataset_conversion.folder.request import FolderRequest
+from nnunet_pyconv.dataset_conversion.folder.survey import coding_of_values, common_kind, look_through
+from nnunet_pyconv.dataset_conversion.raw_dataset import RawDataset, dataset_folder
+from nnunet_pyconv.dataset_conversion.splits import group_of, grouped_folds, set_aside
+from nnunet_pyconv.dataset_conversion.write import write_dataset
+
+
+def convert_folder(request: FolderRequest) -> Path:
+    """Convert pairs of images and label images; print what is found, and what is odd.
+
+    All files are read once before anything is written, so that what is wrong with them is said at once.
+
+    Args:
+        request: What the user asks for.
+
+    Returns:
+        The dataset folder.
+
+    Raises:
+        InputError: A source or a target that can't be used; nothing is written then.
+    """
+    target = dataset_folder(request.dataset_id, request.name, sources=request.sources, overwrite=request.overwrite)
+    pairing, test_pairing = pair_by_name(request.images, request.labels), _test_pairing(request)
+    for remark in (*pairing.remarks, *test_pairing.remarks):
+        print(remark)
+    pairs = [*pairing.pairs, *test_pairing.pairs]
+    looks = look_through(pairs, request.coding, request.num_processes)
+    kind = common_kind(looks, pairs, request.channels)
+    for remark in kind.remarks:
+        print(f"warning: {remark}", file=sys.stderr)
+    coding = request.coding or coding_of_values({value for look in looks for value in look.values})
+    cases = [case_of(pair, coding, kind.num_channels) for pair in pairs]
+    train, test = cases[: len(pairing.pairs)], cases[len(pairing.pairs) :]
+    groups = {} if request.group_by is None else {case.name: group_of(case, request.group_by) for case in train}
+    if request.test_fraction is not None:
+        train, test = set_aside(train, request.test_fraction, [groups[case.name] for case in train] if groups else None)
+    dataset = RawDataset(
+        channels=kind.channels,
+        classes=coding.classes,
+        file_ending=kind.file_ending,
+        training=train,
+        test=test,
+        folds=grouped_folds(train, [groups[case.name] for case in train]) if groups else (),
+        text=f"Converted from {request.images.resolve().name} by nnunet_pyconv convert folder.",
+        reference="not stated",
+        licence="not stated",
+    )
+    write_dataset(target, dataset, num_processes=request.num_processes, overwrite=request.overwrite)
+    return target
+
+
+def _test_pairing(request: FolderRequest) -> Pairing:
+    if request.test_images is None:
+        return Pairing([])
+    if request.test_labels is None:
+        return without_labels(request.test_images, "-ti")
+    return pair_by_name(request.test_images, request.test_labels, ("-ti", "-tl"))

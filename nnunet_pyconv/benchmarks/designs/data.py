@@ -1,0 +1,126 @@
+"""The data sets of the comparison, converted with the clean protocol, planned and preprocessed once."""
+
+from __future__ import annotations
+
+from copy import deepcopy
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from batchgenerators.utilities.file_and_folder_operations import load_json
+from nnunetv2.experiment_planning.plan_and_preprocess_api import (
+    extract_fingerprint_dataset,
+    plan_experiment_dataset,
+    preprocess_dataset,
+)
+
+from nnunet_pyconv.benchmarks.plans import plan
+from nnunet_pyconv.dataset_conversion.conversion import convert
+from nnunet_pyconv.dataset_conversion.registry import load_converter
+from nnunet_pyconv.nnunet_folders import dataset_id, nnunet_folder
+
+CONFIGURATION = "2d"
+
+
+@dataclass(frozen=True)
+class Subject:
+    """A data set, and the size at which the designs are compared on it.
+
+    Attributes:
+        key: Of the converter, and the name in the rows.
+        folder: Of the source below the folder of the data.
+        spacing: Target spacing, for training at a lower resolution; None for the images' own.
+        patch_size: Of a training patch, in pixels.
+        batch_size: Patches a step.
+    """
+
+    key: str
+    folder: str
+    spacing: tuple[float, ...] | None
+    patch_size: tuple[int, ...]
+    batch_size: int
+
+    @property
+    def plans_name(self) -> str:
+        """Of the stock plans that all designs start from."""
+        return "nnUNetPlans" if self.spacing is None else f"nnUNetPlans_{self.spacing[-1]:g}px"
+
+
+SUBJECTS = {
+    subject.key: subject
+    for subject in (
+        Subject("isbi_cell", "isbi2012", None, (128, 128), 4),
+        Subject("kaggle_lung", "kaggle_lung", (999.0, 2.0, 2.0), (128, 128), 4),
+        Subject("liver", "liver", (999.0, 2.0, 2.0), (128, 128), 4),
+    )
+}
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """A data set in nnU-Net's folders.
+
+    Attributes:
+        subject: The data set.
+        dataset: Its full name.
+    """
+
+    subject: Subject
+    dataset: str
+
+    @property
+    def raw(self) -> Path:
+        """The raw folder."""
+        return nnunet_folder("nnUNet_raw") / self.dataset
+
+    @property
+    def dataset_json(self) -> dict[str, Any]:
+        """nnU-Net's `dataset.json`."""
+        content: dict[str, Any] = load_json(str(self.raw / "dataset.json"))
+        return content
+
+    def stock_plans(self) -> dict[str, Any]:
+        """The plans of nnU-Net with the patch and the batch of the comparison, and the network planned for them."""
+        preprocessed = nnunet_folder("nnUNet_preprocessed") / self.dataset
+        plans: dict[str, Any] = deepcopy(load_json(str(preprocessed / f"{self.subject.plans_name}.json")))
+        small = plan(self.subject.patch_size, self.subject.batch_size)
+        network = small.plans["configurations"][small.configuration]["architecture"]
+        planned = plans["configurations"][CONFIGURATION]
+        planned |= {
+            "patch_size": list(self.subject.patch_size),
+            "batch_size": self.subject.batch_size,
+            "architecture": network,
+        }
+        plans["configurations"] = {CONFIGURATION: planned}
+        return plans
+
+    def test_images(self) -> list[list[str]]:
+        """The files of the unseen test cases, one list a case."""
+        return [[str(file)] for file in sorted((self.raw / "imagesTs").iterdir())]
+
+
+def prepare(subject: Subject, source: Path) -> Prepared:
+    """Convert, plan and preprocess a data set, unless that is done.
+
+    Args:
+        subject: The data set.
+        source: The folder that has `subject.folder`.
+
+    Raises:
+        InputError: The source is not there or can't be converted, or a folder of nnU-Net is not set.
+    """
+    converter = load_converter(subject.key)
+    target = nnunet_folder("nnUNet_raw") / f"Dataset{converter.DESCRIPTION.dataset_id:03d}_{converter.DESCRIPTION.name}"
+    if not target.exists():
+        convert(converter, source / subject.folder, num_processes=1)
+    prepared = Prepared(subject, target.name)
+    number = dataset_id(prepared.dataset)
+    folder = nnunet_folder("nnUNet_preprocessed") / prepared.dataset
+    data = folder / f"{subject.plans_name}_{CONFIGURATION}"
+    if not data.exists() or len(list(data.glob("*.pkl"))) < prepared.dataset_json["numTraining"]:
+        extract_fingerprint_dataset(number, num_processes=1)
+        plan_experiment_dataset(
+            number, overwrite_target_spacing=subject.spacing, overwrite_plans_name=subject.plans_name
+        )
+        preprocess_dataset(number, subject.plans_name, configurations=[CONFIGURATION], num_processes=[1])
+    return prepared

@@ -1,0 +1,127 @@
+"""A short training through nnU-Net's own trainer, with the same batches for every design."""
+
+from __future__ import annotations
+
+import os
+import random
+from pathlib import Path
+from typing import Any
+from unittest import mock
+
+import numpy as np
+import torch
+from nnunetv2.inference.predict_from_raw_data import nnUNetPredictor
+from tqdm import tqdm
+
+from nnunet_pyconv.names import SEED_VARIABLE
+from nnunet_pyconv.trainers.seed import SeededTrainer
+
+ITERATIONS_PER_EPOCH = 25
+FOLD = 0
+
+
+class nnUNetTrainerDesign(SeededTrainer):
+    """nnU-Net's recipe over a given number of iterations, seeded so that every design sees the same batches."""
+
+    def __init__(
+        self,
+        plans: dict[str, Any],
+        configuration: str,
+        fold: int,
+        dataset_json: dict[str, Any],
+        device: torch.device,
+    ) -> None:
+        """Take what nnU-Net's trainer takes."""
+        super().__init__(plans, configuration, fold, dataset_json, device)
+        self.num_iterations_per_epoch = ITERATIONS_PER_EPOCH
+        self.num_val_iterations_per_epoch = 2
+        self.logger.plot_progress_png = lambda _: None  # takes longer than an epoch
+
+    def on_train_start(self) -> None:
+        """Seed again after the network has drawn its weights, so that the batches don't depend on the design."""
+        super().on_train_start()
+        assert self.seed is not None
+        seed = self.seed + 1000 * self.current_epoch  # a training that goes on draws other batches than at its begin
+        random.seed(seed)
+        np.random.seed(seed)
+        torch.manual_seed(seed)
+
+    def save_checkpoint(self, filename: str) -> None:
+        """Keep the latest checkpoint and the final one; no epoch is chosen."""
+        if not filename.endswith("checkpoint_best.pth"):
+            super().save_checkpoint(filename)
+
+    def plot_network_architecture(self) -> None:
+        """Draw nothing: it takes seconds."""
+
+
+def train_and_predict(
+    plans: dict[str, Any],
+    configuration: str,
+    dataset_json: dict[str, Any],
+    *,
+    results: Path,
+    images: list[list[str]],
+    predictions: Path,
+    iterations: int,
+    seed: int,
+    device: torch.device,
+) -> list[float]:
+    """Train, from a checkpoint where there is one, and predict the test cases.
+
+    Args:
+        plans: nnU-Net's plans, with the network of the design.
+        configuration: The configuration of the plans.
+        dataset_json: nnU-Net's `dataset.json`.
+        results: Takes the place of `nnUNet_results`.
+        images: The files of each test case, one a channel.
+        predictions: The folder of the predicted labels.
+        iterations: Training steps; a multiple of `ITERATIONS_PER_EPOCH`.
+        seed: Of the weights and the batches.
+        device: Where to train.
+
+    Returns:
+        nnU-Net's pseudo Dice of each epoch, the mean over the foreground classes.
+    """
+    # the augmentation runs in this process, where the seed holds
+    environment = {"nnUNet_results": str(results), "nnUNet_n_proc_DA": "0", SEED_VARIABLE: str(seed)}
+    with mock.patch.dict(os.environ, environment):
+        latest = next(results.rglob("checkpoint_latest.pth"), None)
+        # nnU-Net passes on in the plans whether the log goes on
+        named = {**plans, "continue_training": latest is not None}
+        trainer = nnUNetTrainerDesign(named, configuration, FOLD, dataset_json, device)
+        trainer.num_epochs = iterations // ITERATIONS_PER_EPOCH
+        trainer.save_every = 4
+        trainer.initialize()
+        if latest is not None:
+            trainer.load_checkpoint(str(latest))
+        with tqdm(total=iterations, initial=trainer.current_epoch * ITERATIONS_PER_EPOCH, desc=str(predictions)) as bar:
+            train_step = trainer.train_step
+
+            def train_step_with_bar(batch: dict[str, Any]) -> Any:
+                outputs = train_step(batch)
+                bar.update()
+                return outputs
+
+            trainer.train_step = train_step_with_bar
+            trainer.run_training()
+    trainer.set_deep_supervision_enabled(False)
+    trainer.network.eval()
+    predictor = nnUNetPredictor(use_mirroring=False, perform_everything_on_device=False, device=device)
+    predictor.manual_initialization(
+        trainer.network,
+        trainer.plans_manager,
+        trainer.configuration_manager,
+        [trainer.network.state_dict()],
+        trainer.dataset_json,
+        type(trainer).__name__,
+        None,
+    )
+    predictions.mkdir(parents=True, exist_ok=True)
+    predictor.predict_from_files_sequential(images, [str(predictions / _case(files)) for files in images])
+    return [float(value) for value in trainer.logger.get_value("mean_fg_dice", step=None)]
+
+
+def _case(files: list[str]) -> str:
+    """The name of a case by the file of its first channel, `CASE_0000.ext`."""
+    return Path(files[0]).name.rpartition("_0000")[0]

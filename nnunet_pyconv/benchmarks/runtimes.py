@@ -1,0 +1,127 @@
+"""Time the network of each design where it is deployed: in PyTorch, in ONNX Runtime and in OpenVINO."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import os
+import tempfile
+from collections.abc import Callable, Sequence
+from copy import deepcopy
+from pathlib import Path
+from typing import Any
+
+import torch
+from nnunetv2.utilities.get_network_from_plans import get_network_from_plans
+from torch import nn
+from torch.utils.flop_counter import FlopCounterMode
+
+from nnunet_pyconv.benchmarks.designs.design import design_name
+from nnunet_pyconv.benchmarks.plans import plan
+from nnunet_pyconv.benchmarks.report import Measurements, Value
+from nnunet_pyconv.benchmarks.timing import ratios, time_in_turn
+from nnunet_pyconv.nn.backends import use_backend
+from nnunet_pyconv.planning import Design
+
+STOCK = Design("stock")
+Function = Callable[[], object]
+
+
+def benchmark_runtimes(
+    patch_size: Sequence[int], designs: Sequence[Design], threads: int, rounds: int
+) -> list[Measurements]:
+    """Time an inference of one patch in each runtime, on a CPU.
+
+    Args:
+        patch_size: In pixels, two or three axes; the network is nnU-Net's default one for it.
+        designs: What becomes of the network; the stock one is always measured.
+        threads: Of each runtime.
+        rounds: Counted calls of each function; the results are medians.
+
+    Returns:
+        A table with a row for each design: parameters, multiplications, and time / time of the stock network in the
+        same runtime.
+    """
+    networks = {design_name(design): _network(patch_size, design) for design in (STOCK, *designs)}
+    x = torch.randn(1, 1, *patch_size)
+    rows: dict[str, dict[str, Value]] = {
+        name: {"design": name, "parameters, M": sum(p.numel() for p in network.parameters()) / 1e6}
+        for name, network in networks.items()
+    }
+    stock = design_name(STOCK)
+    for name, network in networks.items():
+        rows[name]["GMac"] = _gmac(network, x)
+    torch.set_num_threads(threads)
+    with tempfile.TemporaryDirectory() as folder:
+        files = {name: Path(folder) / f"{name}.onnx" for name in networks}
+        for name, network in networks.items():
+            _export(network, x, files[name])
+        for runtime, prepare in (("PyTorch", None), ("ONNX Runtime", _onnx_runtime), ("OpenVINO", _openvino)):
+            functions = {
+                name: _pytorch(network, x) if prepare is None else prepare(files[name], x, threads)
+                for name, network in networks.items()
+            }
+            measured = ratios(time_in_turn(functions, rounds, torch.device("cpu"), runtime), [stock])
+            for name, ratio in measured.items():
+                rows[name][f"{runtime}, ms"] = ratio.time_ms
+                rows[name][f"{runtime} / stock"] = ratio
+    patch = " x ".join(map(str, patch_size))
+    title = (
+        f"Inference of one patch of {patch}, {threads} thread{'s' * (threads > 1)}; ratios to the stock network in the "
+        "same runtime, median (quartiles)"
+    )
+    return [Measurements(title, list(rows.values()))]
+
+
+def _network(patch_size: Sequence[int], design: Design) -> nn.Module:
+    planned = plan(patch_size)
+    configuration = deepcopy(planned.plans["configurations"][planned.configuration])
+    architecture: dict[str, Any] = design.architecture(configuration["architecture"], patch_size)
+    network: nn.Module = get_network_from_plans(
+        architecture["network_class_name"],
+        architecture["arch_kwargs"],
+        architecture["_kw_requires_import"],
+        1,
+        2,
+        deep_supervision=False,
+    )
+    return network.eval()
+
+
+def _gmac(network: nn.Module, x: torch.Tensor) -> float:
+    with FlopCounterMode(display=False) as counter, use_backend("reference"), torch.no_grad():
+        network(x)
+    return counter.get_total_flops() / 2e9
+
+
+def _export(network: nn.Module, x: torch.Tensor, file: Path) -> None:
+    with contextlib.redirect_stdout(io.StringIO()):  # the exporter narrates
+        torch.onnx.export(network, (x,), str(file), dynamo=True, external_data=False)
+
+
+def _pytorch(network: nn.Module, x: torch.Tensor) -> Function:
+    def run() -> object:
+        with torch.inference_mode():
+            return network(x)
+
+    return run
+
+
+def _onnx_runtime(file: Path, x: torch.Tensor, threads: int) -> Function:
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = threads
+    session = onnxruntime.InferenceSession(str(file), options, providers=["CPUExecutionProvider"])
+    feed = {session.get_inputs()[0].name: x.numpy()}
+    return lambda: session.run(None, feed)
+
+
+def _openvino(file: Path, x: torch.Tensor, threads: int) -> Function:
+    os.environ.setdefault("OPENVINO_TELEMETRY_OPT_OUT", "1")
+    import openvino
+
+    # single precision, as the others compute; on some processors the default is half precision
+    settings = {"INFERENCE_NUM_THREADS": threads, "INFERENCE_PRECISION_HINT": "f32"}
+    compiled = openvino.compile_model(str(file), "CPU", settings)
+    return lambda: compiled([x.numpy()])

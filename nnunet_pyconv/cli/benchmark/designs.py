@@ -1,0 +1,64 @@
+"""`nnunet_pyconv benchmark designs`."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from nnunet_pyconv.cli.parser import positive
+from nnunet_pyconv.errors import InputError
+from nnunet_pyconv.names import DEVICES
+
+DATASETS = ("isbi_cell", "kaggle_lung", "liver")
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the subject's arguments."""
+    parser.description = (
+        "Train network designs through nnU-Net's own trainer and plans on the paper's data sets (clean protocol), "
+        "score them on the unseen test cases, and append a row a run to a CSV file. A design is a block, a width and a "
+        "number of stages: stock, stock-w0.5, dilated-w0.5, plain-s5. A run that has its row is not done again, one "
+        "that was ended goes on from its checkpoint, and every design sees the same batches. Lung and liver are "
+        "trained at half resolution and scored at full resolution. Without --designs, the rows are summarised. "
+        "nnU-Net's three folders have to be set, and should be folders of their own."
+    )
+    add = parser.add_argument
+    add("--rows", type=Path, required=True, metavar="CSV", help="the file that the rows are appended to")
+    add("-i", dest="source", type=Path, metavar="DATA", help="folder with isbi2012, kaggle_lung and liver")
+    add("-o", dest="folder", type=Path, metavar="DIR", help="for checkpoints and predictions, or for the summary")
+    add("--designs", nargs="+", metavar="DESIGN", help="what to train, for example stock dilated-w0.5")
+    add("--datasets", nargs="+", choices=DATASETS, default=list(DATASETS), help="default: all")
+    add("--iterations", type=positive, nargs="+", default=[300], metavar="N", help="training steps (default: 300)")
+    add("--seeds", type=positive, nargs="+", default=[1, 2, 3], metavar="N", help="default: 1 2 3")
+    add("--baseline", default="stock-w0.5", metavar="DESIGN", help="of the summary (default: %(default)s)")
+    add("-device", choices=DEVICES, help="where to train (default: the fastest there is)")
+
+
+def run(args: argparse.Namespace) -> None:
+    """Train what is not done yet, or summarise what is."""
+    from nnunet_pyconv.benchmarks.designs import data, runs, summary  # imports torch, which takes seconds
+    from nnunet_pyconv.benchmarks.designs.design import parse_design
+    from nnunet_pyconv.device import pick_device
+
+    if args.designs is None:
+        summarised = summary.summarise(runs.read_rows(args.rows), args.baseline)
+        print(summarised.to_markdown())
+        if args.folder is not None:
+            summarised.write(args.folder)
+        return
+    if args.source is None or args.folder is None:
+        raise InputError("to train designs, give the folder of the data with -i and a folder for checkpoints with -o")
+    device = pick_device(args.device)
+    designs = [parse_design(name) for name in args.designs]
+    wanted = [
+        runs.Run(dataset, design, iterations, seed)
+        for iterations in args.iterations
+        for seed in args.seeds
+        for design in designs
+        for dataset in args.datasets
+    ]
+    for each in wanted:
+        if each not in runs.done_runs(args.rows):
+            print(each, flush=True)
+            prepared = data.prepare(data.SUBJECTS[each.dataset], args.source)
+            runs.execute(each, prepared, args.folder, args.rows, device)

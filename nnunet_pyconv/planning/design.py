@@ -1,0 +1,142 @@
+"""What a network in plans is to become: which block takes the place of a convolution, how wide, how deep."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from copy import deepcopy
+from dataclasses import asdict, dataclass
+from typing import Any, Literal
+
+from nnunet_pyconv.architectures import PYCONV_CLASSES
+from nnunet_pyconv.errors import InputError
+from nnunet_pyconv.names import PLANNED_BLOCKS, STOCK, Block
+from nnunet_pyconv.nn import Pyramid, pyramid_per_stage
+
+_MULTIPLE = 4
+_PER_STAGE = ("features_per_stage", "kernel_sizes", "strides", "n_conv_per_stage", "n_blocks_per_stage")
+
+
+@dataclass(frozen=True)
+class Design:
+    """What becomes of a network of nnU-Net's plans.
+
+    Attributes:
+        block: What takes the place of a convolution; "stock" leaves it as it is.
+        width: The features of each stage as a multiple of those of the source plans, rounded to multiples of 4, so
+            that a pyramid of four levels has equal shares; at least 4.
+        stages: Number of the encoder's stages; None keeps all. The deepest, of the lowest resolution, are left out.
+
+    Raises:
+        InputError: An unknown block, a width that is not positive, or fewer than two stages.
+    """
+
+    block: Block | Literal["stock"] = "plain"
+    width: float = 1.0
+    stages: int | None = None
+
+    def __post_init__(self) -> None:
+        if self.block not in PLANNED_BLOCKS:
+            raise InputError(f"-block {self.block} is unknown; expected one of {', '.join(PLANNED_BLOCKS)}")
+        if not (math.isfinite(self.width) and self.width > 0):
+            raise InputError(
+                f"-width {self.width:g}: expected a positive number, for example 0.5 for half the features"
+            )
+        if self.stages is not None and self.stages < 2:
+            raise InputError(f"-stages {self.stages}: expected at least 2, full resolution and one below it")
+
+    @property
+    def plans_name(self) -> str:
+        """Name of plans with this network, for example `nnUNetPyConvDilatedWidth0.5Plans`."""
+        name = {"plain": "PyConv", STOCK: "Stock"}.get(self.block, f"PyConv{self.block.capitalize()}")
+        width = "" if self.width == 1 else f"Width{self.width:g}"
+        stages = "" if self.stages is None else f"Stages{self.stages}"
+        return f"nnUNet{name}{width}{stages}Plans"
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the attributes, as plans that were made by this design carry them."""
+        return asdict(self)
+
+    def architecture(self, architecture: Mapping[str, Any], patch_size: Sequence[int]) -> dict[str, Any]:
+        """Return the entry `architecture` of a configuration for this design.
+
+        Args:
+            architecture: Of nnU-Net's plans, with one of the networks of `PYCONV_CLASSES`; it stays as it is.
+            patch_size: The patch that the network sees, in pixels.
+
+        Raises:
+            InputError: Another network, or more stages than there are.
+        """
+        # older plans have the same class under another module, so the name alone decides
+        class_name = architecture["network_class_name"].rpartition(".")[2]
+        if class_name not in PYCONV_CLASSES:
+            raise InputError(
+                f"the plans name the network {architecture['network_class_name']}, whose convolutions can't be "
+                f"swapped; expected one of {', '.join(PYCONV_CLASSES)}. Give plans with one of them with -p"
+            )
+        designed = deepcopy(dict(architecture))
+        arch_kwargs = designed["arch_kwargs"] = self._resized(designed["arch_kwargs"])
+        if self.block != STOCK:
+            swapped = PYCONV_CLASSES[class_name]
+            designed["network_class_name"] = f"{swapped.__module__}.{swapped.__qualname__}"
+            arch_kwargs["pyramid"] = pyramids_for(patch_size, arch_kwargs, self.block)
+            if self.block != "plain":
+                arch_kwargs["block"] = self.block
+        return designed
+
+    def _resized(self, arch_kwargs: dict[str, Any]) -> dict[str, Any]:
+        features = arch_kwargs["features_per_stage"]
+        stages = self.stages or len(features)
+        if stages > len(features):
+            raise InputError(
+                f"-stages {stages}: the network of the plans has {len(features)} stages, and none can be added, since "
+                "its feature map would become too small; give fewer"
+            )
+        resized = {**arch_kwargs, "n_stages": stages}
+        resized |= {name: list(arch_kwargs[name])[:stages] for name in _PER_STAGE if name in arch_kwargs}
+        if "n_conv_per_stage_decoder" in arch_kwargs:
+            resized["n_conv_per_stage_decoder"] = list(arch_kwargs["n_conv_per_stage_decoder"])[: stages - 1]
+        if self.width != 1:
+            resized["features_per_stage"] = [
+                max(_MULTIPLE, _MULTIPLE * round(each * self.width / _MULTIPLE))
+                for each in resized["features_per_stage"]
+            ]
+        return resized
+
+
+def pyramids_for(
+    patch_size: Sequence[int], arch_kwargs: Mapping[str, Any], block: Block = "plain"
+) -> list[dict[str, Any]]:
+    """Return the entry `pyramid` of a network's `arch_kwargs`: a pyramid for each stage, as JSON.
+
+    Args:
+        patch_size: The patch that the network sees, in pixels.
+        arch_kwargs: Of the plans; strides, kernels and features of each stage.
+        block: As for `nn.convert_to_pyconv`.
+    """
+    per_stage = (arch_kwargs[name] for name in ("strides", "kernel_sizes", "features_per_stage"))
+    return [pyramid.to_json() for pyramid in pyramid_per_stage(patch_size, *per_stage, block=block)]
+
+
+@dataclass(frozen=True)
+class Stage:
+    """A stage of a planned network.
+
+    Attributes:
+        features: Output channels.
+        pyramid: The pyramid of its convolutions; None where they are nnU-Net's own.
+    """
+
+    features: int
+    pyramid: Pyramid | None
+
+
+def stages_of(architecture: Mapping[str, Any]) -> tuple[Stage, ...]:
+    """Return the stages of the network of a configuration, full resolution first."""
+    arch_kwargs = architecture["arch_kwargs"]
+    features = arch_kwargs["features_per_stage"]
+    pyramids = arch_kwargs.get("pyramid") or [None] * len(features)
+    return tuple(
+        Stage(int(each), None if pyramid is None else Pyramid.from_json(pyramid))
+        for each, pyramid in zip(features, pyramids, strict=True)
+    )

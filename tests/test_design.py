@@ -1,0 +1,129 @@
+"""Narrower and shallower networks from any plans."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from nnunetv2.utilities.get_network_from_plans import get_network_from_plans
+from plans_of_nnunet import DATASET_JSON, make_plans
+
+from nnunet_pyconv.cli import main
+from nnunet_pyconv.errors import InputError
+from nnunet_pyconv.planning import Design, plan_pyconv, swap_plans
+
+
+def architecture(design: Design, network: str = "PlainConvUNet") -> dict[str, Any]:
+    plans, _ = swap_plans(make_plans(network), DATASET_JSON, "Ours", design)
+    result: dict[str, Any] = json.loads(json.dumps(plans))["configurations"]["2d"]["architecture"]
+    return result
+
+
+def build(architecture: dict[str, Any]) -> Any:
+    return get_network_from_plans(
+        architecture["network_class_name"],
+        architecture["arch_kwargs"],
+        architecture["_kw_requires_import"],
+        input_channels=1,
+        output_channels=2,
+        deep_supervision=True,
+    )
+
+
+@pytest.mark.parametrize(
+    ("width", "features"),
+    [(1, [8, 16, 32]), (0.5, [4, 8, 16]), (0.3, [4, 4, 8]), (2, [16, 32, 64]), (0.7, [4, 12, 24])],
+)
+def test_width_in_multiples_of_4(width: float, features: list[int]) -> None:
+    assert architecture(Design("stock", width))["arch_kwargs"]["features_per_stage"] == features
+
+
+@pytest.mark.parametrize("block", ["stock", "plain", "dilated"])
+@pytest.mark.parametrize("network", ["PlainConvUNet", "ResidualEncoderUNet"])
+def test_fewer_stages(network: str, block: Any) -> None:
+    designed = architecture(Design(block, stages=2), network)
+    net = build(designed)
+    assert len(net.encoder.stages) == 2
+    assert [tuple(y.shape) for y in net(torch.zeros(1, 1, 32, 32))] == [(1, 2, 32, 32)]
+    assert len(designed["arch_kwargs"].get("pyramid", [0, 0])) == 2
+
+
+def test_stock_network_stays_nnunets_own() -> None:
+    assert architecture(Design("stock")) == make_plans()["configurations"]["2d"]["architecture"]
+    assert type(build(architecture(Design("stock", 0.5)))).__name__ == "PlainConvUNet"
+
+
+def test_parameters_of_a_network_half_as_wide() -> None:
+    source = make_plans()
+    source["configurations"]["2d"]["architecture"]["arch_kwargs"]["features_per_stage"] = [32, 64, 128]
+    _, planned = swap_plans(source, DATASET_JSON, "Ours", Design("stock", 0.5))
+    ratio = planned[0].parameters_after / planned[0].parameters_before
+    assert ratio == pytest.approx(0.25, abs=0.005)
+
+
+@pytest.mark.parametrize(
+    ("design", "name"),
+    [
+        (Design(), "nnUNetPyConvPlans"),
+        (Design("bottleneck"), "nnUNetPyConvBottleneckPlans"),
+        (Design("dilated", 0.5), "nnUNetPyConvDilatedWidth0.5Plans"),
+        (Design("stock", 0.25, 5), "nnUNetStockWidth0.25Stages5Plans"),
+    ],
+)
+def test_plans_are_named_after_the_design(design: Design, name: str, preprocessed: Path) -> None:
+    assert design.plans_name == name
+    if design.stages is None:
+        file, _ = plan_pyconv(312, design=design)
+        assert (file.stem, json.loads(file.read_text())["plans_name"]) == (name, name)
+
+
+def test_plans_of_a_stock_network_are_known_for_ours(preprocessed: Path) -> None:
+    design = Design("stock", 0.5)
+    file, _ = plan_pyconv(312, design=design)
+    assert json.loads(file.read_text())["nnunet_pyconv"] == {"block": "stock", "width": 0.5, "stages": None}
+    plan_pyconv(312, design=design, overwrite=True)
+    with pytest.raises(InputError, match="exists already"):
+        plan_pyconv(312, design=design)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"block": "narrow"}, "-block narrow is unknown; expected one of plain, bottleneck, dilated, separable, stock"),
+        ({"width": 0}, "-width 0: expected a positive number"),
+        ({"width": float("nan")}, "-width nan"),
+        ({"stages": 1}, "-stages 1: expected at least 2"),
+    ],
+    ids=str,
+)
+def test_bad_design(arguments: dict[str, Any], message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        Design(**arguments)
+
+
+def test_more_stages_than_there_are(preprocessed: Path) -> None:
+    with pytest.raises(InputError, match="-stages 4: the network of the plans has 3 stages, and none can be added"):
+        plan_pyconv(312, design=Design(stages=4))
+    assert not list(preprocessed.glob("nnUNetPyConv*"))
+
+
+def test_command(preprocessed: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    main(["plan", "-d", "312", "-block", "dilated", "-width", "0.5", "-stages", "2"])
+    out = capsys.readouterr().out
+    name = "nnUNetPyConvDilatedWidth0.5Stages2Plans"
+    assert "2d: PyConvUNet" in out
+    assert "  stage 1: 8 features, kernels 3, 3, 3, 3, dilations 1, 2, 3, 4\n" in out
+    assert f"Wrote {preprocessed / name}.json" in out
+    assert f"Next: nnUNetv2_train 312 2d 0 -p {name}" in out
+    main(["plan", "-d", "312", "-block", "stock", "-width", "0.5"])
+    assert "  stage 0: 4 features\n" in capsys.readouterr().out
+
+
+def test_design_of_the_papers_networks(preprocessed: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as exit_:
+        main(["plan", "-d", "312", "--paper", "-width", "0.5"])
+    assert exit_.value.code == 2
+    assert "give none of -pl, -block, -width and -stages with it" in capsys.readouterr().err
