@@ -36,8 +36,14 @@ PLANNERS = (
     "nnUNetPlannerPyConvResEncXL",
 )
 
-RECIPES = {"paper": "nnUNetTrainerPyConvPaper", "nnunet": "nnUNetTrainerPyConv"}
+RECIPES = {"paper": "nnUNetTrainerPyConvPaper", "nnunet": "nnUNetTrainer_50passes"}
 """The trainer of each recipe."""
+
+STOCK_NNUNET = "stock"
+"""What `reproduce --networks` calls nnU-Net's own 2D network with nnU-Net's own recipe."""
+
+PROTOCOLS = ("paper", "clean")
+"""How a converted dataset sets its test images aside: they choose the best epoch, or have no part in the training."""
 
 EXECUTORS = ("local", "slurm")
 

@@ -136,6 +136,14 @@ def variables_for_commands() -> dict[str, str]:
     return {"PATH": os.pathsep.join(folders), **with_our_trainers()}
 
 
+def is_running(log: Path) -> bool:
+    """Tell whether a job with that log is running, or a command of it that has survived."""
+    if not log.is_file():
+        return False
+    with log.open("a") as stream:
+        return not _locked(stream)
+
+
 def _locked(stream: IO[str]) -> bool:
     """Take the lock of a file; commands that inherit the file keep it until they end."""
     try:

@@ -7,11 +7,13 @@ network, write its class in `nnunet_pyconv/architectures/` and add one line to `
 from __future__ import annotations
 
 import importlib
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 CITATION = "Li C, Fan Y, Cai X. PyConvU-Net. BMC Bioinformatics 22, 14 (2021), doi:10.1186/s12859-020-03943-2"
+TRAINER = "nnUNetTrainerPyConvPaper"
 BATCH_SIZE = 5
 EPOCHS = 50
 INPUT_SHAPE = (3, 512, 512)
@@ -139,3 +141,18 @@ NETWORKS = (
         note="Described in the paper, but not measured there."),
 )
 # fmt: on
+
+
+def epochs_of(trainer: str) -> int | None:
+    """Return how many passes over the training cases a trainer makes, by its name.
+
+    Args:
+        trainer: Name of a trainer.
+
+    Returns:
+        50 for the paper's recipe, N for its variants `_Nepochs` and for `nnUNetTrainer_Npasses`; None for others.
+    """
+    if trainer == TRAINER:
+        return EPOCHS
+    shortened = re.fullmatch(rf"{TRAINER}_(\d+)epochs?|nnUNetTrainer_(\d+)passes", trainer)
+    return None if shortened is None else int(shortened[1] or shortened[2])

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import csv
+import json
 import math
+import os
 import re
+import shlex
 import shutil
 from pathlib import Path
 
@@ -18,12 +21,16 @@ from nnunetv2.dataset_conversion.generate_dataset_json import generate_dataset_j
 from results_folders import MadeDataset, square
 
 from nnunet_pyconv import paper
-from nnunet_pyconv.cli import main
-from nnunet_pyconv.evaluation.dataset import Dataset
+from nnunet_pyconv.cli import main, parse
+from nnunet_pyconv.cli.report import read_request
+from nnunet_pyconv.evaluation.dataset import RawDataset
+from nnunet_pyconv.evaluation.models import ModelFilter
 from nnunet_pyconv.evaluation.picture import FALSE_NEGATIVE, FALSE_POSITIVE, OTHER_CLASS
+from nnunet_pyconv.evaluation.report import ReportRequest
 from nnunet_pyconv.evaluation.report.cases import choose_cases, fill_colours
 from nnunet_pyconv.evaluation.report.paper_figures import comparable, impossible, neurites, paper_dataset
-from nnunet_pyconv.evaluation.report.tables import Cell, Column, Table
+from nnunet_pyconv.evaluation.report.tables import Column, ReportTable, TableCell, shown
+from nnunet_pyconv.nnunet_folders import Setup
 
 TRAINER, PLANS = "nnUNetTrainerPyConvPaper", "PyConvUNetPaperPlans"
 UNET, OURS = f"{TRAINER}__{PLANS}__2d_unet", f"{TRAINER}__{PLANS}__2d_pyconv_unet"
@@ -60,7 +67,7 @@ def fails(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
 
 def test_files(made: MadeDataset, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     folder = report(tmp_path)
-    tables = ("table_2", "differences", "paper", "systems")
+    tables = ("table_2", "differences", "paper", "models")
     assert {path.name for path in (folder / "tables").iterdir()} == {
         f"{SLUG}_{table}.{ending}" for table in tables for ending in ("csv", "md")
     } | {f"{SLUG}_cases.csv"}
@@ -74,7 +81,7 @@ def test_files(made: MadeDataset, tmp_path: Path, capsys: pytest.CaptureFixture[
 def test_table_2_by_hand(made: MadeDataset, tmp_path: Path) -> None:
     """U-Net has 11, 10, ..., 6 of 12 rows: IoU k/12 and Dice 2k/(k + 12)."""
     unet, ours = rows(report(tmp_path) / f"tables/{SLUG}_table_2.csv")
-    assert (unet["system"], ours["system"]) == ("U-Net", "PyConvU-Net")
+    assert (unet["model"], ours["model"]) == ("U-Net", "PyConvU-Net")
     kept = np.arange(6, 12)
     assert float(unet["iou"]) == pytest.approx(np.mean(kept / 12))
     assert float(unet["dice"]) == pytest.approx(np.mean(2 * kept / (kept + 12)))
@@ -94,12 +101,12 @@ def test_differences_by_hand(made: MadeDataset, tmp_path: Path) -> None:
 
 def test_baseline_is_chosen(made: MadeDataset, tmp_path: Path) -> None:
     (unet,) = rows(report(tmp_path, "--baseline", OURS) / f"tables/{SLUG}_differences.csv")
-    assert (unet["system"], float(unet["iou"]) < 0) == ("U-Net", True)
+    assert (unet["model"], float(unet["iou"]) < 0) == ("U-Net", True)
     page = (tmp_path / "report/report.html").read_text()
     assert "Baseline: PyConvU-Net (given with --baseline)." in page
 
 
-def test_holm_over_the_systems(made: MadeDataset, tmp_path: Path) -> None:
+def test_holm_over_the_models(made: MadeDataset, tmp_path: Path) -> None:
     made.model(f"{TRAINER}__{PLANS}__2d_fcn8s", made.truth)
     for row in rows(report(tmp_path) / f"tables/{SLUG}_differences.csv"):
         assert (float(row["dice_p"]), float(row["dice_p_holm"])) == (2 / 64, 4 / 64)
@@ -126,8 +133,8 @@ def test_only_one_row_of_the_paper_is_impossible() -> None:
     assert impossible(paper.Overlap(0.5, 0.7)) != ""  # 2 x 0.5 / 1.5 = 0.6667
 
 
-def dataset(name: str, **labels: int) -> Dataset:
-    return Dataset(Path(name), {"labels": {"background": 0, **labels}, "file_ending": ".png"})
+def dataset(name: str, **labels: int) -> RawDataset:
+    return RawDataset(Path(name), {"labels": {"background": 0, **labels}, "file_ending": ".png"})
 
 
 def test_which_datasets_are_the_papers() -> None:
@@ -147,19 +154,19 @@ def test_which_datasets_are_the_papers() -> None:
 def test_cases_and_logs(made: MadeDataset, tmp_path: Path) -> None:
     folder = report(tmp_path)
     cases = rows(folder / f"tables/{SLUG}_cases.csv")
-    assert [(row["system"], row["case"]) for row in cases[:2]] == [(UNET, "case_0"), (UNET, "case_1")]
+    assert [(row["model"], row["case"]) for row in cases[:2]] == [(UNET, "case_0"), (UNET, "case_1")]
     assert float(cases[1]["iou_lung"]) == pytest.approx(10 / 12)
-    system = rows(folder / f"tables/{SLUG}_systems.csv")[1]
-    assert (system["network"], system["epochs"], system["train_loss"]) == ("PyConvUNet", "2", "0.5")
+    model = rows(folder / f"tables/{SLUG}_models.csv")[1]
+    assert (model["network"], model["epochs"], model["train_loss"]) == ("PyConvUNet", "2", "0.5")
 
 
-def test_curves_of_a_system_without_checkpoint_are_left_out(made: MadeDataset, tmp_path: Path) -> None:
+def test_curves_of_a_model_without_checkpoint_are_left_out(made: MadeDataset, tmp_path: Path) -> None:
     (made.results / UNET / "fold_0/checkpoint_final.pth").unlink()
     folder = report(tmp_path)
     svg = (folder / f"figures/{SLUG}_figure_2.svg").read_text()
     assert "PyConvU-Net" in svg
     assert ">U-Net<" not in svg
-    assert rows(folder / f"tables/{SLUG}_systems.csv")[0]["epochs"] == ""
+    assert rows(folder / f"tables/{SLUG}_models.csv")[0]["epochs"] == ""
 
 
 def test_images_that_count(nnunet_folders: NnunetFolders, tmp_path: Path) -> None:
@@ -204,7 +211,7 @@ def test_predictions_of_test_cases(made: MadeDataset, tmp_path: Path) -> None:
             made.write(made.raw / f"labelsTs/{case}.png", square(16, 2, 14, 2, 14))
     folder = report(tmp_path, "-d", "313", "--predictions", f"good={tmp_path / 'good'}", f"bad={tmp_path / 'bad'}")
     good, bad = rows(folder / "tables/Dataset313_KaggleLung_test_table_2.csv")
-    assert (good["system"], float(good["iou"]), float(bad["iou"])) == ("good", 1, 0.5)
+    assert (good["model"], float(good["iou"]), float(bad["iou"])) == ("good", 1, 0.5)
     page = (folder / "report.html").read_text()
     assert "Split: clean" in page
     assert "Split: the paper" not in page
@@ -253,11 +260,11 @@ def test_volumes(nnunet_folders: NnunetFolders, tmp_path: Path, capsys: pytest.C
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["-d", "5"], "-d 5: your nnU-Net folders have no such dataset"),
+        (["-d", "5"], "dataset '5' not found in your nnU-Net folders"),
         (["--tolerance", "nan"], "--tolerance nan: expected a distance"),
         (["--predictions", "mine"], "--predictions mine: expected NAME=FOLDER"),
         (["--predictions", "a=x", "a=y"], "the name a stands twice"),
-        (["--baseline", "nix"], "--baseline nix: no such system"),
+        (["--baseline", "nix"], "--baseline nix: no such model"),
         (["-d", "313", "7"], "no trained model of Dataset007_Untrained"),
         (["-d", "313", "-c", "3d_fullres"], "-c 3d_fullres: no trained model of Dataset313_KaggleLung has this"),
         (
@@ -326,7 +333,7 @@ def test_overwrite(made: MadeDataset, tmp_path: Path) -> None:
 
 
 def test_missing_extra(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("nnunet_pyconv.cli.report._EXTRA", ("jinja2", "no_such_package"))
+    monkeypatch.setattr("nnunet_pyconv.evaluation.report.write._EXTRA", ("jinja2", "no_such_package"))
     assert 'no_such_package, which is not installed; install the extra of this package: pip install "nnunet' in fails(
         capsys
     )
@@ -341,7 +348,7 @@ def test_missing_extra(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.M
         ([[math.nan, 0.2, 0.4], [0.3, math.nan, 0.4]], {"best": 2, "median": 0, "worst": 1}),
         ([[math.nan]], {}),
     ],
-    ids=["mean over systems", "two", "one", "missing values", "none"],
+    ids=["mean over models", "two", "one", "missing values", "none"],
 )
 def test_best_median_and_worst(dice: list[list[float]], chosen: dict[str, int]) -> None:
     assert choose_cases(np.array(dice)) == chosen
@@ -376,21 +383,148 @@ def test_figure_4_with_an_image_of_another_size(made: MadeDataset, tmp_path: Pat
 
 
 def test_table_as_csv_and_markdown() -> None:
-    columns = [Column("system", "System", numeric=False), Column("dice", "Dice | %", extras=("low",))]
-    table = Table(
+    columns = [Column("model", "Model", numeric=False), Column("dice", "Dice | %", extras=("low",))]
+    table = ReportTable(
         "slug",
         "Title",
         "What it is.",
         columns,
         [
-            [Cell("a_b"), Cell(-0.25, 1, signed=True, best=True, small="-1 to 1", extras=(-1.0,))],
-            [Cell("c", footnote="a"), Cell(math.nan, 1, extras=(math.nan,))],
+            [TableCell("a_b"), TableCell(-0.25, 1, signed=True, best=True, small="-1 to 1", extras=(-1.0,))],
+            [TableCell("c", footnote="a"), TableCell(math.nan, 1, extras=(math.nan,))],
         ],
         ["A note."],
         (("a", "Why."),),
     )
-    assert table.to_csv() == "system,dice,dice_low\na_b,-0.25,-1.0\nc,,\n"
+    assert table.to_csv() == "model,dice,dice_low\na_b,-0.25,-1.0\nc,,\n"
     assert table.to_markdown() == (
-        "## Title\n\nWhat it is.\n\n| System | Dice \\| % |\n|---|---:|\n"
+        "## Title\n\nWhat it is.\n\n| Model | Dice \\| % |\n| --- | ---: |\n"
         "| a\\_b | **\u22120.2** (-1 to 1) |\n| c (a) | \u2013 |\n\n- A note.\n- (a) Why.\n"
     )
+
+
+@pytest.mark.parametrize("name", [UNET, OURS])
+def test_dice_and_iou_recomputed_from_the_files(name: str, made: MadeDataset, tmp_path: Path) -> None:
+    """By a second, independent computation, from what lies on the disk."""
+    random = np.random.default_rng(0)
+    for case in made.truth:
+        made.write(made.raw / f"labelsTr/{case}.png", random.integers(0, 2, (16, 16)))
+        made.write(made.results / name / f"fold_0/validation/{case}.png", random.integers(0, 2, (16, 16)))
+    found = {row["case"]: row for row in rows(report(tmp_path) / f"tables/{SLUG}_cases.csv") if row["model"] == name}
+    assert len(found) == 6
+    for case, row in found.items():
+        truth = io.imread(made.raw / f"labelsTr/{case}.png") == 1
+        prediction = io.imread(made.results / name / f"fold_0/validation/{case}.png") == 1
+        both = np.count_nonzero(truth & prediction)
+        assert float(row["iou_lung"]) == pytest.approx(both / np.count_nonzero(truth | prediction))
+        assert float(row["dice_lung"]) == pytest.approx(
+            2 * both / (np.count_nonzero(truth) + np.count_nonzero(prediction))
+        )
+
+
+def test_names_that_mean_something_to_spreadsheets_figures_and_markdown(
+    nnunet_folders: NnunetFolders, tmp_path: Path
+) -> None:
+    """A formula, TeX, Markdown and half a character, as cases and as a class."""
+    names = ["=1+1", "$\\frac$", "a_b|c", os.fsdecode(b"half\xe9")]
+    truth = {name: square(12, 1, 5, 1, 5) for name in names}
+    labels = {"background": 0, "@cmd|\ud83d": 1}
+    made = MadeDataset(nnunet_folders, "Dataset007_Blob", truth, labels)
+    made.model(UNET, truth)
+    slug = "Dataset007_Blob_validation"
+    folder = report(tmp_path)
+    cases = [row["case"] for row in rows(folder / f"tables/{slug}_cases.csv")]
+    assert sorted(cases) == sorted(["'=1+1", "$\\frac$", "a_b|c", "half?"])
+    assert "$\\frac$" in (folder / f"figures/{slug}_figure_4.svg").read_text()
+    assert "half?" in (folder / "report.html").read_text()
+    assert "iou_@cmd|?" in (folder / f"tables/{slug}_cases.csv").read_text()
+
+
+def test_text_of_tables_is_plain(made: MadeDataset, tmp_path: Path) -> None:
+    made.write(tmp_path / "p/a.png", square(16, 2, 14, 2, 14))
+    made.write(made.raw / "labelsTs/a.png", square(16, 2, 14, 2, 14))
+    names = ("@mine|*x*", "+third")
+    predictions = [f"{name}={tmp_path / 'p'}" for name in names]
+    folder = report(tmp_path, "-d", "313", "--predictions", *predictions)
+    tables = folder / "tables"
+    models = [row["model"] for row in rows(tables / "Dataset313_KaggleLung_test_table_2.csv")]
+    assert models == ["'@mine|*x*", "'+third"]
+    differences = (tables / "Dataset313_KaggleLung_test_differences.md").read_text()
+    assert differences.startswith("## Differences to @mine\\|\\*x\\*\n")
+
+
+@pytest.mark.parametrize(
+    ("labels", "message"),
+    [
+        ({"background": 0, "cell": 1.5}, "the label 1.5 is no whole number"),
+        ({"background": 0, "cell": True}, "the label True is no whole number"),
+        ({"background": 0, "cell": 1, "lung": 1}, "'cell' and 'lung' are both label 1"),
+        ({"background": 0, "cell": [1, 2], "lung": [1, 2]}, "'cell' and 'lung' are both label"),
+        ({"background": 0, "cell": "one"}, "invalid literal"),
+    ],
+    ids=["half", "bool", "twice", "region twice", "text"],
+)
+def test_labels_that_cannot_be(
+    labels: dict[str, object], message: str, made: MadeDataset, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = made.raw / "dataset.json"
+    file.write_text(json.dumps({**json.loads(file.read_text()), "labels": labels}))
+    said = fails(capsys)
+    assert "dataset.json is not a dataset.json of nnU-Net" in said
+    assert message in said
+
+
+def test_hidden_folders_are_no_results(made: MadeDataset, tmp_path: Path) -> None:
+    shutil.copytree(made.results / OURS, made.results / f".{OURS}-abc")
+    (made.results / f".{OURS}-abc/fold_0/validation/summary.json").unlink()
+    (made.results / OURS / ".fold_1").mkdir()
+    assert len(rows(report(tmp_path) / f"tables/{SLUG}_table_2.csv")) == 2
+
+
+def test_shortened_trainings_say_so(made: MadeDataset, tmp_path: Path) -> None:
+    """Below the scores, of validation cases and of test images whose predictions are named like the model."""
+    shutil.rmtree(made.results)
+    short = f"{TRAINER}_5epochs__{PLANS}_spacing_2x2__2d_unet"
+    made.model(short, made.truth)
+    plans = {
+        "original_median_spacing_after_transp": [999.0, 1.0, 1.0],
+        "configurations": {"2d": {"spacing": [2.0, 2.0]}, "2d_unet": {"inherits_from": "2d"}},
+    }
+    (made.results / short / "plans.json").write_text(json.dumps(plans))
+    made.write(made.raw / "labelsTs/case_0.png", made.truth["case_0"])
+    predictions = f"{short}={made.results / short / 'fold_0/validation'}"
+    folder = report(tmp_path, "-d", "313", "--models", short, "--predictions", predictions)
+    for kind in ("validation", "test"):
+        table = (folder / f"tables/Dataset313_KaggleLung_{kind}_table_2.md").read_text()
+        assert (
+            "- Shortened (all models): 5 of the paper's 50 epochs; trained on images resampled to pixels of 2 x 2 px, "
+            "with predictions at full resolution." in table
+        )
+        (row,) = rows(folder / f"tables/Dataset313_KaggleLung_{kind}_models.csv")
+        assert (row["spacing"], row["plans"]) == ("2 x 2", f"{PLANS}_spacing_2x2")
+        (row,) = rows(folder / f"tables/Dataset313_KaggleLung_{kind}_table_2.csv")
+        assert row["paper_iou"] == "0.7279"
+
+
+def test_command_line_asks_for_what_it_was_made_of(tmp_path: Path) -> None:
+    """The page and `reproduce --dry_run` print it; what reads it gets the same request."""
+    setup = Setup("T", "P", "2d")
+    request = ReportRequest(
+        tmp_path / "a b",
+        ["312"],
+        ModelFilter(["T"], ["P"], ["2d"], (setup,), ["0", "all"]),
+        {str(setup): tmp_path / "p"},
+        tmp_path / "gt",
+        "T__P__2d",
+        2.5,
+        3,
+        overwrite=True,
+        trust=True,
+    )
+    for each in (request, ReportRequest()):
+        assert read_request(parse(shlex.split(each.command())[1:])) == each
+
+
+def test_no_minus_before_a_zero() -> None:
+    assert [shown(number, 4) for number in (-1e-9, -0.0, -0.00006)] == ["0.0000", "0.0000", "\u22120.0001"]
+    assert shown(-1e-9, 2, signed=True) == "+0.00"

@@ -64,7 +64,7 @@ def test_two_trainings_and_a_test_set(nnunet_folders: NnunetFolders, tmp_path: P
     run("nnunet_pyconv", "report", "-d", "312", "-f", "0", "--predictions", *predictions, "-np", "2", "-o", str(report))
     for kind, images_are in (("validation", 2), ("test", 2)):
         with (report / f"tables/{DATASET}_{kind}_table_2.csv").open(newline="") as stream:
-            rows = {row["system"]: row for row in csv.DictReader(stream)}
+            rows = {row["model"]: row for row in csv.DictReader(stream)}
         assert {row["images"] for row in rows.values()} == {str(images_are)}
         assert set(rows) == set(TRAINERS)
         if kind == "validation":
@@ -76,9 +76,9 @@ def test_two_trainings_and_a_test_set(nnunet_folders: NnunetFolders, tmp_path: P
     page = (report / "report.html").read_text()
     assert "From probabilities" in page
     assert "Baseline: nnUNetTrainer_Short (by default a stock trainer" in page
-    with (report / f"tables/{DATASET}_validation_systems.csv").open(newline="") as stream:
+    with (report / f"tables/{DATASET}_validation_models.csv").open(newline="") as stream:
         assert [row["epochs"] for row in csv.DictReader(stream)] == [str(EPOCHS)] * 2
     log = next((nnunet_folders.results / DATASET).glob("*PyConvShort*/fold_0/training_log_*.txt")).read_text()
     last_loss = re.findall(r"train_loss (\S+)", log)[-1]
-    systems = (report / f"tables/{DATASET}_validation_systems.md").read_text().replace("\u2212", "-")
-    assert f"{float(last_loss):.4f}" in systems
+    models = (report / f"tables/{DATASET}_validation_models.md").read_text().replace("\u2212", "-")
+    assert f"{float(last_loss):.4f}" in models

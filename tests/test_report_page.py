@@ -36,7 +36,7 @@ ROWS = {KEYS[0]: 9, KEYS[1]: 12, KEYS[2]: 6}
 
 @pytest.fixture(scope="module")
 def page(module_folders: NnunetFolders, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A report of three systems on seven cases."""
+    """A report of three models on seven cases."""
     truth = {f"case_{index}": square(32, 2 + index, 14 + index, 2, 14) for index in range(7)}
     made = MadeDataset(module_folders, "Dataset312_ISBICell", truth)
     for key in KEYS:
@@ -92,7 +92,7 @@ def test_renders_without_errors_and_without_network(browser: Any, page: Path) ->
         "Figure 3: IoU and Dice in validation",
         "Figure 4: best, median and worst case",
         "Prediction beside truth",
-        "The systems",
+        "The models",
     ]
     assert f"nnunet_pyconv report -np 1 -o {page.parent}" in browser.find_element(By.CSS_SELECTOR, ".command").text
     assert browser.get_log("browser") == []
@@ -135,7 +135,7 @@ def marker(browser: Any, th: Any) -> str:
 def test_sorting_by_click(browser: Any, page: Path) -> None:
     show(browser, page)
     assert column(browser, 0, 0) == ["U-Net", "FCN8s", "PyConvU-Net"]
-    iou, distance, system = (header(browser, 0, title) for title in ("IoU", "HD95", "System"))
+    iou, distance, model = (header(browser, 0, title) for title in ("IoU", "HD95", "Model"))
     assert (iou.get_attribute("aria-sort"), marker(browser, iou)) == ("none", '"↕"')
 
     iou.find_element(By.TAG_NAME, "button").click()
@@ -148,7 +148,7 @@ def test_sorting_by_click(browser: Any, page: Path) -> None:
     distance.find_element(By.TAG_NAME, "button").click()
     assert column(browser, 0, 0) == ["PyConvU-Net", "U-Net", "FCN8s"]  # of a distance, the smallest is the best
     assert [th.get_attribute("aria-sort") for th in (iou, distance)] == ["none", "ascending"]
-    system.find_element(By.TAG_NAME, "button").click()
+    model.find_element(By.TAG_NAME, "button").click()
     assert column(browser, 0, 0) == ["FCN8s", "PyConvU-Net", "U-Net"]
 
 
@@ -186,7 +186,7 @@ def test_slider(browser: Any, page: Path) -> None:
     assert clip(browser) == f"inset(0px {100 - int(slider.get_attribute('value'))}% 0px 0px)"
 
 
-def test_choice_of_case_and_system(browser: Any, page: Path) -> None:
+def test_choice_of_case_and_model(browser: Any, page: Path) -> None:
     show(browser, page)
     assert shown_layers(browser) == ["l-0-0-image", "l-0-0-truth", "l-0-0-prediction-0"]
     for label in browser.find_elements(By.CSS_SELECTOR, ".choices label"):

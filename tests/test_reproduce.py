@@ -1,4 +1,4 @@
-"""Whole cells through nnU-Net's own commands, on small made data with a short training."""
+"""Whole runs through nnU-Net's own commands, on small made data with a short training."""
 
 from __future__ import annotations
 
@@ -115,10 +115,10 @@ def test_killed_run_continues_from_the_checkpoint(
     environment: dict[str, str], nnunet_folders: NnunetFolders, tmp_path: Path
 ) -> None:
     dataset = convert_isbi(tmp_path).name
-    cell = ["--datasets", "isbi_cell", "--networks", "unet", "--seed", "1"]
+    arguments = ["--datasets", "isbi_cell", "--networks", "unet", "--seed", "1"]
     fold = nnunet_folders.results / dataset / f"{TRAINER}__PyConvUNetPaperPlans__2d_unet" / "fold_0"
     environment["EPOCHS"] = "1000"
-    process = start(environment, *cell)
+    process = start(environment, *arguments)
     while not (fold.is_dir() and any(len(epochs) > 3 for epochs in epochs_trained(fold))):
         assert process.poll() is None, process.communicate()[0]
         time.sleep(0.1)
@@ -129,7 +129,7 @@ def test_killed_run_continues_from_the_checkpoint(
     assert not (fold / "checkpoint_final.pth").exists()
 
     environment["EPOCHS"] = str(len(killed) + 2)
-    output = run(environment, *cell)
+    output = run(environment, *arguments)
     assert "unet fold 0: continue training, validate" in output
     first, second = epochs_trained(fold)
     # the checkpoint is that of the last epoch, or of the one before where it was killed while writing
@@ -140,8 +140,8 @@ def test_killed_run_continues_from_the_checkpoint(
         assert len(read_overlaps(fold / part / "summary.json", ".png")) == count
 
     times = {path: path.stat().st_mtime for path in fold.rglob("*")}
-    output = run(environment, *cell)
-    assert "1 of 1 cells were done before" in output
+    output = run(environment, *arguments)
+    assert "1 of 1 runs were done before" in output
     assert {path: path.stat().st_mtime for path in fold.rglob("*")} == times
 
 

@@ -1,60 +1,95 @@
-"""The parts of reproduce, without a training; test_reproduce.py runs whole cells."""
+"""The parts of reproduce, without a training; test_reproduce.py runs whole ones."""
 
 from __future__ import annotations
 
 import json
 import os
+import pickle
 import re
+import shutil
 import signal
 import stat
 import subprocess
 import sys
+import tarfile
 import time
+from collections.abc import Callable
 from pathlib import Path
 
+import blosc2
+import numpy as np
 import pytest
+import skimage.io as io
+import torch
 from conftest import NnunetFolders
 
 from nnunet_pyconv.cli import main
 from nnunet_pyconv.errors import InputError
 from nnunet_pyconv.nnunet_commands import Step, run_steps
-from nnunet_pyconv.reproduction import Cell, Preparation, Request, cells_of, datasets_of
+from nnunet_pyconv.nnunet_folders import Setup
+from nnunet_pyconv.reproduction import (
+    ExperimentRequest,
+    Preparation,
+    Run,
+    pack,
+    preparations_of,
+    reproduce,
+    runs_of,
+    unpack,
+)
 from nnunet_pyconv.reproduction.executor import Executor
-from nnunet_pyconv.reproduction.reproduce import report_commands, reproduce
+from nnunet_pyconv.reproduction.reproduce import report_requests
 
 DATASET = "Dataset312_ISBICell"
+CASES = ("case_0", "case_1")
+PIXELS = np.zeros((4, 4), np.uint8)
+FINAL, BEST = "checkpoint_final.pth", "checkpoint_best.pth"
+VALIDATED, TESTED = "validation/summary.json", "test/summary.json"
 
 
 def python(code: str) -> list[str]:
     return [sys.executable, "-c", code]
 
 
-def a_cell(**arguments: object) -> Cell:
-    given = {"network": "unet", "fold": "0", "trainer": "T", "checkpoint": "checkpoint_best.pth", "device": "cpu"}
-    return Cell(**{"preparation": Preparation(DATASET, "isbi_cell", 1), **given, **arguments})  # type: ignore[arg-type]
+def a_run(trainer: str = "T", preparation: Preparation | None = None, **arguments: object) -> Run:
+    preparation = preparation or Preparation(DATASET, 1)
+    network = arguments.get("network", "unet")
+    given = {
+        "network": network,
+        "setup": Setup(trainer, preparation.plans, f"2d_{network}"),
+        "fold": "0",
+        "checkpoint": BEST,
+        "device": "cpu",
+    }
+    return Run(preparation, **{**given, **arguments})  # type: ignore[arg-type]
 
 
-def a_request(**arguments: object) -> Request:
+def a_request(**arguments: object) -> ExperimentRequest:
     given = {
         "datasets": ["isbi_cell"],
         "networks": ["unet"],
         "recipe": "paper",
         "folds": ["0"],
-        "trainer": None,
         "device": "cpu",
-        "num_gpus": 1,
         "num_processes": 1,
-        "seed": None,
     }
-    return Request(**{**given, **arguments})  # type: ignore[arg-type]
+    return ExperimentRequest(**{**given, **arguments})  # type: ignore[arg-type]
 
 
 def write(folder: Path, *names: str) -> None:
-    """Files in the order in which they were written, one second apart."""
+    """What nnU-Net leaves, in the order in which it was written, one second apart."""
     for number, name in enumerate(names):
         path = folder / name
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.touch()
+        if path.suffix == ".pth":
+            torch.save({"network_weights": {"a": torch.zeros(3)}}, path)
+        elif path.name == "summary.json":
+            for case in CASES:
+                io.imsave(path.parent / f"{case}.png", PIXELS, check_contrast=False)
+            entries = [{"prediction_file": f"{case}.png", "metrics": {}} for case in CASES]
+            path.write_text(json.dumps({"metric_per_case": entries, "mean": {}, "foreground_mean": {}}))
+        else:
+            path.touch()
         os.utime(path, (1e9 + number, 1e9 + number))
 
 
@@ -146,53 +181,136 @@ run_steps("job", [Step("train", {python("input()")!r})], Path("log"))
         os.kill(int(pid.read_text()), signal.SIGKILL)
 
 
-FINAL, VALIDATED, TESTED = "checkpoint_final.pth", "validation/summary.json", "test/summary.json"
-
-
 @pytest.mark.parametrize(
     ("files", "steps"),
     [
         ([], ["train, validate", "predict", "evaluate"]),
-        (["checkpoint_best.pth"], ["continue training, validate --c", "predict", "evaluate"]),
+        ([BEST], ["continue training, validate --c", "predict", "evaluate"]),
         (["checkpoint_latest.pth"], ["continue training, validate --c", "predict", "evaluate"]),
-        ([FINAL], ["validate --val", "predict", "evaluate"]),
-        ([FINAL, VALIDATED], ["predict", "evaluate"]),
-        ([FINAL, VALIDATED, "test/a.png"], ["predict", "evaluate"]),
-        ([FINAL, VALIDATED, TESTED], []),
-        ([TESTED, FINAL, VALIDATED], ["predict", "evaluate"]),
-        ([VALIDATED, TESTED, FINAL], ["validate --val", "predict", "evaluate"]),
+        ([BEST, FINAL], ["validate --val", "predict", "evaluate"]),
+        ([BEST, FINAL, VALIDATED], ["predict", "evaluate"]),
+        ([BEST, FINAL, VALIDATED, "test/a.png"], ["predict", "evaluate"]),
+        ([BEST, FINAL, VALIDATED, TESTED], []),
+        ([TESTED, BEST, FINAL, VALIDATED], ["predict", "evaluate"]),
+        ([VALIDATED, TESTED, BEST, FINAL], ["validate --val", "predict", "evaluate"]),
         ([VALIDATED, TESTED], ["train, validate", "predict", "evaluate"]),
     ],
     ids=["new", "best", "latest", "trained", "validated", "predicted", "done", "old-test", "old-both", "no-checkpoint"],
 )
-def test_what_is_left_of_a_cell(files: list[str], steps: list[str], nnunet_folders: NnunetFolders) -> None:
-    cell = a_cell()
-    assert cell.folder == nnunet_folders.results / DATASET / "T__PyConvUNetPaperPlans__2d_unet" / "fold_0"
-    write(cell.folder, *files)
-    left = [
-        f"{step.name} {step.command[-1]}" if step.command[-1] in ("--c", "--val") else step.name
-        for step in cell.steps()
+def test_what_is_left_of_a_run(files: list[str], steps: list[str], nnunet_folders: NnunetFolders) -> None:
+    prepared(nnunet_folders)
+    run = a_run()
+    assert run.folder == nnunet_folders.results / DATASET / "T__PyConvUNetPaperPlans__2d_unet" / "fold_0"
+    write(run.folder, *files)
+    assert left_of(run) == steps
+    assert run.is_done == (not steps)
+    assert run.damages() == []
+
+
+def left_of(run: Run) -> list[str]:
+    return [
+        f"{step.name} {step.command[-1]}" if step.command[-1] in ("--c", "--val") else step.name for step in run.steps()
     ]
-    assert left == steps
-    assert cell.is_done == (not steps)
+
+
+def empty(file: Path) -> None:
+    file.write_bytes(b"")
+
+
+def cut(file: Path) -> None:
+    file.write_bytes(file.read_bytes()[: file.stat().st_size // 2])
+
+
+def flip(file: Path) -> None:
+    content = bytearray(file.read_bytes())
+    content[len(content) // 3] ^= 1
+    file.write_bytes(content)
+
+
+@pytest.mark.parametrize(
+    ("name", "damage", "said", "steps"),
+    [
+        (FINAL, empty, "checkpoint_final.pth is damaged", ["continue training, validate --c", "predict", "evaluate"]),
+        (FINAL, cut, "checkpoint_final.pth is damaged", ["continue training, validate --c", "predict", "evaluate"]),
+        (BEST, cut, "checkpoint_best.pth is damaged", ["train, validate", "predict", "evaluate"]),
+        (BEST, Path.unlink, "checkpoint_best.pth is not there", ["train, validate", "predict", "evaluate"]),
+        (VALIDATED, cut, "validation: summary.json can't be read", ["validate --val"]),
+        ("validation/case_1.png", empty, "case_1.png is missing or can't be read", ["validate --val"]),
+        (TESTED, empty, "test: summary.json can't be read", ["predict", "evaluate"]),
+        ("test/case_0.png", Path.unlink, "case_0.png is missing or can't be read", ["predict", "evaluate"]),
+    ],
+    ids=lambda value: getattr(value, "__name__", None),
+)
+def test_damaged_products_are_said_and_made_again(
+    name: str,
+    damage: Callable[[Path], None],
+    said: str,
+    steps: list[str],
+    nnunet_folders: NnunetFolders,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    prepared(nnunet_folders)
+    run = a_run()
+    write(run.folder, BEST, FINAL, VALIDATED, TESTED)
+    times = (run.folder / name).stat().st_mtime_ns
+    damage(run.folder / name)
+    if (run.folder / name).exists():
+        os.utime(run.folder / name, ns=(times, times))
+    assert not run.is_done
+    (found,) = run.damages()
+    assert said in found
+    ran: list[str] = []
+    monkeypatch.setattr("nnunet_pyconv.nnunet_commands._run", lambda job, step, log: ran.append(step.name) or 0)
+    run()
+    assert f"{run}: {found}; it is made again" in capsys.readouterr().out
+    assert ran == [step.partition(" --")[0] for step in steps]
+    kept = {path.name for path in run.folder.glob("*.damaged")}
+    assert (FINAL + ".damaged" in kept) == name.startswith("checkpoint")
+
+
+def test_a_flipped_bit_in_a_checkpoint_is_found(nnunet_folders: NnunetFolders) -> None:
+    prepared(nnunet_folders)
+    run = a_run()
+    write(run.folder, BEST, FINAL, VALIDATED, TESTED)
+    torch.save({"a": torch.arange(1000.0)}, run.folder / BEST)
+    flip(run.folder / BEST)
+    assert not run.is_done
+
+
+def test_summary_that_lacks_a_case(nnunet_folders: NnunetFolders) -> None:
+    prepared(nnunet_folders)
+    run = a_run()
+    write(run.folder, BEST, FINAL, VALIDATED, TESTED)
+    summary = run.folder / TESTED
+    content = json.loads(summary.read_text())
+    summary.write_text(json.dumps({**content, "metric_per_case": content["metric_per_case"][:1]}))
+    (found,) = run.damages()
+    assert "test: summary.json lacks 1 cases, case_1 among them" in found
 
 
 def test_flags_of_a_training(nnunet_folders: NnunetFolders) -> None:
-    step = next(a_cell(device="cuda", num_gpus=2, seed=7).steps())
+    step = next(a_run(device="cuda", num_gpus=2, seed=7).steps())
     assert str(step) == (
         "NNUNET_PYCONV_SEED=7 nnUNetv2_train 312 2d_unet 0 -tr T -p PyConvUNetPaperPlans -device cuda -num_gpus 2"
     )
 
 
-def prepared(folders: NnunetFolders, cases: int = 2) -> Path:
+def prepared(folders: NnunetFolders) -> Path:
     """A dataset as nnU-Net leaves it after planning and preprocessing, as far as reproduce looks at it."""
     raw, preprocessed = folders.raw / DATASET, folders.preprocessed / DATASET
-    write(raw, *(f"labelsTr/case_{number}.png" for number in range(cases)))
+    write(raw, *(f"{folder}/{case}.png" for folder in ("labelsTr", "labelsTs") for case in CASES))
     (raw / "dataset.json").write_text(json.dumps({"file_ending": ".png"}))
-    write(preprocessed, *(f"nnUNetPlans_2d/case_{number}.pkl" for number in range(cases)))
+    data = preprocessed / "nnUNetPlans_2d"
+    data.mkdir(parents=True)
+    for case in CASES:
+        (data / f"{case}.pkl").write_bytes(pickle.dumps({"spacing": [999, 1, 1]}))
+        for name in (case, f"{case}_seg"):
+            blosc2.asarray(PIXELS[None, None], urlpath=str(data / f"{name}.b2nd"), mode="w")
     plans = {"configurations": {"2d": {"data_identifier": "nnUNetPlans_2d"}}}
-    (preprocessed / "nnUNetPlans.json").write_text(json.dumps(plans))
-    (preprocessed / "PyConvUNetPaperPlans.json").touch()
+    for name in ("nnUNetPlans", "PyConvUNetPaperPlans"):
+        (preprocessed / f"{name}.json").write_text(json.dumps(plans))
+    (preprocessed / "splits_final.json").write_text(json.dumps([{"train": [], "val": CASES}] * 5))
     return preprocessed
 
 
@@ -205,22 +323,54 @@ PREPROCESS = "nnUNetv2_plan_and_preprocess -d 312 -c 2d --verify_dataset_integri
         (None, []),
         ("nnUNetPlans.json", [PREPROCESS, "nnunet_pyconv plan -d 312 --paper --overwrite"]),
         ("nnUNetPlans_2d/case_1.pkl", [PREPROCESS, "nnunet_pyconv plan -d 312 --paper --overwrite"]),
+        ("nnUNetPlans_2d/case_0_seg.b2nd", [PREPROCESS, "nnunet_pyconv plan -d 312 --paper --overwrite"]),
         ("PyConvUNetPaperPlans.json", ["nnunet_pyconv plan -d 312 --paper"]),
     ],
-    ids=["nothing", "plans", "a-case", "our-plans"],
+    ids=["nothing", "plans", "a-case", "an-image", "our-plans"],
 )
 def test_what_is_left_of_a_preparation(missing: str | None, steps: list[str], nnunet_folders: NnunetFolders) -> None:
     preprocessed = prepared(nnunet_folders)
     if missing is not None:
         (preprocessed / missing).unlink()
-    preparation = Preparation(DATASET, "isbi_cell", 1)
+    preparation = Preparation(DATASET, 1)
     assert [str(step) for step in preparation.steps()] == steps
     assert preparation.is_done == (missing is None)
 
 
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        ("nnUNetPlans_2d/case_1.pkl", "nnUNetPlans_2d/"),
+        ("nnUNetPlans_2d/case_0.b2nd", "nnUNetPlans_2d/"),
+        ("nnUNetPlans.json", "nnUNetPlans.json"),
+        ("PyConvUNetPaperPlans.json", "PyConvUNetPaperPlans.json"),
+    ],
+    ids=["pickle", "image", "plans", "our plans"],
+)
+@pytest.mark.parametrize("damage", [empty, cut], ids=["empty", "cut"])
+def test_damaged_preparation(
+    name: str,
+    said: str,
+    damage: Callable[[Path], None],
+    nnunet_folders: NnunetFolders,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    preprocessed = prepared(nnunet_folders)
+    damage(preprocessed / name)
+    preparation = Preparation(DATASET, 1)
+    assert not preparation.is_done
+    ran: list[str] = []
+    monkeypatch.setattr("nnunet_pyconv.nnunet_commands._run", lambda job, step, log: ran.append(step.name) or 0)
+    preparation()
+    assert Path(said).name in capsys.readouterr().out
+    assert ran == (["plan the networks"] if name.startswith("PyConv") else ["plan and preprocess", "plan the networks"])
+    assert (preprocessed / f"{name}.damaged").exists() == name.endswith(".json")
+
+
 def test_target_spacing_has_plans_data_and_results_of_its_own(nnunet_folders: NnunetFolders) -> None:
     preprocessed = prepared(nnunet_folders)
-    half = Preparation(DATASET, "isbi_cell", 1, target_spacing=(2.0, 2.5))
+    half = Preparation(DATASET, 1, target_spacing=(2.0, 2.5))
     assert [str(step) for step in half.steps()] == [
         f"{PREPROCESS} -overwrite_target_spacing 999 2 2.5 -overwrite_plans_name nnUNetPlans_spacing_2x2.5",
         "nnunet_pyconv plan -d 312 --paper -p nnUNetPlans_spacing_2x2.5 -o PyConvUNetPaperPlans_spacing_2x2.5 "
@@ -229,22 +379,22 @@ def test_target_spacing_has_plans_data_and_results_of_its_own(nnunet_folders: Nn
     for name in ("nnUNetPlans", "PyConvUNetPaperPlans"):
         (preprocessed / f"{name}.json").rename(preprocessed / f"{name}_spacing_2x2.5.json")
     assert half.is_done
-    assert not Preparation(DATASET, "isbi_cell", 1).is_done
-    cell = a_cell(preparation=half)
-    assert cell.folder.parent.name == "T__PyConvUNetPaperPlans_spacing_2x2.5__2d_unet"
-    assert all("-p PyConvUNetPaperPlans_spacing_2x2.5 " in str(step) for step in list(cell.steps())[:2])
+    assert not Preparation(DATASET, 1).is_done
+    run = a_run(preparation=half)
+    assert run.folder.parent.name == "T__PyConvUNetPaperPlans_spacing_2x2.5__2d_unet"
+    assert all("-p PyConvUNetPaperPlans_spacing_2x2.5 " in str(step) for step in list(run.steps())[:2])
 
 
-def test_cell_of_a_dataset_that_is_not_prepared(nnunet_folders: NnunetFolders) -> None:
-    outcome = a_cell()()
+def test_run_of_a_dataset_that_is_not_prepared(nnunet_folders: NnunetFolders) -> None:
+    outcome = a_run()()
     assert outcome.failure == "the dataset isn't prepared"
     assert outcome.log == nnunet_folders.preprocessed / DATASET / "reproduce.log"
 
 
 def test_dry_run(nnunet_folders: NnunetFolders, capsys: pytest.CaptureFixture[str]) -> None:
     prepared(nnunet_folders)
-    done = a_cell(trainer="nnUNetTrainerPyConvPaper")
-    write(done.folder, FINAL, VALIDATED, TESTED)
+    done = a_run(trainer="nnUNetTrainerPyConvPaper")
+    write(done.folder, BEST, FINAL, VALIDATED, TESTED)
     before = sorted(nnunet_folders.raw.parent.rglob("*"))
     main(["reproduce", "--datasets", "isbi_cell", "--networks", "unet", "fcn8s", "-device", "cpu", "--dry_run"])
     lines = capsys.readouterr().out.splitlines()
@@ -254,7 +404,9 @@ def test_dry_run(nnunet_folders: NnunetFolders, capsys: pytest.CaptureFixture[st
     assert [line.split()[0] for line in lines[4:7]] == steps
     assert "-tr nnUNetTrainerPyConvPaper" in lines[4]
     assert lines[7] == "# reports"
-    assert lines[8].startswith("nnunet_pyconv report -d 312 -tr nnUNetTrainerPyConvPaper -p PyConvUNetPaperPlans -c 2d")
+    assert lines[8].startswith(
+        "nnunet_pyconv report -d 312 --models nnUNetTrainerPyConvPaper__PyConvUNetPaperPlans__2d"
+    )
     assert len(lines) == 9
     assert sorted(nnunet_folders.raw.parent.rglob("*")) == before
 
@@ -298,10 +450,10 @@ def test_the_seventh_network_is_trained_on_request_only(
 def test_recipe_of_nnunet(nnunet_folders: NnunetFolders) -> None:
     prepared(nnunet_folders)
     request = a_request(recipe="nnunet", folds=["0", "3"])
-    train, predict, _ = next(iter(cells_of(request, datasets_of(request)))).steps()
-    assert "-tr nnUNetTrainerPyConv -p PyConvUNetPaperPlans" in str(train)
+    train, predict, _ = next(iter(runs_of(request, preparations_of(request)))).steps()
+    assert "-tr nnUNetTrainer_50passes -p PyConvUNetPaperPlans" in str(train)
     assert "-chk checkpoint_final.pth" in str(predict)
-    assert [cell.fold for cell in cells_of(request, datasets_of(request))] == ["0", "3"]
+    assert [run.fold for run in runs_of(request, preparations_of(request))] == ["0", "3"]
 
 
 @pytest.mark.parametrize(
@@ -314,15 +466,15 @@ def test_recipe_of_nnunet(nnunet_folders: NnunetFolders) -> None:
 )
 def test_checkpoint_is_that_of_the_trainer(trainer: str, checkpoint: str, nnunet_folders: NnunetFolders) -> None:
     prepared(nnunet_folders)
-    (cell,) = cells_of(a_request(trainer=trainer), datasets_of(a_request()))
-    assert cell.checkpoint == checkpoint
+    (run,) = runs_of(a_request(trainer=trainer), preparations_of(a_request()))
+    assert run.checkpoint == checkpoint
 
 
 def test_trainers_that_are_not_there_or_take_no_seed(nnunet_folders: NnunetFolders) -> None:
     with pytest.raises(InputError, match="-tr NoSuch: nnU-Net finds no such trainer"):
-        cells_of(a_request(trainer="NoSuch"), [])
+        runs_of(a_request(trainer="NoSuch"), [])
     with pytest.raises(InputError, match="--seed 1: nnUNetTrainer takes no seed"):
-        cells_of(a_request(trainer="nnUNetTrainer", seed=1), [])
+        runs_of(a_request(trainer="nnUNetTrainer", seed=1), [])
 
 
 @pytest.mark.parametrize("folds", [["1"], ["0", "all"]])
@@ -331,62 +483,62 @@ def test_folds_that_would_train_on_test_images(folds: list[str], nnunet_folders:
     prepared(nnunet_folders)
     splits = nnunet_folders.raw / DATASET / "splits_final.json"
     splits.write_text('[{"train": ["case_0"], "val": ["case_1"]}]')
-    datasets = datasets_of(a_request())
-    assert len(cells_of(a_request(), datasets)) == 1
+    datasets = preparations_of(a_request())
+    assert len(runs_of(a_request(), datasets)) == 1
     with pytest.raises(InputError, match=f"-f {folds[-1]}: .*--protocol paper.*Give -f 0"):
-        cells_of(a_request(folds=folds), datasets)
+        runs_of(a_request(folds=folds), datasets)
     for damaged in ("[", "[]", "{}"):
         splits.write_text(damaged)
         with pytest.raises(InputError, match=r"splits_final.json is no list of folds"):
-            cells_of(a_request(), datasets)
+            runs_of(a_request(), datasets)
 
 
 def test_dataset_that_was_converted_again(nnunet_folders: NnunetFolders) -> None:
     """Neither its preprocessed data nor what was trained on them are those of the dataset."""
     preprocessed = prepared(nnunet_folders)
     original = nnunet_folders.raw / DATASET / "dataset.json"
-    model = a_cell(trainer="nnUNetTrainerPyConvPaper").folder.parent
+    model = a_run(trainer="nnUNetTrainerPyConvPaper").folder.parent
     write(model, "dataset.json")
     for copy in (preprocessed / "dataset.json", model / "dataset.json"):
         copy.write_text(original.read_text())
-    assert len(cells_of(a_request(), datasets_of(a_request()))) == 1
+    assert len(runs_of(a_request(), preparations_of(a_request()))) == 1
     original.write_text(json.dumps({"file_ending": ".png", "labels": {"background": 0, "membrane": 1}}))
     with pytest.raises(InputError, match=f"{preprocessed} was made from an earlier conversion"):
-        datasets_of(a_request())
+        preparations_of(a_request())
     (preprocessed / "dataset.json").write_text(original.read_text())
     with pytest.raises(InputError, match=f"{model} was made from an earlier conversion"):
-        cells_of(a_request(), datasets_of(a_request()))
+        runs_of(a_request(), preparations_of(a_request()))
     (model / "dataset.json").write_text("{")
     with pytest.raises(InputError, match=f"{model / 'dataset.json'} is damaged"):
-        cells_of(a_request(), datasets_of(a_request()))
+        runs_of(a_request(), preparations_of(a_request()))
 
 
-def test_one_failed_cell_leaves_the_others(
+def test_one_failed_run_leaves_the_others(
     nnunet_folders: NnunetFolders, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     prepared(nnunet_folders)
 
-    def steps(cell: Cell) -> list[Step]:
-        if cell.network == "unet":
+    def steps(run: Run) -> list[Step]:
+        if run.network == "unet":
             return [Step("train, validate", python("print('out of memory'); raise SystemExit(1)"))]
-        write(cell.folder, FINAL, VALIDATED, TESTED)
+        write(run.folder, BEST, FINAL, VALIDATED, TESTED)
         return []
 
-    monkeypatch.setattr(Cell, "steps", steps)
+    monkeypatch.setattr(Run, "steps", steps)
     arguments = ["reproduce", "--datasets", "isbi_cell", "--networks", "unet", "fcn8s", "-device", "cpu"]
     with pytest.raises(SystemExit) as exit_:
         main(arguments)
     assert exit_.value.code == 1
     printed = capsys.readouterr()
-    log = a_cell(trainer="nnUNetTrainerPyConvPaper").folder / "reproduce.log"
+    log = a_run(trainer="nnUNetTrainerPyConvPaper").folder / "reproduce.log"
     assert f"  {DATASET} unet fold 0: train, validate failed with status 1\n    log: {log}" in printed.err
     assert "out of memory" in log.read_text()
-    assert "Done: 1 of 2 cells" in printed.out
-    assert "  report: " in printed.err  # of the empty files of the other cell
+    assert "Done: 1 of 2 runs" in printed.out
+    assert "  report: " in printed.err  # of the empty files of the other run
 
 
 def test_dataset_that_nnunet_refuses(nnunet_folders: NnunetFolders, capsys: pytest.CaptureFixture[str]) -> None:
-    """nnU-Net's own command fails: preparation and cell are listed."""
+    """nnU-Net's own command fails: preparation and run are listed."""
     prepared(nnunet_folders)
     (nnunet_folders.preprocessed / DATASET / "nnUNetPlans.json").unlink()
     with pytest.raises(SystemExit):
@@ -399,70 +551,189 @@ def test_dataset_that_nnunet_refuses(nnunet_folders: NnunetFolders, capsys: pyte
 
 def test_another_seed_than_before(nnunet_folders: NnunetFolders) -> None:
     prepared(nnunet_folders)
-    cell = a_cell(trainer="nnUNetTrainerPyConvPaper")
-    write(cell.folder, "debug.json", "checkpoint_latest.pth")
-    (cell.folder / "debug.json").write_text('{"seed": "3"}')
+    run = a_run(trainer="nnUNetTrainerPyConvPaper")
+    write(run.folder, "debug.json", "checkpoint_latest.pth")
+    (run.folder / "debug.json").write_text('{"seed": "3"}')
     for seed in (3, None):
-        assert len(cells_of(a_request(seed=seed), [cell.preparation])) == 1
-    (cell.folder / "debug.json").write_text('{"seed": "None"}')
+        assert len(runs_of(a_request(seed=seed), [run.preparation])) == 1
+    (run.folder / "debug.json").write_text('{"seed": "None"}')
     with pytest.raises(InputError, match="unet fold 0 was trained without a seed, and now it is --seed 3"):
-        cells_of(a_request(seed=3), [cell.preparation])
-    (cell.folder / "debug.json").write_text('{"seed": "3"}')
+        runs_of(a_request(seed=3), [run.preparation])
+    (run.folder / "debug.json").write_text('{"seed": "3"}')
     with pytest.raises(InputError, match="unet fold 0 was trained with --seed 3, and now it is --seed 4"):
-        cells_of(a_request(seed=4), [cell.preparation])
-    (cell.folder / "debug.json").write_text('{"seed": ')
+        runs_of(a_request(seed=4), [run.preparation])
+    (run.folder / "debug.json").write_text('{"seed": ')
     with pytest.raises(InputError, match=r"debug.json.* is damaged .*remove this file"):
-        cells_of(a_request(seed=3), [cell.preparation])
+        runs_of(a_request(seed=3), [run.preparation])
 
 
 def test_seed_of_a_training_that_goes_on(nnunet_folders: NnunetFolders) -> None:
     """nnU-Net writes debug.json anew; and what died before its first checkpoint begins anew, with any seed."""
     prepared(nnunet_folders)
-    cell = a_cell(trainer="nnUNetTrainerPyConvPaper")
-    write(cell.folder, "debug.json")
-    (cell.folder / "debug.json").write_text('{"seed": "3"}')
-    assert len(cells_of(a_request(seed=4), [cell.preparation])) == 1
-    assert str(next(cell.steps())).startswith("nnUNetv2_train")
-    write(cell.folder, "checkpoint_latest.pth")
-    assert str(next(cell.steps())).startswith("NNUNET_PYCONV_SEED=3 nnUNetv2_train")
+    run = a_run(trainer="nnUNetTrainerPyConvPaper")
+    write(run.folder, "debug.json")
+    (run.folder / "debug.json").write_text('{"seed": "3"}')
+    assert len(runs_of(a_request(seed=4), [run.preparation])) == 1
+    assert str(next(run.steps())).startswith("nnUNetv2_train")
+    write(run.folder, "checkpoint_latest.pth")
+    assert str(next(run.steps())).startswith("NNUNET_PYCONV_SEED=3 nnUNetv2_train")
 
 
 def test_damaged_plans_are_made_again_and_a_damaged_dataset_is_an_error(nnunet_folders: NnunetFolders) -> None:
     prepared(nnunet_folders)
-    (dataset,) = datasets_of(a_request())
+    (dataset,) = preparations_of(a_request())
     assert dataset.is_done
-    (dataset.raw / "dataset.json").unlink()
+    (dataset.raw / "dataset.json").rename(dataset.raw / "gone")
     with pytest.raises(InputError, match=r"is not a dataset of nnU-Net .*nnunet_pyconv convert"):
-        list(dataset.steps())
+        list(Preparation(DATASET, 1).steps())
     (dataset.preprocessed / "nnUNetPlans.json").write_text("{")
     assert [step.name for step in dataset.steps()] == ["plan and preprocess", "plan the networks"]
 
 
 def test_reports_on_what_is_done(nnunet_folders: NnunetFolders) -> None:
-    """Their `--predictions` are named like configurations, so that the paper's figures stand beside them."""
-    both = [a_cell(), a_cell(network="fcn8s")]
-    (words,) = report_commands(both, Path("reports"))
-    assert " ".join(words) == (
-        "report -d 312 -tr T -p PyConvUNetPaperPlans -c 2d_unet 2d_fcn8s -f 0 "
-        f"--predictions 2d_unet={both[0].predictions} 2d_fcn8s={both[1].predictions} -np 1 "
+    """Their predictions are named like their models, so that the paper's figures stand beside them."""
+    both = [a_run(), a_run(network="fcn8s")]
+    unet, fcn8s = (f"T__PyConvUNetPaperPlans__2d_{name}" for name in ("unet", "fcn8s"))
+    (report,) = report_requests(both, Path("reports"))
+    assert report.command() == (
+        f"nnunet_pyconv report -d 312 --models {unet} {fcn8s} -f 0 "
+        f"--predictions {unet}={both[0].predictions} {fcn8s}={both[1].predictions} -np 1 "
         "-o reports/report_312_T_fold_0 --overwrite"
     )
 
 
 def test_reports_leave_out_what_is_not_done(nnunet_folders: NnunetFolders) -> None:
-    other = Preparation("Dataset313_KaggleLung", "kaggle_lung", 1)
+    other = Preparation("Dataset313_KaggleLung", 1)
     folds = ("0", "1", "2", "all")
-    cells = [*(a_cell(fold=fold) for fold in folds), a_cell(network="fcn8s", fold="1")]
-    lung = Cell(other, "fcn8s", "0", "T", "checkpoint_best.pth", "cpu")
-    commands = [" ".join(words) for words in report_commands([*cells, lung], Path())]
-    chosen = [re.search(r"-d (.*?) -tr .* -c (.*) -f (.*) --predictions", command) for command in commands]
-    assert [match.groups() for match in chosen if match] == [
-        ("312", "2d_unet", "0 2"),
-        ("312", "2d_unet 2d_fcn8s", "1"),
-        ("312", "2d_unet", "all"),
-        ("313", "2d_fcn8s", "0"),
+    runs = [*(a_run(fold=fold) for fold in folds), a_run(network="fcn8s", fold="1")]
+    reports = report_requests([*runs, a_run(preparation=other, network="fcn8s")], Path())
+    chosen = []
+    for report in reports:
+        assert report.models is not None
+        configurations = [setup.configuration for setup in report.models.setups]
+        chosen.append((*report.datasets, configurations, report.models.folds))
+    assert chosen == [
+        ("312", ["2d_unet"], ["0", "2"]),
+        ("312", ["2d_unet", "2d_fcn8s"], ["1"]),
+        ("312", ["2d_unet"], ["all"]),
+        ("313", ["2d_fcn8s"], ["0"]),
     ]
-    assert " 2d_unet_fold_2=" in commands[0]
+    assert list(reports[0].predictions) == ["2d_unet_fold_0", "2d_unet_fold_2"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "trainer"),
+    [
+        ({}, "nnUNetTrainer_50passes"),
+        ({"trainer": "nnUNetTrainerPyConvPaper_5epochs"}, "nnUNetTrainer_5passes"),
+        ({"recipe": "nnunet"}, "nnUNetTrainer_50passes"),
+        ({"trainer": "nnUNetTrainer"}, "nnUNetTrainer"),
+    ],
+    ids=["paper's recipe", "shortened", "nnU-Net's recipe", "given"],
+)
+def test_stock_network_has_the_recipe_of_nnunet(
+    arguments: dict[str, str], trainer: str, nnunet_folders: NnunetFolders
+) -> None:
+    prepared(nnunet_folders)
+    request = a_request(networks=["unet", "stock"], **arguments)
+    unet, stock = runs_of(request, preparations_of(request))
+    assert stock.setup == Setup(trainer, "PyConvUNetPaperPlans", "2d")
+    assert (unet.setup.configuration, stock.checkpoint) == ("2d_unet", FINAL)
+    with pytest.raises(InputError, match="--networks stock is .* -tr nnUNetTrainerPyConv is not"):
+        runs_of(a_request(networks=["stock"], trainer="nnUNetTrainerPyConv"), [])
+
+
+def test_both_protocols_of_a_dataset(nnunet_folders: NnunetFolders) -> None:
+    paper, clean = (nnunet_folders.raw / name for name in ("Dataset314_Liver", "Dataset414_Liver"))
+    write(paper, "splits_final.json")
+    request = a_request(datasets=["liver"], protocol="clean")
+    (preparation,) = preparations_of(request)
+    assert preparation.dataset == "Dataset414_Liver"  # the ID of the other is taken
+    with pytest.raises(InputError, match="nnunet_pyconv convert liver -i SRC --protocol clean -d 414"):
+        reproduce(request, "local", {})
+    clean.mkdir()
+    with pytest.raises(InputError, match=r"Dataset314_Liver \(--protocol paper\) and Dataset414_Liver .*choose with"):
+        preparations_of(a_request(datasets=["liver"]))
+    for protocol, folder in (("paper", paper), ("clean", clean)):
+        (preparation,) = preparations_of(a_request(datasets=["liver"], protocol=protocol))
+        assert preparation.raw == folder
+
+
+def test_packed_runs_go_on_elsewhere(
+    nnunet_folders: NnunetFolders, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    prepared(nnunet_folders)
+    run, started = a_run(), a_run(network="fcn8s")
+    write(run.folder, BEST, FINAL, VALIDATED, TESTED, ".hidden/file", "checkpoint_latest.pth.partial")
+    write(run.folder.parent, "plans.json", "dataset.json")
+    write(started.folder, "checkpoint_latest.pth")
+    file = tmp_path / "runs.tar"
+    assert pack([run, started, a_run(network="unet_plus_plus")], file) == 2
+    with pytest.raises(InputError, match="--pack .* exists already"):
+        pack([run], file)
+    monkeypatch.setenv("nnUNet_results", str(tmp_path / "elsewhere"))
+    folds = unpack(file)
+    assert [Path(fold).parent.name.rpartition("__")[2] for fold in folds] == ["2d_fcn8s", "2d_unet"]
+    assert run.folder.is_relative_to(tmp_path / "elsewhere")
+    assert run.is_done  # times too are as they were
+    assert left_of(started)[0] == "continue training, validate --c"
+    names = {path.name for path in run.folder.parent.rglob("*")}
+    assert {"plans.json", "dataset.json"} <= names
+    assert not names & {".hidden", "checkpoint_latest.pth.partial"}
+    assert [path for path in (tmp_path / "elsewhere").iterdir() if path.name.startswith(".")] == []
+    with pytest.raises(InputError, match="fold_0 exists already; remove it"):
+        unpack(file)
+
+
+def member(name: str, **attributes: object) -> tarfile.TarInfo:
+    info = tarfile.TarInfo(name)
+    for attribute, value in attributes.items():
+        setattr(info, attribute, value)
+    return info
+
+
+MODEL = f"{DATASET}/T__P__2d"
+
+
+@pytest.mark.parametrize(
+    "bad",
+    [
+        member("/etc/passwd"),
+        member(f"../{MODEL}/fold_0/a"),
+        member(f"{MODEL}/fold_0/../../../../a"),
+        member(f"{MODEL}/fold_0/link", type=tarfile.SYMTYPE, linkname="/etc/passwd"),
+        member(f"{MODEL}/fold_0/link", type=tarfile.LNKTYPE, linkname="/etc/passwd"),
+        member(f"{MODEL}/fold_0/pipe", type=tarfile.FIFOTYPE),
+        member(f"{MODEL}/elsewhere/a"),
+        member("submitit/a/fold_0/b"),
+        member(f"{DATASET}/T__P/fold_0/a"),
+    ],
+    ids=lambda info: f"{info.name} {info.type.decode()}",
+)
+def test_archives_that_are_not_ours(bad: tarfile.TarInfo, nnunet_folders: NnunetFolders, tmp_path: Path) -> None:
+    file = tmp_path / "bad.tar"
+    with tarfile.open(file, "w") as archive:
+        archive.addfile(member(f"{MODEL}/fold_0/debug.json"))
+        archive.addfile(bad)
+    with pytest.raises(InputError, match="which is no file of a run; expected a file of --pack"):
+        unpack(file)
+    assert list(nnunet_folders.results.iterdir()) == []
+
+
+def test_archives_that_are_damaged(nnunet_folders: NnunetFolders, tmp_path: Path) -> None:
+    run = a_run()
+    write(run.folder, BEST)
+    with pytest.raises(InputError, match="--unpack .*none.tar: no such file"):
+        unpack(tmp_path / "none.tar")
+    file = tmp_path / "runs.tar"
+    pack([run], file)
+    shutil.rmtree(nnunet_folders.results / DATASET)
+    file.write_bytes(file.read_bytes()[:700])
+    with pytest.raises(InputError, match="is damaged or not a file of --pack"):
+        unpack(file)
+    with pytest.raises(InputError, match="--pack .*: none of these runs has started"):
+        pack([run], tmp_path / "new.tar")
+    assert list(nnunet_folders.results.iterdir()) == []
 
 
 def test_dataset_that_is_not_converted(nnunet_folders: NnunetFolders) -> None:
@@ -472,17 +743,17 @@ def test_dataset_that_is_not_converted(nnunet_folders: NnunetFolders) -> None:
         reproduce(a_request(datasets=["liver"]), "local", {})
     for name in ("Dataset314_Liver", "Dataset007_Liver"):
         (nnunet_folders.raw / name).mkdir()
-    with pytest.raises(InputError, match="has Dataset007_Liver and Dataset314_Liver; expected one"):
-        datasets_of(a_request(datasets=["liver"]))
+    with pytest.raises(InputError, match="has Dataset007_Liver .* and Dataset314_Liver .*; expected one"):
+        preparations_of(a_request(datasets=["liver"]))
     (nnunet_folders.raw / "Dataset314_Liver").rmdir()
-    (dataset,) = datasets_of(a_request(datasets=["liver"]))
+    (dataset,) = preparations_of(a_request(datasets=["liver"]))
     assert dataset.dataset_id == "7"
 
 
 def test_folders_of_nnunet_unset(nnunet_folders: NnunetFolders, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("nnUNet_results")
     with pytest.raises(InputError, match="nnUNet_results is not set"):
-        datasets_of(a_request())
+        preparations_of(a_request())
 
 
 @pytest.mark.parametrize(
@@ -525,19 +796,19 @@ def test_submission_to_slurm(slurm: Path, nnunet_folders: NnunetFolders) -> None
     import submitit
 
     executor = Executor("slurm", slurm, {"partition": "gpu", "time": 60})
-    first = executor.submit(Preparation(DATASET, "isbi_cell", 1), 0, None)
+    first = executor.submit(Preparation(DATASET, 1), 0, None)
     script = next(slurm.glob("*.sh")).read_text()
     assert "#SBATCH --dependency=singleton\n" in script
     assert "gpus-per-node" not in script
 
-    second = executor.submit(a_cell(num_gpus=2), 2, first)
+    second = executor.submit(a_run(num_gpus=2), 2, first)
     script = (slurm / f"{second.job_id}_submission.sh").read_text()
     for line in ("dependency=afterany:41,singleton", "gpus-per-node=2", "partition=gpu", "time=60", "cpus-per-task=12"):
         assert f"#SBATCH --{line}\n" in script
     assert f"#SBATCH --job-name=nnunet_pyconv_{DATASET}_unet_fold_0\n" in script
     submission = submitit.core.utils.DelayedSubmission.load(second.paths.submitted_pickle)
-    assert submission.function.job == a_cell(num_gpus=2)
-    assert submission.function.checkpoint().function.job == a_cell(num_gpus=2)  # queued again at the time limit
+    assert submission.function.job == a_run(num_gpus=2)
+    assert submission.function.checkpoint().function.job == a_run(num_gpus=2)  # queued again at the time limit
 
 
 def test_slurm_that_is_not_there_and_unknown_parameters(

@@ -89,6 +89,6 @@ def _build(whose: str, network_class: str, *args: Any, **kwargs: Any) -> nn.Modu
         ) from error
     except Exception as error:  # whatever a network says to arguments that it can't use
         raise InputError(
-            f"{whose}: the network {network_class} can't be built with its arch_kwargs ({error!r}); mend them, or plan "
+            f"{whose}: the network {network_class} can't be built with its arch_kwargs ({error!r}); fix them, or plan "
             "again"
         ) from error

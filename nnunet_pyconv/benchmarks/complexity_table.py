@@ -72,7 +72,7 @@ def write_tables(
     Args:
         complexities: The rows.
         machine: What they were measured on; goes into the JSON.
-        folder: Where to; made if it isn't there.
+        folder: Where to write; made if it does not exist.
         overwrite: Whether to replace files of these names.
 
     Returns:

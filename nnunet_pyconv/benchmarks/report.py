@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import platform
-import tempfile
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass
 from datetime import datetime, timezone
@@ -15,11 +14,13 @@ from typing import Any, TypeAlias
 
 import torch
 
+from nnunet_pyconv import markdown
 from nnunet_pyconv.benchmarks.timing import Ratio
 from nnunet_pyconv.device import pick_device
 from nnunet_pyconv.errors import InputError
 from nnunet_pyconv.nn.backends import available_backends
 from nnunet_pyconv.nn.backends.native import build
+from nnunet_pyconv.writing import whole_files
 
 Value: TypeAlias = str | int | float | Ratio | None
 """None is what was not measured."""
@@ -77,18 +78,16 @@ def run(
     if device.type == "cuda":
         torch.backends.cudnn.benchmark = True  # as nnU-Net sets it
     tables = measure(device)
-    markdown = to_markdown(conditions, tables)
-    print(markdown)
+    text = to_markdown(conditions, tables)
+    print(text)
     if not files:
         return
-    with tempfile.TemporaryDirectory(prefix=".benchmark-", dir=folder) as hidden:
-        new = {ending: Path(hidden) / file.name for ending, file in files.items()}
-        new["md"].write_text(markdown)
-        new["json"].write_text(to_json(conditions, tables))
+    with whole_files(*files.values()) as paths:
+        new = dict(zip(files, paths, strict=True))
+        new["md"].write_text(text, "utf-8")
+        new["json"].write_text(to_json(conditions, tables), "utf-8")
         if picture:
             picture(tables, new["png"])
-        for ending, file in files.items():
-            new[ending].replace(file)
 
 
 def _prepare(folder: Path, files: Iterable[Path], *, overwrite: bool) -> None:
@@ -109,9 +108,8 @@ def to_markdown(conditions: dict[str, Any], tables: Sequence[Measurements]) -> s
     lines += ["; ".join(f"{key}: {_plain(value)}" for key, value in conditions.items() if key != "command"), ""]
     for table in tables:
         columns = list(dict.fromkeys(name for row in table.rows for name in row))
-        lines += [f"**{table.title}**", "", _line(columns), _line(["---"] * len(columns))]
-        lines += [_line([_text(row.get(column)) for column in columns]) for row in table.rows]
-        lines.append("")
+        rows = [[markdown.escape(_text(row.get(column))) for column in columns] for row in table.rows]
+        lines += [f"**{table.title}**", "", *markdown.table(list(map(markdown.escape, columns)), rows), ""]
     return "\n".join(lines)
 
 
@@ -155,7 +153,3 @@ def _text(cell: Value) -> str:
     if cell is None:
         return "-"
     return f"{cell:.4g}" if isinstance(cell, float) else f"{cell:,}" if isinstance(cell, int) else str(cell)
-
-
-def _line(cells: Sequence[str]) -> str:
-    return f"| {' | '.join(cells)} |"

@@ -3,40 +3,33 @@
 from __future__ import annotations
 
 import argparse
-import importlib.util
 import math
-import shlex
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from nnunet_pyconv.errors import InputError
 
-_EXTRA = ("jinja2", "monai", "PIL")
+if TYPE_CHECKING:
+    from nnunet_pyconv.evaluation.report import ReportRequest
 
 
 def run(args: argparse.Namespace) -> None:
     """Write the report and say where it is."""
-    write(args)
+    request = read_request(args)
+    # imported here: it takes seconds
+    from nnunet_pyconv.evaluation.report import write_report
+
+    page = write_report(request).page
+    print(f"Wrote {page}; the same tables and figures lie in {page.parent / 'tables'} and {page.parent / 'figures'}")
 
 
-def require_extra() -> None:
-    """Raise an InputError where the extra of the report is not installed."""
-    missing = [name for name in _EXTRA if importlib.util.find_spec(name) is None]
-    if missing:
-        raise InputError(
-            f"the report needs {', '.join(missing)}, which is not installed; install the extra of this package: "
-            'pip install "nnunet-pyconv[report]"'
-        )
+def read_request(args: argparse.Namespace) -> ReportRequest:
+    """Check the arguments, and return what they ask for.
 
-
-def write(args: argparse.Namespace) -> Path:
-    """Write the report and return its page."""
-    require_extra()
-    # imported here: they need the extra
-    from nnunet_pyconv.evaluation.dataset import find_dataset
-    from nnunet_pyconv.evaluation.report import Request, write_report
-    from nnunet_pyconv.evaluation.systems import Choice, datasets_with_results
-
+    Raises:
+        InputError: Values that can't be used.
+    """
     if args.num_processes < 1:
         raise InputError(f"-np {args.num_processes}: at least one case at a time has to be scored")
     if not (math.isfinite(args.tolerance) and args.tolerance >= 0):
@@ -44,31 +37,29 @@ def write(args: argparse.Namespace) -> Path:
     predictions = _named_folders(args.predictions)
     if args.truth is not None and not predictions:
         raise InputError(f"-gt {args.truth} is the truth of --predictions NAME=FOLDER, and there are none; give them")
-    chosen = (args.trainers, args.plans, args.configurations, args.folds)
-    choice = None if predictions and not any(chosen) else Choice(*chosen)
-    names = args.datasets or datasets_with_results(choice or Choice())
-    if not names:
+    from nnunet_pyconv.evaluation.models import ModelFilter
+    from nnunet_pyconv.evaluation.report import ReportRequest
+    from nnunet_pyconv.nnunet_folders import Setup
+
+    setups = tuple(setup for name in args.models if (setup := Setup.parse(name)) is not None)
+    if len(setups) < len(args.models):
         raise InputError(
-            "nnUNet_results holds no trained model that -tr, -p and -c choose; train one, or give -d and "
-            "--predictions NAME=FOLDER"
+            f"--models {' '.join(args.models)}: expected names of folders in nnUNet_results, such as "
+            "nnUNetTrainer__nnUNetPlans__2d"
         )
-    datasets = {dataset.name: dataset for dataset in map(find_dataset, names)}
-    if predictions and len(datasets) > 1:
-        raise InputError(f"--predictions are of one dataset, and there are {', '.join(datasets)}; choose it with -d")
-    request = Request(
-        datasets=list(datasets.values()),
-        choice=choice,
+    chosen = ModelFilter(args.trainers, args.plans, args.configurations, setups, args.folds)
+    return ReportRequest(
+        folder=args.folder,
+        datasets=args.datasets,
+        models=None if predictions and chosen == ModelFilter() else chosen,
         predictions=predictions,
         truth=args.truth,
         baseline=args.baseline,
         tolerance=args.tolerance,
         num_processes=args.num_processes,
-        command=shlex.join(args.argv),
+        overwrite=args.overwrite,
         trust=args.trust,
     )
-    page = write_report(request, args.folder, overwrite=args.overwrite)
-    print(f"Wrote {page}; the same tables and figures lie in {page.parent / 'tables'} and {page.parent / 'figures'}")
-    return page
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -78,22 +69,30 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "surface Dice of the validation cases (for ISBI 2012 also V_rand and V_info), with bootstrap intervals and "
         "paired tests against a baseline; training curves; the best, the median and the worst case. As one page "
         "for a browser, and as CSV, Markdown, PNG and SVG. Everything that nnUNet_results holds is taken unless "
-        "-d, -tr, -p, -c and -f choose."
+        "-d, -tr, -p, -c, -f and --models choose. Scores of files that haven't changed come from your cache folder."
     )
     parser.epilog = "example: nnunet_pyconv report -d 312 -c 2d_pyconv_unet 2d_unet -f 0 -o report_312"
     add = parser.add_argument
-    add("-d", dest="datasets", nargs="+", metavar="ID", help="dataset IDs or names")
-    add("-tr", dest="trainers", nargs="+", metavar="TRAINER", help="trainers")
-    add("-p", dest="plans", nargs="+", metavar="PLANS", help="plans")
-    add("-c", dest="configurations", nargs="+", metavar="CONFIG", help="configurations")
-    add("-f", dest="folds", nargs="+", metavar="FOLD", help="folds: 0 to 4, or all")
+    add("-d", dest="datasets", nargs="+", default=(), metavar="ID", help="dataset IDs or names")
+    add("-tr", dest="trainers", nargs="+", default=(), metavar="TRAINER", help="trainers")
+    add("-p", dest="plans", nargs="+", default=(), metavar="PLANS", help="plans")
+    add("-c", dest="configurations", nargs="+", default=(), metavar="CONFIG", help="configurations")
+    add(
+        "--models",
+        nargs="+",
+        default=(),
+        metavar="MODEL",
+        help="models by the names of their folders, TRAINER__PLANS__CONFIG",
+    )
+    add("-f", dest="folds", nargs="+", default=(), metavar="FOLD", help="folds: 0 to 4, or all")
     add(
         "--predictions",
         nargs="+",
         default=[],
         metavar="NAME=FOLDER",
-        help="folders of nnUNetv2_predict, each with a name: tables of these cases, alone or, where -tr, -p, -c or -f "
-        "choose trained models, after those of their validation cases",
+        help="folders of nnUNetv2_predict, each with a name, best that of the trained model, TRAINER__PLANS__CONFIG: "
+        "tables of these cases, alone or, where -tr, -p, -c or -f choose trained models, after those of their "
+        "validation cases",
     )
     add(
         "-gt",
@@ -104,10 +103,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     add(
         "--baseline",
-        metavar="SYSTEM",
+        metavar="MODEL",
         help="what the others are tested against, as TRAINER__PLANS__CONFIG or as NAME of --predictions (default: "
         "2d_unet, else a stock trainer on plans with a network of nnU-Net's own, else the first; so also in tables "
-        "that lack SYSTEM)",
+        "that lack MODEL)",
     )
     add(
         "--tolerance",
@@ -138,8 +137,8 @@ def _named_folders(arguments: Sequence[str]) -> dict[str, Path]:
     named: dict[str, Path] = {}
     for argument in arguments:
         name, equals, folder = argument.partition("=")
-        if not (name and equals and folder) or "__" in name:
-            raise InputError(f"--predictions {argument}: expected NAME=FOLDER, without __ in the name")
+        if not (name and equals and folder):
+            raise InputError(f"--predictions {argument}: expected NAME=FOLDER")
         if name in named:
             raise InputError(f"--predictions: the name {name} stands twice; give each folder its own")
         named[name] = Path(folder)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 from contextlib import redirect_stderr
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from os.path import expandvars
 from pathlib import Path
@@ -13,18 +13,15 @@ from typing import Any
 from batchgenerators.utilities.file_and_folder_operations import load_json
 from nnunetv2.imageio.natural_image_reader_writer import NaturalImage2DIO
 from nnunetv2.imageio.reader_writer_registry import determine_reader_writer_from_dataset_json
-from nnunetv2.paths import nnUNet_raw
-from nnunetv2.utilities.dataset_name_id_conversion import maybe_convert_to_dataset_name
 from nnunetv2.utilities.label_handling.label_handling import LabelManager
 
 from nnunet_pyconv.errors import InputError
-
-Label = int | tuple[int, ...]
-"""A label, or the labels of a region."""
+from nnunet_pyconv.evaluation.metrics import Label
+from nnunet_pyconv.nnunet_folders import dataset_name, nnunet_folder
 
 
 @dataclass(frozen=True)
-class Dataset:
+class RawDataset:
     """A dataset in nnU-Net's raw format.
 
     Attributes:
@@ -34,6 +31,7 @@ class Dataset:
 
     folder: Path
     dataset_json: dict[str, Any]
+    _readers: dict[str, Any] = field(default_factory=dict, repr=False, compare=False)
 
     @property
     def name(self) -> str:
@@ -48,15 +46,20 @@ class Dataset:
 
     @cached_property
     def classes(self) -> dict[str, Label]:
-        """The foreground classes or, in region-based training, regions: name to label or labels."""
+        """The foreground classes or, in region-based training, regions: name to label or labels.
+
+        Raises:
+            ValueError: A label that is no whole number, or two names for one label.
+        """
+        names: dict[Label, str] = {}
+        for name, value in self.dataset_json["labels"].items():
+            label = tuple(map(_whole, value)) if isinstance(value, (list, tuple)) else _whole(value)
+            if label in names:
+                raise ValueError(f"{names[label]!r} and {name!r} are both label {value}")
+            names[label] = name
         manager = self._labels
         values = manager.foreground_regions if manager.has_regions else manager.foreground_labels
-        names = {
-            (tuple(value) if isinstance(value, (list, tuple)) else int(value)): name
-            for name, value in self.dataset_json["labels"].items()
-            if name not in ("background", "ignore")
-        }
-        keys = [tuple(value) if isinstance(value, (list, tuple)) else int(value) for value in values]
+        keys = [tuple(map(int, value)) if isinstance(value, (list, tuple)) else int(value) for value in values]
         return {names[key]: key for key in keys}
 
     @property
@@ -74,17 +77,26 @@ class Dataset:
     def _labels(self) -> Any:
         return LabelManager(self.dataset_json["labels"], self.dataset_json.get("regions_class_order"))
 
-    def reader(self, example: Path) -> Any:
-        """nnU-Net's reader for such files, a `BaseReaderWriter`."""
-        # nnU-Net tries its readers on the file and prints the traceback of each that fails
-        with redirect_stderr(io.StringIO()):
-            try:
-                return determine_reader_writer_from_dataset_json(self.dataset_json, str(example), verbose=False)()
-            except RuntimeError:  # none can read it: the first says why, when it reads
-                return determine_reader_writer_from_dataset_json(self.dataset_json, verbose=False)()
+    def reader(self, example: Path, *, afresh: bool = False) -> Any:
+        """Return nnU-Net's reader for such files, a `BaseReaderWriter`.
+
+        Args:
+            example: One of them; nnU-Net tries to read it.
+            afresh: Whether to try, also where a reader is known for files with this ending.
+        """
+        ending = example.suffix
+        if afresh or ending not in self._readers:
+            # nnU-Net tries its readers on the file and prints the traceback of each that fails
+            with redirect_stderr(io.StringIO()):
+                try:
+                    reader = determine_reader_writer_from_dataset_json(self.dataset_json, str(example), verbose=False)
+                except RuntimeError:  # none can read it: the first says why, when it reads
+                    reader = determine_reader_writer_from_dataset_json(self.dataset_json, verbose=False)
+            self._readers[ending] = reader()
+        return self._readers[ending]
 
     def unit(self, example: Path) -> str:
-        """Unit of distances: `mm`, or `px` where the files carry no spacing."""
+        """Return the unit of distances: `mm`, or `px` where the files carry no spacing."""
         return "px" if isinstance(self.reader(example), NaturalImage2DIO) else "mm"
 
     @property
@@ -97,19 +109,25 @@ class Dataset:
         return not test.isdisjoint(training) if test else None
 
     def training_truth(self, case: str) -> Path:
-        """Label file of a training case, in `labelsTr` or where `dataset.json` says."""
+        """Return the label file of a training case, in `labelsTr` or where `dataset.json` says."""
         listed = self.dataset_json.get("dataset", {}).get(case)
         return self.folder / (expandvars(listed["label"]) if listed else f"labelsTr/{case}{self.file_ending}")
 
     def image(self, case: str, *, test: bool) -> Path | None:
-        """File of the first channel of a training or a test case, None if it isn't there."""
+        """Return the file of the first channel of a training or a test case, None if there is none."""
         listed = self.dataset_json.get("dataset", {}).get(case)
         training = expandvars(listed["images"][0]) if listed else f"imagesTr/{case}_0000{self.file_ending}"
         candidates = [f"imagesTs/{case}_0000{self.file_ending}", training] if test else [training]
         return next((self.folder / name for name in candidates if (self.folder / name).is_file()), None)
 
 
-def find_dataset(name_or_id: str) -> Dataset:
+def _whole(value: Any) -> int:
+    if isinstance(value, bool) or int(value) != value:
+        raise ValueError(f"the label {value!r} is no whole number")
+    return int(value)
+
+
+def find_dataset(name_or_id: str | int) -> RawDataset:
     """Find a dataset in `nnUNet_raw`.
 
     Args:
@@ -118,23 +136,17 @@ def find_dataset(name_or_id: str) -> Dataset:
     Raises:
         InputError: `nnUNet_raw` unset, no such dataset, or one without a usable `dataset.json`.
     """
-    if not nnUNet_raw.get():
-        raise InputError("the environment variable nnUNet_raw is not set; set it to the folder of your datasets")
-    try:
-        name = str(maybe_convert_to_dataset_name(name_or_id))
-    except (RuntimeError, ValueError) as error:
-        raise InputError(f"-d {name_or_id}: your nnU-Net folders have no such dataset, or several; {error}") from error
-    folder = Path(nnUNet_raw.require()) / name
+    folder = nnunet_folder("nnUNet_raw") / dataset_name(name_or_id)
     file = folder / "dataset.json"
     try:
-        dataset = Dataset(folder, load_json(str(file)))
+        dataset = RawDataset(folder, load_json(str(file)))
         if not dataset.classes or not dataset.file_ending:
             raise InputError(f"{file} declares no foreground class; expected labels and a file_ending")
     except InputError:
         raise
     except FileNotFoundError as error:
         raise InputError(
-            f"{file} does not exist, so the truth of {name} is unknown; set nnUNet_raw to the folder with the "
+            f"{file} does not exist, so the truth of {folder.name} is unknown; set nnUNet_raw to the folder with the "
             "dataset, or choose others with -d"
         ) from error
     except Exception as error:  # a file that is not nnU-Net's fails in many ways

@@ -25,24 +25,30 @@ def save_panels(
         files: Where to, for example a PNG and an SVG.
         columns: Title of each column.
         rows: Pictures `(Y, X)` or `(Y, X, 3)`, each with a text to write into it, empty for none.
-        title: Of the whole.
+        title: A heading above all.
     """
     figure = Figure(figsize=(3 * len(columns), 3.2 * len(rows)), layout="constrained")
     axes = figure.subplots(len(rows), len(columns), squeeze=False)
     for axis, column in zip(axes[0], columns, strict=True):
-        axis.set_title(column, fontsize=9, parse_math=False)  # a name may hold dollars
+        axis.set_title(printable(column), fontsize=9, parse_math=False)  # a name may hold dollars
     panels = [panel for row in rows for panel in row]
     for axis, (picture, text) in zip(axes.flat, panels, strict=True):
         axis.imshow(picture, cmap="gray", interpolation="nearest")
         axis.set_axis_off()
         if text:
             axis.text(
-                0.02, 0.02, text, transform=axis.transAxes, fontsize=8, color="white", va="bottom",
+                0.02, 0.02, printable(text), transform=axis.transAxes, fontsize=8, color="white", va="bottom",
+                parse_math=False,
                 bbox={"facecolor": "black", "alpha": 0.6, "linewidth": 0},
             )  # fmt: skip
     figure.suptitle(title, fontsize=11)
     for file in files:
         figure.savefig(file, dpi=100)
+
+
+def printable(text: str) -> str:
+    """Return text that can be encoded: a name of a file or class may hold halves of characters (lone surrogates)."""
+    return text.encode("utf-8", "replace").decode("utf-8")
 
 
 def grey(image: NDArray[Any]) -> NDArray[np.uint8]:

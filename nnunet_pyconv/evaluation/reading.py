@@ -10,12 +10,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nnunet_pyconv.errors import InputError
-from nnunet_pyconv.evaluation.dataset import Dataset
-from nnunet_pyconv.evaluation.systems import CaseFiles
+from nnunet_pyconv.evaluation.dataset import RawDataset
+from nnunet_pyconv.evaluation.models import CaseFiles
 
 
 def read_truth_and_prediction(
-    dataset: Dataset, files: CaseFiles
+    dataset: RawDataset, files: CaseFiles
 ) -> tuple[NDArray[np.int64], NDArray[np.int64], tuple[float, ...]]:
     """Read a case's masks.
 
@@ -51,7 +51,7 @@ def read_truth_and_prediction(
     return truth, prediction, spacing
 
 
-def read_probabilities(dataset: Dataset, files: CaseFiles, shape: tuple[int, ...]) -> NDArray[np.float64]:
+def read_probabilities(dataset: RawDataset, files: CaseFiles, shape: tuple[int, ...]) -> NDArray[np.float64]:
     """Read what nnU-Net's `--npz` wrote for a 2D case.
 
     Args:
@@ -87,12 +87,12 @@ def read_probabilities(dataset: Dataset, files: CaseFiles, shape: tuple[int, ...
     return probabilities[:, 0]
 
 
-def read_image(dataset: Dataset, path: Path) -> NDArray[np.float64]:
+def read_image(dataset: RawDataset, path: Path) -> NDArray[np.float64]:
     """Read a single-channel image, or the first channel of a colour image, as `(Y, X)` or `(Z, Y, X)`."""
     return _read(dataset, path, "read_images", (str(path),))[0][0].astype(float)
 
 
-def _read_labels(dataset: Dataset, path: Path) -> tuple[NDArray[np.int64], tuple[float, ...]]:
+def _read_labels(dataset: RawDataset, path: Path) -> tuple[NDArray[np.int64], tuple[float, ...]]:
     channels, spacing = _read(dataset, path, "read_seg", str(path))
     if (channels != channels[:1]).any():
         raise InputError(f"{path} has {len(channels)} channels that differ; expected one, of labels")
@@ -102,10 +102,13 @@ def _read_labels(dataset: Dataset, path: Path) -> tuple[NDArray[np.int64], tuple
     return labels, spacing
 
 
-def _read(dataset: Dataset, path: Path, method: str, argument: Any) -> tuple[NDArray[Any], tuple[float, ...]]:
+def _read(dataset: RawDataset, path: Path, method: str, argument: Any) -> tuple[NDArray[Any], tuple[float, ...]]:
     """Read `(channels, Y, X)` or `(channels, Z, Y, X)`."""
     try:
-        array, properties = getattr(dataset.reader(path), method)(argument)
+        try:
+            array, properties = getattr(dataset.reader(path), method)(argument)
+        except Exception:  # of a reader that the first file chose; this one may need another
+            array, properties = getattr(dataset.reader(path, afresh=True), method)(argument)
     except Exception as error:  # each reader raises its own kinds
         raise InputError(f"can't read {path} ({error!r}); the file may be damaged, write it again") from error
     spacing = tuple(float(step) for step in properties["spacing"])
@@ -114,7 +117,7 @@ def _read(dataset: Dataset, path: Path, method: str, argument: Any) -> tuple[NDA
     return array, spacing
 
 
-def _require_labels(labels: NDArray[np.int64], allowed: set[int], path: Path, dataset: Dataset) -> None:
+def _require_labels(labels: NDArray[np.int64], allowed: set[int], path: Path, dataset: RawDataset) -> None:
     others = sorted(set(np.unique(labels).tolist()) - allowed)
     if others:
         shown = ", ".join(map(str, others[:5])) + (", ..." if len(others) > 5 else "")

@@ -1,15 +1,20 @@
 """The paper's experiment: dataset x network x fold, through nnU-Net's own commands."""
 
-from nnunet_pyconv.reproduction.cell import Cell
-from nnunet_pyconv.reproduction.matrix import Request, cells_of, datasets_of
+from nnunet_pyconv.reproduction.experiment import ExperimentRequest, preparations_of, runs_of
+from nnunet_pyconv.reproduction.packing import pack, unpack
 from nnunet_pyconv.reproduction.preparation import Preparation
-from nnunet_pyconv.reproduction.reproduce import reproduce
+from nnunet_pyconv.reproduction.reproduce import commands, reproduce, write_reports
+from nnunet_pyconv.reproduction.run import Run
 
 __all__ = [
-    "Cell",
+    "ExperimentRequest",
     "Preparation",
-    "Request",
-    "cells_of",
-    "datasets_of",
+    "Run",
+    "commands",
+    "pack",
+    "preparations_of",
     "reproduce",
+    "runs_of",
+    "unpack",
+    "write_reports",
 ]

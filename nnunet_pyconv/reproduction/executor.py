@@ -11,13 +11,13 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 from nnunet_pyconv.errors import InputError
 from nnunet_pyconv.nnunet_commands import Outcome
-from nnunet_pyconv.reproduction.cell import Cell
 from nnunet_pyconv.reproduction.preparation import Preparation
+from nnunet_pyconv.reproduction.run import Run
 
 if TYPE_CHECKING:
     import submitit
 
-Job: TypeAlias = Preparation | Cell
+Job: TypeAlias = Preparation | Run
 
 DEFAULT_PARAMETERS = {"time": 24 * 60, "cpus_per_task": 12}  # minutes; nnU-Net's workers
 
@@ -52,7 +52,7 @@ class Executor:
         slurm_parameters: Of `submitit.SlurmExecutor`, for example `{"partition": "gpu", "time": 600}`.
 
     Raises:
-        InputError: submitit isn't installed, Slurm isn't there, or parameters that it doesn't know.
+        InputError: submitit is not installed, Slurm is missing, or parameters that it doesn't know.
     """
 
     def __init__(self, kind: str, folder: Path, slurm_parameters: Mapping[str, Any]) -> None:

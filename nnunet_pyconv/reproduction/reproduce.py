@@ -1,25 +1,27 @@
-"""Run the matrix and say how it ended."""
+"""Run an experiment and say how it ended."""
 
 from __future__ import annotations
 
-import shlex
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from nnunetv2.paths import nnUNet_results
 from tqdm import tqdm
 
 from nnunet_pyconv.errors import InputError
-from nnunet_pyconv.names import PAPER_PLANS
+from nnunet_pyconv.evaluation.models import ModelFilter
+from nnunet_pyconv.evaluation.report.request import ReportRequest
 from nnunet_pyconv.nnunet_commands import Outcome
-from nnunet_pyconv.reproduction.cell import Cell
+from nnunet_pyconv.nnunet_folders import nnunet_folder
 from nnunet_pyconv.reproduction.executor import Executor, Job
-from nnunet_pyconv.reproduction.matrix import Request, cells_of, datasets_of
+from nnunet_pyconv.reproduction.experiment import ExperimentRequest, conversion_command, preparations_of, runs_of
+from nnunet_pyconv.reproduction.run import Run
 
 
-def reproduce(request: Request, executor: str, slurm_parameters: Mapping[str, Any]) -> tuple[list[Cell], list[Outcome]]:
-    """Run what is left of a request: first the datasets' preparation, then the cells.
+def reproduce(
+    request: ExperimentRequest, executor: str, slurm_parameters: Mapping[str, Any]
+) -> tuple[list[Run], list[Outcome]]:
+    """Run what is left of a request: first the datasets' preparation, then the runs.
 
     Args:
         request: What to reproduce.
@@ -27,87 +29,120 @@ def reproduce(request: Request, executor: str, slurm_parameters: Mapping[str, An
         slurm_parameters: Of `submitit.SlurmExecutor`.
 
     Returns:
-        The cells, and how each job that had something to do ended.
+        The runs, and how each job that had something to do ended.
 
     Raises:
         InputError: A request that can't be met; nothing has run then.
     """
-    datasets = datasets_of(request)
-    for dataset in datasets:
-        if not dataset.raw.exists():
-            conversion = dataset.conversion(request.folds)
-            raise InputError(f"{dataset.raw} does not exist; convert the dataset first: {conversion}")
-    cells = cells_of(request, datasets)
-    runner = Executor(executor, Path(nnUNet_results.require()) / "submitit", slurm_parameters)
+    preparations = preparations_of(request)
+    for preparation in preparations:
+        if not preparation.raw.exists():
+            command = conversion_command(preparation, request)
+            raise InputError(f"{preparation.raw} does not exist; convert the dataset first: {command}")
+    runs = runs_of(request, preparations)
+    runner = Executor(executor, nnunet_folder("nnUNet_results") / "submitit", slurm_parameters)
     gpus = request.num_gpus if request.device == "cuda" else 0
-    left = [cell for cell in cells if not cell.is_done]
-    print(f"{len(cells) - len(left)} of {len(cells)} cells were done before", flush=True)
-    unprepared = [dataset for dataset in datasets if not dataset.is_done]
-    jobs: dict[Job, Any] = {dataset: runner.submit(dataset, 0, None) for dataset in unprepared}
-    for cell in left:
-        jobs[cell] = runner.submit(cell, gpus, jobs.get(cell.preparation))
+    left = [run for run in runs if not run.is_done]
+    print(f"{len(runs) - len(left)} of {len(runs)} runs were done before", flush=True)
+    unprepared = [preparation for preparation in preparations if not preparation.is_done]
+    jobs: dict[Job, Any] = {preparation: runner.submit(preparation, 0, None) for preparation in unprepared}
+    for run in left:
+        jobs[run] = runner.submit(run, gpus, jobs.get(run.preparation))
     outcomes = []
     for job, submitted in tqdm(jobs.items(), unit="job"):
         try:
             outcomes.append(submitted.result())
         except Exception as error:  # of submitit, for a job that didn't end by itself
             outcomes.append(Outcome(str(job), Path(submitted.paths.stderr), f"was lost: {error!r}"))
-    return cells, outcomes
+    return runs, outcomes
 
 
-def commands(request: Request, reports: Path) -> list[str]:
-    """The lines of a dry run: all commands that are left, and as comments what is done.
+def commands(request: ExperimentRequest, reports: Path) -> list[str]:
+    """Return the lines of a dry run: all commands that are left, and as comments what is done or damaged.
 
     Args:
         request: What to reproduce.
-        reports: See `report_commands`.
+        reports: See `report_requests`.
 
     Raises:
         InputError: A request that can't be met.
     """
     lines = ['export nnUNet_extTrainer="$(nnunet_pyconv trainer_dir)"']
-    datasets = datasets_of(request)
-    cells = cells_of(request, datasets)
-    jobs: list[Job] = [*datasets, *cells]
-    for dataset in datasets:
-        if not dataset.raw.exists():
-            lines.append(f"# {dataset} is not converted; SRC is the folder of the downloaded data")
-            lines.append(dataset.conversion(request.folds))
+    preparations = preparations_of(request)
+    runs = runs_of(request, preparations)
+    converted = [preparation for preparation in preparations if preparation.raw.exists()]
+    for preparation in preparations:
+        if preparation not in converted:
+            lines.append(f"# {preparation} is not converted; SRC is the folder of the downloaded data")
+            lines.append(conversion_command(preparation, request))
+    jobs: list[Job] = [*preparations, *runs]
     for job in jobs:
+        is_converted = (job.preparation if isinstance(job, Run) else job) in converted
+        lines += [f"# {damage}; it is made again" for damage in (job.damages() if is_converted else [])]
         steps = list(job.steps())
         lines += [f"# {job}{'' if steps else ': done'}", *map(str, steps)]
-    return [*lines, "# reports", *(shlex.join(["nnunet_pyconv", *words]) for words in report_commands(cells, reports))]
+    return [*lines, "# reports", *(report.command() for report in report_requests(runs, reports))]
 
 
-def report_commands(cells: Sequence[Cell], folder: Path) -> list[list[str]]:
-    """The words of the commands that report on cells: for each dataset, its validation cases and its test images.
+def report_requests(runs: Sequence[Run], folder: Path) -> list[ReportRequest]:
+    """Return the reports on runs: for each dataset, on its validation cases and its test images.
 
     Folds go together where the same networks are done in them; `all`, which has their cases too, stands alone.
 
     Args:
-        cells: Finished cells.
+        runs: Finished runs.
         folder: Each report gets a folder in it; an earlier one of the same name is replaced.
     """
-    networks: dict[tuple[str, str], list[Cell]] = {}
-    for cell in cells:
-        networks.setdefault((cell.preparation.dataset_id, cell.fold), []).append(cell)
-    together: dict[tuple[object, ...], list[Cell]] = {}
-    for (dataset_id, fold), done in networks.items():
-        key = (dataset_id, fold == "all", *(cell.network for cell in done))
+    by_fold: dict[tuple[str, str], list[Run]] = {}
+    for run in runs:
+        by_fold.setdefault((run.preparation.dataset, run.fold), []).append(run)
+    together: dict[tuple[object, ...], list[Run]] = {}
+    for (dataset, fold), done in by_fold.items():
+        key = (dataset, fold == "all", *(run.network for run in done))
         together.setdefault(key, []).extend(done)
-    return [_report_command(done, folder) for done in together.values()]
+    return [_report_request(done, folder) for done in together.values()]
 
 
-def _report_command(cells: Sequence[Cell], folder: Path) -> list[str]:
-    dataset_id = cells[0].preparation.dataset_id
-    folds = list(dict.fromkeys(cell.fold for cell in cells))
-    # named like its configuration where that is enough, so that the paper's figures and its baseline are found
-    predictions = [
-        f"{cell.configuration}{f'_fold_{cell.fold}' if len(folds) > 1 else ''}={cell.predictions}" for cell in cells
-    ]
-    arguments = ["-d", dataset_id, "-tr", cells[0].trainer, "-p", cells[0].preparation.plans]
-    arguments += ["-c", *dict.fromkeys(cell.configuration for cell in cells), "-f", *folds]
-    arguments += ["--predictions", *predictions, "-np", str(cells[0].preparation.num_processes)]
-    spacing = cells[0].preparation.plans.removeprefix(PAPER_PLANS)
-    name = f"report_{dataset_id}_{cells[0].trainer}{spacing}_fold_{'_'.join(folds)}"
-    return ["report", *arguments, "-o", str(folder / name), "--overwrite"]
+def _report_request(runs: Sequence[Run], folder: Path) -> ReportRequest:
+    preparation, trainer = runs[0].preparation, runs[0].setup.trainer
+    folds = list(dict.fromkeys(run.fold for run in runs))
+    several = len(folds) > 1
+    name = f"report_{preparation.dataset_id}_{trainer}{preparation.suffix}_fold_{'_'.join(folds)}"
+    return ReportRequest(
+        folder=folder / name,
+        datasets=[preparation.dataset_id],
+        models=ModelFilter(setups=list(dict.fromkeys(run.setup for run in runs)), folds=folds),
+        # named like their models, so that the paper's figures stand beside them, where that is one folder a model
+        predictions={
+            f"{run.setup.configuration}_fold_{run.fold}" if several else str(run.setup): run.predictions for run in runs
+        },
+        num_processes=preparation.num_processes,
+        overwrite=True,
+    )
+
+
+def write_reports(runs: Sequence[Run], folder: Path) -> list[str]:
+    """Write the reports on finished runs, and print the Table 2 of each.
+
+    Args:
+        runs: Finished runs.
+        folder: See `report_requests`.
+
+    Returns:
+        What went wrong; the other datasets have reports nevertheless.
+    """
+    # imported here: it needs the extra of the report
+    from nnunet_pyconv.evaluation.report import write_report
+
+    failures = []
+    for request in report_requests(runs, folder):
+        try:
+            report = write_report(request)
+        except (InputError, OSError) as error:
+            failures.append(f"report: {error}")
+            continue
+        print(f"Wrote {report.page}")
+        for section in report.sections:
+            title = f"{section.comparison.dataset.name}, {section.comparison.description}"
+            print(f"\n# {title}\n\n{section.tables[0].to_markdown()}")
+    return failures

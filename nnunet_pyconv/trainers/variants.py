@@ -8,12 +8,14 @@ The trainers of the other blocks have them alike, for example `nnUNetTrainerPyCo
 recipe there are nnU-Net's training lengths: `nnUNetTrainerPyConvPaper_5epochs` and so on.
 
 With a teacher there are both, `nnUNetTrainerPyConvDistilled_50epochs`, and `nnUNetTrainerDistilled_50epochs`, whose
-network is that of nnU-Net's variant.
+network is that of nnU-Net's variant. `nnUNetTrainer_5passes` and so on are nnU-Net's own recipe for as many images as
+the paper's sees.
 """
 
 from __future__ import annotations
 
 import functools
+import re
 from pathlib import Path
 
 import nnunetv2
@@ -29,6 +31,7 @@ from nnunet_pyconv.trainers.nnUNetTrainerPyConvDilated import nnUNetTrainerPyCon
 from nnunet_pyconv.trainers.nnUNetTrainerPyConvDistilled import nnUNetTrainerPyConvDistilled
 from nnunet_pyconv.trainers.nnUNetTrainerPyConvPaper import nnUNetTrainerPyConvPaper
 from nnunet_pyconv.trainers.nnUNetTrainerPyConvSeparable import nnUNetTrainerPyConvSeparable
+from nnunet_pyconv.trainers.passes import trainer_of_passes
 
 _TRAINERS: dict[str, type[nnUNetTrainer]] = {
     trainer.__name__: trainer
@@ -46,6 +49,8 @@ _TRAINERS: dict[str, type[nnUNetTrainer]] = {
 
 @functools.cache
 def __getattr__(name: str) -> type[nnUNetTrainer]:
+    if passes := re.fullmatch(r"nnUNetTrainer_([1-9]\d*)passes", name):
+        return trainer_of_passes(int(passes[1]))
     prefix = next((prefix for prefix in _TRAINERS if name.startswith(prefix)), name)
     variant = name.removeprefix(prefix)
     stock = _find("nnUNetTrainer" + variant) if variant else None

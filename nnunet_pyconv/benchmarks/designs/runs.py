@@ -18,16 +18,11 @@ from nnunet_pyconv.benchmarks.designs.data import CONFIGURATION, Prepared
 from nnunet_pyconv.benchmarks.designs.design import design_name, parse_design
 from nnunet_pyconv.benchmarks.designs.networks import with_design
 from nnunet_pyconv.benchmarks.designs.training import train_and_predict
-from nnunet_pyconv.evaluation.metrics import (
-    dice_and_iou,
-    hausdorff_95,
-    normalised_surface_dice,
-    rand_and_information,
-    thinned_segments,
-    truth_segments,
-)
+from nnunet_pyconv.evaluation.metrics import LabelImage, SegmentPair, thinned_segments, truth_segments
+from nnunet_pyconv.evaluation.scores import score_image
 from nnunet_pyconv.planning import Design
 
+# of the CSV file, which grows from run to run
 METRICS = ("dice", "iou", "mean_iou", "hd95", "nsd", "v_rand", "v_info")
 COLUMNS = ("dataset", "design", "iterations", "seed", *METRICS, "training_s", "dice_of_cases", "pseudo_dice_of_epochs")
 SURFACE_TOLERANCE_PX = 2.0
@@ -131,19 +126,10 @@ def score_cases(prepared: Prepared, predictions: Path) -> dict[str, list[float]]
 
 def score(truth: NDArray[Any], prediction: NDArray[Any]) -> dict[str, float]:
     """Score labels `(Y, X)` of 0 and 1; distances in pixels of the image."""
-    t, p = truth == 1, prediction == 1
-    spacing = [1.0] * t.ndim
-    dice, iou = dice_and_iou(t, p)
-    v_rand, v_info = rand_and_information(truth_segments(t), thinned_segments(p))
-    return {
-        "dice": dice,
-        "iou": iou,
-        "mean_iou": (iou + dice_and_iou(~t, ~p)[1]) / 2,
-        "hd95": hausdorff_95(t, p, spacing),
-        "nsd": normalised_surface_dice(t, p, spacing, SURFACE_TOLERANCE_PX),
-        "v_rand": v_rand,
-        "v_info": v_info,
-    }
+    image = LabelImage(truth, prediction, (1.0,) * truth.ndim, {"foreground": 1}, None, SURFACE_TOLERANCE_PX)
+    scores = score_image(image, [SegmentPair(truth_segments(truth == 1), thinned_segments(prediction == 1))])
+    of_segments = {key: of_thresholds[0] for key, of_thresholds in scores.per_threshold.items()}
+    return {**scores.per_class["foreground"], **scores.per_image, **of_segments}
 
 
 def _joined(values: Sequence[float]) -> str:

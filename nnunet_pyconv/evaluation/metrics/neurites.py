@@ -12,17 +12,15 @@ counts each as a segment of its own. As in the challenge's own code (Trainable W
 
 from __future__ import annotations
 
-from typing import Any
+import math
 
 import numpy as np
 from numpy.typing import NDArray
 from skimage.measure import label
-from skimage.metrics import contingency_table
 from skimage.segmentation import watershed
 
-from nnunet_pyconv.evaluation.metrics.empty import Mask
-
-Segments = NDArray[np.integer[Any]]
+from nnunet_pyconv.evaluation.metrics.images import Mask, SegmentPair, Segments
+from nnunet_pyconv.evaluation.metrics.metric import SegmentMetric
 
 THRESHOLDS = tuple(step / 10 for step in range(11))
 """Where the challenge cuts probabilities: from 0 to 1 in steps of 0.1."""
@@ -50,35 +48,33 @@ def thinned_segments(cells: Mask) -> Segments:
     return segments
 
 
-def rand_and_information(truth: Segments, prediction: Segments) -> tuple[float, float]:
-    """Foreground-restricted V_rand and V_info of one image.
+def _rand(pair: SegmentPair) -> float:
+    """`2 Σ p_ij² / (Σ t_i² + Σ s_j²)`, with `p_ij` the share of segment i of the truth and j of the prediction.
 
-    With `p_ij` the share of pixels in segment i of the truth and j of the prediction, `t_i` and `s_j` their sums:
-    `V_rand = 2 Σ p_ij² / (Σ t_i² + Σ s_j²)` and `V_info = 2 I(T; S) / (H(T) + H(S))`.
-
-    Args:
-        truth: `(Y, X)`, pixels of 0 don't count.
-        prediction: `(Y, X)`, each pixel of 0 is a segment of its own.
-
-    Returns:
-        Both scores, 0 to 1, larger is better; NaN if the truth has no cell, 1 if both have one and the same segment.
+    NaN if the truth has no cell.
     """
-    table = contingency_table(truth, prediction, ignore_labels=[0], normalize=False).tocoo()
-    n = table.sum()
-    if n == 0:
-        return float("nan"), float("nan")
-    on_lines = table.col == 0
-    singles = np.full(int(table.data[on_lines].sum()), 1 / n)
-    joint = np.concatenate([table.data[~on_lines] / n, singles])
-    t = np.bincount(table.row, table.data) / n
-    s = np.concatenate([np.bincount(table.col[~on_lines], table.data[~on_lines]) / n, singles])
+    joint, truth, prediction = pair.shares
+    if joint.size == 0:
+        return math.nan
+    return float(2 * np.sum(joint**2) / (np.sum(truth**2) + np.sum(prediction**2)))
 
-    rand = 2 * np.sum(joint**2) / (np.sum(t**2) + np.sum(s**2))
-    entropies = _entropy(t) + _entropy(s)
-    information = 2 * (entropies - _entropy(joint)) / entropies if entropies > 0 else 1.0
-    return float(rand), float(information)
+
+def _information(pair: SegmentPair) -> float:
+    """V_info: `2 I(T; S) / (H(T) + H(S))`; 1 if both have one and the same segment, NaN if the truth has no cell."""
+    joint, truth, prediction = pair.shares
+    if joint.size == 0:
+        return math.nan
+    entropies = _entropy(truth) + _entropy(prediction)
+    if entropies == 0:
+        return 1.0
+    return max(0.0, 2 * (entropies - _entropy(joint)) / entropies)  # rounding may fall short of 0
 
 
 def _entropy(shares: NDArray[np.float64]) -> float:
     shares = shares[shares > 0]
     return float(-np.sum(shares * np.log(shares)))
+
+
+_RULE = "after border thinning, as in the ISBI 2012 challenge. {neurites}"
+V_RAND = SegmentMetric("v_rand", "V_rand", f"Foreground-restricted Rand score {_RULE}", score=_rand)
+V_INFO = SegmentMetric("v_info", "V_info", f"Foreground-restricted information score {_RULE}", score=_information)

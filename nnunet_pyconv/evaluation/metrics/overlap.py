@@ -1,27 +1,43 @@
-"""Dice and IoU of two masks, counted by nnU-Net."""
+"""IoU and Dice, from nnU-Net's counts."""
 
 from __future__ import annotations
 
-from nnunetv2.evaluation.evaluate_predictions import compute_tp_fp_fn_tn
+import math
 
-from nnunet_pyconv.evaluation.metrics.empty import Mask, score_of_empty
+from nnunet_pyconv.evaluation.metrics.images import LabelImage, MaskPair
+from nnunet_pyconv.evaluation.metrics.metric import ClassMetric, ImageMetric, zero
 
 
-def dice_and_iou(truth: Mask, prediction: Mask) -> tuple[float, float]:
-    """Dice (paper Eq. 4) and IoU (the term of its Eq. 1) of one class in one image.
+def _iou(pair: MaskPair) -> float:
+    tp, fp, fn = pair.counts
+    return tp / (tp + fp + fn)
 
-    Args:
-        truth: The class in the truth, of any shape.
-        prediction: The class in the prediction, of the same shape.
 
-    Returns:
-        `2 TP / (2 TP + FP + FN)` and `TP / (TP + FP + FN)`, see `metrics.empty` for empty masks.
-    """
-    empty = score_of_empty(truth, prediction, worst=0.0)
-    if empty is not None:
-        return empty, empty
-    tp, fp, fn, _ = (int(count) for count in compute_tp_fp_fn_tn(truth, prediction))
-    return 2 * tp / (2 * tp + fp + fn), tp / (tp + fp + fn)
+def _dice(pair: MaskPair) -> float:
+    tp, fp, fn = pair.counts
+    return 2 * tp / (2 * tp + fp + fn)
+
+
+def _mean_iou(image: LabelImage) -> float:
+    """Mean over those of background and classes that the image has."""
+    scores = [score for score in map(IOU, image.pairs.values()) if not math.isnan(score)]
+    return sum(scores) / len(scores) if scores else math.nan
+
+
+IOU = ClassMetric(
+    "iou",
+    "IoU",
+    "Foreground IoU: TP / (TP + FP + FN). The paper's code calls it MIoU.",
+    score=_iou,
+    worst=zero,
+)
+DICE = ClassMetric("dice", "Dice", "2 TP / (2 TP + FP + FN), the paper's Equation 4.", score=_dice, worst=zero)
+MEAN_IOU = ImageMetric(
+    "mean_iou",
+    "mean IoU",
+    "Mean over all classes, background included, of the IoU: the MIoU that the paper's Equation 1 defines.",
+    score=_mean_iou,
+)
 
 
 def iou_of_dice(dice: float) -> float:

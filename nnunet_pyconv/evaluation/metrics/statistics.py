@@ -11,6 +11,7 @@ from numpy.typing import ArrayLike
 from scipy import stats
 
 RESAMPLES = 9999
+_BATCH_VALUES = 1_000_000  # drawn at a time, so that memory doesn't grow with the number of images
 
 
 @dataclass(frozen=True)
@@ -32,10 +33,10 @@ class Estimate:
 
 @dataclass(frozen=True)
 class Difference:
-    """A system against the baseline, on the same images.
+    """A model against the baseline, on the same images.
 
     Attributes:
-        mean: Mean over images of system minus baseline; NaN if no image has both.
+        mean: Mean over images of model minus baseline; NaN if no image has both.
         p: Two-sided Wilcoxon signed-rank test of the differences; 1 if all are zero, NaN if there are none.
         images: How many images have both values.
     """
@@ -57,16 +58,21 @@ def estimate(values: ArrayLike) -> Estimate:
         return Estimate(float(array[0]) if array.size else math.nan, math.nan, math.nan, array.size)
     # The percentile method, since it holds where all images have the same value, which BCa does not.
     interval = stats.bootstrap(
-        (array,), np.mean, n_resamples=RESAMPLES, method="percentile", random_state=np.random.default_rng(0)
+        (array,),
+        np.mean,
+        n_resamples=RESAMPLES,
+        batch=max(1, _BATCH_VALUES // array.size),
+        method="percentile",
+        random_state=np.random.default_rng(0),
     ).confidence_interval
     return Estimate(float(array.mean()), float(interval.low), float(interval.high), array.size)
 
 
 def difference(values: ArrayLike, baseline: ArrayLike) -> Difference:
-    """Compare a system with the baseline (scipy.stats.wilcoxon, exact for few images).
+    """Compare a model with the baseline (scipy.stats.wilcoxon, exact for few images).
 
     Args:
-        values: The system's, one an image; NaN where it has none.
+        values: The model's, one an image; NaN where it has none.
         baseline: The baseline's, for the same images in the same order.
     """
     differences = np.asarray(values, float) - np.asarray(baseline, float)

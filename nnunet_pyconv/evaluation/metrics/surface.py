@@ -2,81 +2,88 @@
 
 from __future__ import annotations
 
-import math
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 
+import numpy as np
 import torch
 
-from nnunet_pyconv.evaluation.metrics.empty import Mask, score_of_empty
+from nnunet_pyconv.evaluation.metrics.images import Mask, MaskPair
+from nnunet_pyconv.evaluation.metrics.metric import ClassMetric, diagonal, zero
 
 
-def hausdorff_95(truth: Mask, prediction: Mask, spacing: Sequence[float]) -> float:
-    """95th percentile of the Hausdorff distance.
-
-    The distances of every boundary pixel of one mask to the nearest of the other, in both directions; the larger of the
-    two 95th percentiles.
-
-    Args:
-        truth: The class in the truth, `(Y, X)` or `(Z, Y, X)`.
-        prediction: The class in the prediction, of the same shape.
-        spacing: Size of a pixel along each axis.
-
-    Returns:
-        The distance in the unit of `spacing`; the image's diagonal if one mask is empty, NaN if both are.
-    """
-    diagonal = math.hypot(*(size * step for size, step in zip(truth.shape, spacing, strict=True)))
-    empty = score_of_empty(truth, prediction, worst=diagonal)
-    if empty is not None:
-        return empty
-    with _quiet():
+def _hausdorff_95(pair: MaskPair) -> float:
+    with _monai():
         from monai.metrics.hausdorff_distance import compute_hausdorff_distance
 
         distance = compute_hausdorff_distance(
-            _tensor(prediction), _tensor(truth), include_background=True, percentile=95, spacing=list(spacing)
+            _tensor(pair.prediction),
+            _tensor(pair.truth),
+            include_background=True,
+            percentile=95,
+            spacing=list(pair.spacing),
         )
     return float(distance)
 
 
-def normalised_surface_dice(truth: Mask, prediction: Mask, spacing: Sequence[float], tolerance: float) -> float:
-    """Share of both surfaces that is within a tolerance of the other (Nikolov et al. 2018, arXiv:1809.04430).
-
-    Surface elements count by their length or area, as in DeepMind's implementation.
-
-    Args:
-        truth: The class in the truth, `(Y, X)` or `(Z, Y, X)`.
-        prediction: The class in the prediction, of the same shape.
-        spacing: Size of a pixel along each axis.
-        tolerance: The largest distance that is no error, in the unit of `spacing`.
-
-    Returns:
-        0 to 1; 0 if one mask is empty, NaN if both are.
-    """
-    empty = score_of_empty(truth, prediction, worst=0.0)
-    if empty is not None:
-        return empty
-    with _quiet():
+def _normalised_surface_dice(pair: MaskPair) -> float:
+    """Nikolov et al. 2018, arXiv:1809.04430; surface elements count by length or area, as in DeepMind's code."""
+    with _monai():
         from monai.metrics.surface_dice import compute_surface_dice
 
         score = compute_surface_dice(
-            _tensor(prediction),
-            _tensor(truth),
-            class_thresholds=[tolerance],
+            _tensor(pair.prediction),
+            _tensor(pair.truth),
+            class_thresholds=[pair.tolerance],
             include_background=True,
-            spacing=list(spacing),
+            spacing=list(pair.spacing),
             use_subvoxels=True,
         )
     return float(score)
 
 
 def _tensor(mask: Mask) -> torch.Tensor:
-    return torch.from_numpy(mask)[None, None]
+    return torch.from_numpy(np.ascontiguousarray(mask))[None, None]
 
 
 @contextmanager
-def _quiet() -> Iterator[None]:
-    """MONAI warns about its own deprecated arguments at its import and within its functions."""
+def _monai() -> Iterator[None]:
+    """What MONAI is called in.
+
+    It warns about its own deprecated arguments, at its import and within its functions. Two things slow it down: its
+    convolution with a kernel of 2 x 2, for which oneDNN takes several times as long as PyTorch itself, and the metadata
+    that its own tensors carry.
+    """
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        yield
+        from monai.data.meta_obj import get_track_meta, set_track_meta
+
+        with torch.backends.mkldnn.flags(enabled=False):
+            before = get_track_meta()
+            set_track_meta(False)
+            try:
+                yield
+            finally:
+                set_track_meta(before)
+
+
+HD95 = ClassMetric(
+    "hd95",
+    "HD95 / {unit}",
+    "95th percentile of the distances of every boundary pixel of one mask to the nearest of the other, the larger of "
+    "the two directions, in {unit_name}.",
+    larger_is_better=False,
+    decimals=2,
+    score=_hausdorff_95,
+    worst=diagonal,
+    on_partial_truth=False,
+)
+NSD = ClassMetric(
+    "nsd",
+    "NSD @ {tolerance:g} {unit}",
+    "Normalised surface Dice: the share of both boundaries within {tolerance:g} {unit} of the other.",
+    score=_normalised_surface_dice,
+    worst=zero,
+    on_partial_truth=False,
+)

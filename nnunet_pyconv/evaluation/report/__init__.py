@@ -1,5 +1,6 @@
-"""The report: tables, figures and a page of what nnU-Net's results and predictions are worth."""
+"""The report: tables, figures and one page, from what nnU-Net wrote."""
 
-from nnunet_pyconv.evaluation.report.write import Request, write_report
+from nnunet_pyconv.evaluation.report.request import ReportRequest
+from nnunet_pyconv.evaluation.report.write import Report, require_extra, write_report
 
-__all__ = ["Request", "write_report"]
+__all__ = ["Report", "ReportRequest", "require_extra", "write_report"]

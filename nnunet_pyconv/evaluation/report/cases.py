@@ -1,4 +1,4 @@
-"""Figure 4: the best, the median and the worst case with each system's prediction."""
+"""Figure 4: the best, the median and the worst case with each model's prediction."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nnunet_pyconv.evaluation.comparison import Comparison
+from nnunet_pyconv.evaluation.metrics import DICE
 from nnunet_pyconv.evaluation.picture import error_colours, grey, save_panels, with_errors
 from nnunet_pyconv.evaluation.reading import read_image, read_truth_and_prediction
 
@@ -22,7 +23,7 @@ MAX_SIDE_PX = 768
 
 CAPTION = (
     "Image, truth, and each prediction with its errors: orange where it has too much, blue where it misses something, "
-    "purple where it has another class. Best, median and worst by the Dice of an image, mean over the systems."
+    "purple where it has another class. Best, median and worst by the Dice of an image, mean over the models."
 )
 
 # fills of the classes in truth and prediction, in turn (Okabe and Ito, without the two of the errors)
@@ -37,10 +38,10 @@ class CasePictures:
     Attributes:
         rank: `best`, `median` or `worst`.
         case: Its name, with the slice of a volume; it says so where the dataset has no image of the truth's size.
-        dice: Dice of each system.
+        dice: Dice of each model.
         image: `(Y, X)`, 0 to 255.
         truth: Labels `(Y, X)`, 0 where the truth has the ignore label.
-        predictions: Labels `(Y, X)` of each system, likewise.
+        predictions: Labels `(Y, X)` of each model, likewise.
     """
 
     rank: str
@@ -55,7 +56,7 @@ def choose_cases(dice: NDArray[np.float64]) -> dict[str, int]:
     """Choose the best, the median and the worst case.
 
     Args:
-        dice: `(systems, cases)`; a case that no system has a value for is never chosen.
+        dice: `(models, cases)`; a case that no model has a value for is never chosen.
 
     Returns:
         Index by rank; fewer ranks where there are fewer than three cases, none where no case has a value.
@@ -75,13 +76,13 @@ def choose_cases(dice: NDArray[np.float64]) -> dict[str, int]:
 def case_pictures(comparison: Comparison) -> list[CasePictures]:
     """Read the chosen cases of a comparison."""
     dataset = comparison.dataset
-    chosen = choose_cases(np.array([scores.of_image["dice"] for scores in comparison.scores]))
+    chosen = choose_cases(np.array([scores.per_image[DICE.key] for scores in comparison.scores]))
     pictures = []
     for rank, index in chosen.items():
-        files = [scores.system.cases[index] for scores in comparison.scores]
+        files = [scores.model.cases[index] for scores in comparison.scores]
         masks = [read_truth_and_prediction(dataset, file)[:2] for file in files]
         truth, predictions, name = masks[0][0], [prediction for _, prediction in masks], files[0].case
-        source = dataset.image(name, test=not comparison.scores[0].system.folds)
+        source = dataset.image(name, test=not comparison.scores[0].model.folds)
         image = None if source is None else read_image(dataset, source)
         if image is None or image.shape != truth.shape:
             image, name = np.zeros(truth.shape), f"{name}, without an image of this size"
@@ -94,14 +95,14 @@ def case_pictures(comparison: Comparison) -> list[CasePictures]:
             name = f"{name}, slice {z}"
         step = math.ceil(max(truth.shape) / MAX_SIDE_PX)
         thinned = np.s_[::step, ::step]
-        dice = tuple(float(scores.of_image["dice"][index]) for scores in comparison.scores)
+        dice = tuple(float(scores.per_image[DICE.key][index]) for scores in comparison.scores)
         shown = tuple(prediction[thinned] for prediction in predictions)
         pictures.append(CasePictures(rank, name, dice, grey(image[thinned]), truth[thinned], shown))
     return pictures
 
 
 def save_figure_4(files: Sequence[Path], names: Sequence[str], cases: Sequence[CasePictures]) -> None:
-    """Draw all cases and systems at once."""
+    """Draw all cases and models at once."""
     rows = []
     for case in cases:
         errors = [

@@ -10,6 +10,7 @@ from typing import Any
 import matplotlib as mpl
 from matplotlib.figure import Figure
 
+from nnunet_pyconv.evaluation.picture import printable
 from nnunet_pyconv.evaluation.training_log import TrainingLog
 
 # colour-blind safe (Okabe and Ito), each legible on white and on black; the style tells the rest apart
@@ -43,13 +44,13 @@ class Curves:
 
 
 Logs = Mapping[str, Sequence[TrainingLog]]
-"""The logs of the folds of each system, by its name."""
+"""The logs of the folds of each model, by its name."""
 
 
 def loss_curves(slug: str, logs: Logs) -> Curves:
     """Figure 2: training loss by epoch."""
     caption = (
-        "Training loss by epoch, one line a fold, from the logs of nnU-Net. A loss is comparable only between systems "
+        "Training loss by epoch, one line a fold, from the logs of nnU-Net. A loss is comparable only between models "
         "with the same loss function: with deep supervision it is a weighted sum over resolutions, and a loss with a "
         "Dice term falls below 0."
     )
@@ -94,7 +95,7 @@ def _draw(
                         alpha=1 if len(folds) == 1 else 0.7,
                         marker="o" if len(points) < 6 else None,
                         markersize=4,
-                        label=name if fold == 0 and axis is axes[0] else None,
+                        label=printable(name) if fold == 0 and axis is axes[0] else None,
                     )
             axis.set_xlabel("epoch")
             axis.set_ylabel(label)

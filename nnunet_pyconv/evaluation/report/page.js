@@ -34,7 +34,7 @@ for (const figure of document.querySelectorAll(".compare")) {
   const chosen = (name) => figure.querySelector(`input[name^="${name}-"]:checked`).value;
   const show = () => {
     for (const picture of stage.querySelectorAll(".picture")) picture.hidden = picture.dataset.case !== chosen("case");
-    for (const layer of stage.querySelectorAll(".left")) layer.hidden = layer.dataset.system !== chosen("system");
+    for (const layer of stage.querySelectorAll(".left")) layer.hidden = layer.dataset.model !== chosen("model");
   };
   for (const radio of figure.querySelectorAll("input[type=radio]")) radio.addEventListener("change", show);
   show(); // a browser may restore earlier choices when it loads the page again

@@ -12,10 +12,10 @@ from importlib.resources import files
 
 from nnunet_pyconv import __version__
 from nnunet_pyconv.evaluation.comparison import Comparison
-from nnunet_pyconv.evaluation.metrics import empty
+from nnunet_pyconv.evaluation.metrics import EMPTY_CASES
 from nnunet_pyconv.evaluation.report.cases import CAPTION, CasePictures, layers
 from nnunet_pyconv.evaluation.report.curves import Curves
-from nnunet_pyconv.evaluation.report.tables import Table
+from nnunet_pyconv.evaluation.report.tables import ReportTable
 
 GENERATOR = 'name="generator" content="nnunet-pyconv'
 """What tells a page of ours, see the template."""
@@ -37,7 +37,7 @@ class Section:
 
     comparison: Comparison
     notes: Sequence[str]
-    tables: Sequence[Table]
+    tables: Sequence[ReportTable]
     curves: Sequence[Curves]
     cases: Sequence[CasePictures]
 
@@ -64,7 +64,7 @@ def render_page(sections: Sequence[Section], command: str) -> str:
         sections=sections,
         layers=[[layers(case) for case in section.cases] for section in sections],
         figure_4_caption=CAPTION,
-        empty_rule=_empty_rule(),
+        empty_rule=EMPTY_CASES,
         command=command,
         date=datetime.now(timezone.utc).strftime("%Y-%m-%d %H:%M UTC"),
         versions=versions,
@@ -75,9 +75,3 @@ def render_page(sections: Sequence[Section], command: str) -> str:
 
 def _svg_uri(svg: str) -> str:
     return "data:image/svg+xml;base64," + base64.b64encode(svg.encode()).decode()
-
-
-def _empty_rule() -> list[str]:
-    """The rule for empty masks, in the words of the module that applies it."""
-    _, *items = (empty.__doc__ or "").split("\n- ")
-    return [" ".join(item.split()).replace("`", "") for item in items]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from nnunet_pyconv.evaluation.dataset import Dataset
+from nnunet_pyconv.evaluation.dataset import RawDataset
 from nnunet_pyconv.evaluation.metrics import dice_bounds
 from nnunet_pyconv.evaluation.scores import Neurites
 from nnunet_pyconv.paper import DATASETS, NETWORKS, Overlap, PaperDataset
@@ -13,13 +13,13 @@ NETWORK_NAMES = {network.configuration: network.name for network in NETWORKS}
 _ROUNDING = 0.00005  # the paper prints four decimals
 
 
-def paper_dataset(dataset: Dataset) -> PaperDataset | None:
+def paper_dataset(dataset: RawDataset) -> PaperDataset | None:
     """Return the paper's dataset of the same name after `DatasetXXX_`; None if it isn't one of the paper's."""
     name = dataset.name.partition("_")[2].lower()
     return next((known for known in DATASETS if known.folder_name.lower() == name), None)
 
 
-def comparable(dataset: Dataset) -> bool:
+def comparable(dataset: RawDataset) -> bool:
     """Whether the foreground is the paper's: for ISBICell the cells, not the membranes."""
     known = paper_dataset(dataset)
     return known is not None and (not known.cells or list(dataset.classes) == [known.cells])
@@ -30,7 +30,7 @@ def printed_overlaps(known: PaperDataset) -> dict[str, Overlap]:
     return {network.configuration: network.table_2[known.key] for network in NETWORKS if known.key in network.table_2}
 
 
-def neurites(dataset: Dataset, *, on_probabilities: bool) -> Neurites | None:
+def neurites(dataset: RawDataset, *, on_probabilities: bool) -> Neurites | None:
     """Return how V_rand and V_info find the cells of ISBI 2012, None for other datasets."""
     known = paper_dataset(dataset)
     if known is None or not known.cells:

@@ -8,6 +8,10 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from nnunet_pyconv import markdown
+
+_FORMULA_SIGNS = ("=", "+", "-", "@", "\t", "\r")
+
 
 @dataclass(frozen=True)
 class Column:
@@ -29,7 +33,7 @@ class Column:
 
 
 @dataclass(frozen=True)
-class Cell:
+class TableCell:
     """A cell.
 
     Attributes:
@@ -57,15 +61,16 @@ class Cell:
 
 
 def shown(number: float, decimals: int, *, signed: bool = False) -> str:
-    """A number as a reader sees it: a dash for NaN, a true minus sign."""
+    """Return a number as a reader sees it: a dash for NaN, a true minus sign, none before a zero."""
     if math.isnan(number):
         return "\u2013"
-    return f"{number:{'+' if signed else ''}.{decimals}f}".replace("-", "\u2212")
+    rounded = round(number, decimals) + 0.0  # -0.0 + 0.0 is 0.0
+    return f"{rounded:{'+' if signed else ''}.{decimals}f}".replace("-", "\u2212")
 
 
 @dataclass(frozen=True)
-class Table:
-    """A table.
+class ReportTable:
+    """A table of the report; all its text is plain.
 
     Attributes:
         slug: Name of its files.
@@ -81,45 +86,47 @@ class Table:
     title: str
     caption: str
     columns: Sequence[Column]
-    rows: Sequence[Sequence[Cell]]
+    rows: Sequence[Sequence[TableCell]]
     notes: Sequence[str] = ()
     footnotes: tuple[tuple[str, str], ...] = ()
 
     def to_csv(self) -> str:
-        """Numbers in full, an empty field for none."""
+        """Return it as CSV: numbers in full, an empty field for none."""
         out = io.StringIO()
         writer = csv.writer(out, lineterminator="\n")
         header = []
         for column in self.columns:
             header += [column.key, *(f"{column.key}_{extra}" for extra in column.extras)]
-        writer.writerow(header)
+        writer.writerow(map(_csv_field, header))
         for row in self.rows:
             fields: list[float | str] = []
             for cell in row:
                 fields += [cell.value, *cell.extras]
-            writer.writerow(["" if isinstance(field, float) and math.isnan(field) else field for field in fields])
+            writer.writerow(map(_csv_field, fields))
         return out.getvalue()
 
     def to_markdown(self) -> str:
-        """A heading, the table as shown, and its notes; the best of a column is bold."""
-        lines = [f"## {self.title}", "", self.caption, ""]
-        lines.append("| " + " | ".join(_escape(column.title) for column in self.columns) + " |")
-        lines.append("|" + "|".join("---:" if column.numeric else "---" for column in self.columns) + "|")
-        for row in self.rows:
-            lines.append("| " + " | ".join(_markdown(cell) for cell in row) + " |")
+        """Return a heading, the table as shown, and its notes; the best of a column is bold."""
+        lines = markdown.table(
+            [markdown.escape(column.title) for column in self.columns],
+            [[_markdown(cell) for cell in row] for row in self.rows],
+            numeric=[number for number, column in enumerate(self.columns) if column.numeric],
+        )
         notes = [*self.notes, *(f"({mark}) {note}" for mark, note in self.footnotes)]
         if notes:
-            lines += ["", *(f"- {note}" for note in notes)]
-        return "\n".join(lines) + "\n"
+            lines += ["", *(f"- {markdown.escape(note)}" for note in notes)]
+        return "\n".join([f"## {markdown.escape(self.title)}", "", markdown.escape(self.caption), "", *lines]) + "\n"
 
 
-def _markdown(cell: Cell) -> str:
-    text = f"**{_escape(cell.text)}**" if cell.best else _escape(cell.text)
+def _csv_field(field: float | str) -> float | str:
+    """A field of a CSV file; text that a spreadsheet would take for a formula gets an apostrophe before it."""
+    if isinstance(field, str):
+        return f"'{field}" if field.startswith(_FORMULA_SIGNS) else field
+    return "" if math.isnan(field) else field
+
+
+def _markdown(cell: TableCell) -> str:
+    text = markdown.escape(cell.text)
+    text = f"**{text}**" if cell.best else text
     text += f" ({cell.footnote})" if cell.footnote else ""
-    return f"{text} ({_escape(cell.small)})" if cell.small else text
-
-
-def _escape(text: str) -> str:
-    for character in "\\|*_<":
-        text = text.replace(character, "\\" + character)
-    return text
+    return f"{text} ({markdown.escape(cell.small)})" if cell.small else text

@@ -2,90 +2,90 @@
 
 from __future__ import annotations
 
+import importlib.util
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 from nnunet_pyconv.errors import InputError
-from nnunet_pyconv.evaluation.comparison import Comparison, find_baselines, short_names
-from nnunet_pyconv.evaluation.dataset import Dataset
-from nnunet_pyconv.evaluation.metrics import THRESHOLDS, metrics
+from nnunet_pyconv.evaluation.comparison import Baseline, Comparison, find_baselines, short_names
+from nnunet_pyconv.evaluation.dataset import RawDataset, find_dataset
+from nnunet_pyconv.evaluation.metrics import METRICS, THRESHOLDS, SegmentMetric
+from nnunet_pyconv.evaluation.models import Model, ModelFilter, datasets_with_results, find_predicted, find_trained
 from nnunet_pyconv.evaluation.report.cases import case_pictures, save_figure_4
 from nnunet_pyconv.evaluation.report.comparison_tables import cases_table, comparison_tables
 from nnunet_pyconv.evaluation.report.curves import Curves, loss_curves, overlap_curves
+from nnunet_pyconv.evaluation.report.models_table import models_table
+from nnunet_pyconv.evaluation.report.notes import section_notes
 from nnunet_pyconv.evaluation.report.page import GENERATOR, Section, render_page
 from nnunet_pyconv.evaluation.report.paper_figures import NETWORK_NAMES, neurites
-from nnunet_pyconv.evaluation.report.systems_table import section_notes, systems_table
-from nnunet_pyconv.evaluation.scores import SystemScores, score_systems
-from nnunet_pyconv.evaluation.systems import Choice, System, find_predicted, find_trained
+from nnunet_pyconv.evaluation.report.request import ReportRequest
+from nnunet_pyconv.evaluation.scores import ModelScores, score_models
 from nnunet_pyconv.evaluation.training_log import TrainingLog, read_training_log
 from nnunet_pyconv.writing import whole_folder
 
 PAGE = "report.html"
 TABLES, FIGURES = "tables", "figures"
+_EXTRA = ("jinja2", "monai", "PIL")
 
 
 @dataclass(frozen=True)
-class Request:
-    """What to report.
+class Report:
+    """A report that is written.
 
     Attributes:
-        datasets: The datasets.
-        choice: Which trained models; None takes none.
-        predictions: Folders of predicted test cases of the one dataset, by name.
-        truth: Folder of their truth; None takes `labelsTs`.
-        baseline: Key or name of the system to compare with; None, or where a set of cases lacks it, follows the
-            rules of `find_baselines`.
-        tolerance: Of the normalised surface Dice, in mm, or in pixels where the files carry no spacing.
-        num_processes: Cases to score at a time.
-        command: The command line, for the page.
-        trust: Whether to load checkpoints that would run code.
+        page: `report.html`; `tables` and `figures` lie beside it.
+        sections: What it says of each set of cases.
     """
 
-    datasets: Sequence[Dataset]
-    choice: Choice | None = field(default_factory=Choice)
-    predictions: Mapping[str, Path] = field(default_factory=dict)
-    truth: Path | None = None
-    baseline: str | None = None
-    tolerance: float = 1.0
-    num_processes: int = 1
-    command: str = ""
-    trust: bool = False
+    page: Path
+    sections: Sequence[Section]
 
 
-def write_report(request: Request, folder: Path, *, overwrite: bool = False) -> Path:
+@dataclass(frozen=True)
+class _CaseSet:
+    """Models on one set of cases of a dataset; kind is `validation` or `test`."""
+
+    dataset: RawDataset
+    kind: str
+    models: Sequence[Model]
+
+
+def require_extra() -> None:
+    """Raise an InputError where the extra of the report is not installed."""
+    missing = [name for name in _EXTRA if importlib.util.find_spec(name) is None]
+    if missing:
+        raise InputError(
+            f"the report needs {', '.join(missing)}, which is not installed; install the extra of this package: "
+            'pip install "nnunet-pyconv[report]"'
+        )
+
+
+def write_report(request: ReportRequest) -> Report:
     """Write a report.
 
     Args:
         request: What to report.
-        folder: Where to; a folder of this report alone.
-        overwrite: Whether to replace an earlier report there.
 
     Returns:
-        The page, `report.html`; `tables` and `figures` lie beside it.
+        What was written.
 
     Raises:
         InputError: Anything that can't be used; then nothing is written and what was there stays.
     """
-    _check_output(folder, overwrite=overwrite)
+    require_extra()
+    _check_output(request.folder, overwrite=request.overwrite)
     # all names and logs are checked before the first score is computed
-    if request.choice is not None:
-        request.choice.require_all(request.datasets)
-    found = [(dataset, kind, systems) for dataset in request.datasets for kind, systems in _find(request, dataset)]
-    if without := {dataset.name for dataset in request.datasets} - {dataset.name for dataset, _, _ in found}:
-        raise InputError(
-            f"no trained model of {', '.join(sorted(without))} in nnUNet_results that -tr, -p and -c choose; train "
-            "one, or give --predictions NAME=FOLDER"
-        )
-    logs = [_read_logs(systems, trust=request.trust) for _, _, systems in found]
-    baselines = find_baselines([systems for _, _, systems in found], NETWORK_NAMES, request.baseline)
-    comparisons = [_compare(request, *entry, baseline) for entry, baseline in zip(found, baselines, strict=True)]
-    with whole_folder(folder) as new:
+    sets = _case_sets(request)
+    logs = [_read_logs(each.models, trust=request.trust) for each in sets]
+    baselines = find_baselines([each.models for each in sets], NETWORK_NAMES, request.baseline)
+    comparisons = [_compare(request, each, baseline) for each, baseline in zip(sets, baselines, strict=True)]
+    with whole_folder(request.folder) as new:
         for name in (TABLES, FIGURES):
             (new / name).mkdir()
         sections = [_write_section(new, *entry) for entry in zip(comparisons, logs, strict=True)]
-        (new / PAGE).write_text(render_page(sections, request.command), "utf-8")
-    return folder / PAGE
+        _write_text(new / PAGE, render_page(sections, request.command()))
+    return Report(request.folder / PAGE, sections)
 
 
 def _check_output(folder: Path, *, overwrite: bool) -> None:
@@ -104,85 +104,112 @@ def _check_output(folder: Path, *, overwrite: bool) -> None:
         raise InputError(f"{folder} exists already; replace it with --overwrite, or choose another folder with -o")
 
 
-def _find(request: Request, dataset: Dataset) -> list[tuple[str, list[System]]]:
-    """The sets of cases of a dataset: validation cases of trained models in the paper's order, and test cases."""
+def _case_sets(request: ReportRequest) -> list[_CaseSet]:
+    """The sets of cases of all datasets: validation cases of trained models in the paper's order, and test cases."""
+    names = request.datasets or datasets_with_results(request.models or ModelFilter())
+    if not names:
+        raise InputError(
+            "nnUNet_results holds no trained model that -tr, -p and -c choose; train one, or give -d and "
+            "--predictions NAME=FOLDER"
+        )
+    datasets = list({dataset.name: dataset for dataset in map(find_dataset, names)}.values())
+    if request.predictions and len(datasets) > 1:
+        listed = ", ".join(dataset.name for dataset in datasets)
+        raise InputError(f"--predictions are of one dataset, and there are {listed}; choose it with -d")
+    if request.models is not None:
+        request.models.require_all(datasets)
+    sets = [each for dataset in datasets for each in _case_sets_of(request, dataset) if each.models]
+    if without := {dataset.name for dataset in datasets} - {each.dataset.name for each in sets}:
+        raise InputError(
+            f"no trained model of {', '.join(sorted(without))} in nnUNet_results that -tr, -p and -c choose; train "
+            "one, or give --predictions NAME=FOLDER"
+        )
+    return sets
+
+
+def _case_sets_of(request: ReportRequest, dataset: RawDataset) -> list[_CaseSet]:
     order = list(NETWORK_NAMES)
-    trained = sorted(
-        [] if request.choice is None else find_trained(dataset, request.choice),
-        key=lambda system: order.index(system.parts[-1]) if system.parts[-1] in order else len(order),
+    trained = [] if request.models is None else find_trained(dataset, request.models)
+    trained.sort(
+        key=lambda model: (
+            order.index(model.setup.configuration) if model.setup and model.setup.configuration in order else len(order)
+        )
     )
-    found = [("validation", trained)]
+    found = [_CaseSet(dataset, "validation", trained)]
     if request.predictions:
-        found.append(("test", find_predicted(dataset, request.predictions, request.truth)))
-    return [(kind, systems) for kind, systems in found if systems]
+        found.append(_CaseSet(dataset, "test", find_predicted(dataset, request.predictions, request.truth)))
+    return found
 
 
-def _read_logs(systems: Sequence[System], *, trust: bool) -> dict[str, list[TrainingLog]]:
-    """The logs of all folds that have a checkpoint, by the system's name."""
+def _read_logs(models: Sequence[Model], *, trust: bool) -> dict[str, list[TrainingLog]]:
+    """The logs of all folds that have a checkpoint, by the model's short name."""
     logs = {}
-    for system, name in zip(systems, short_names(systems, NETWORK_NAMES), strict=True):
-        folds = [read_training_log(file, trust=trust) for file in system.checkpoints.values() if file is not None]
+    for model, name in zip(models, short_names(models, NETWORK_NAMES), strict=True):
+        folds = [read_training_log(file, trust=trust) for file in model.checkpoints.values() if file is not None]
         if folds:
             logs[name] = folds
     return logs
 
 
-def _compare(
-    request: Request, dataset: Dataset, kind: str, systems: Sequence[System], baseline: tuple[int, str]
-) -> Comparison:
-    with_probabilities = all(files.probabilities is not None for system in systems for files in system.cases)
+def _compare(request: ReportRequest, cases: _CaseSet, baseline: Baseline) -> Comparison:
+    dataset, models = cases.dataset, cases.models
+    with_probabilities = all(files.probabilities is not None for model in models for files in model.cases)
     rule = neurites(dataset, on_probabilities=with_probabilities)
-    scores = score_systems(
-        dataset, systems, tolerance=request.tolerance, neurites=rule, num_processes=request.num_processes
+    scores = score_models(
+        dataset, models, tolerance=request.tolerance, neurites=rule, num_processes=request.num_processes
     )
-    names = short_names(systems, NETWORK_NAMES)
-    cases, folds = systems[0].cases, systems[0].folds
-    cases_are = f"{len(cases)} {kind} case{'s' * (len(cases) > 1)}"
+    names = short_names(models, NETWORK_NAMES)
+    files, folds = models[0].cases, models[0].folds
+    description = f"{len(files)} {cases.kind} case{'s' * (len(files) > 1)}"
     if folds:
-        cases_are += f" of fold{'s' * (len(folds) > 1)} {', '.join(folds)}"
+        description += f" of fold{'s' * (len(folds) > 1)} {', '.join(folds)}"
+    unit = dataset.unit(files[0].truth)
     return Comparison(
         dataset,
-        cases_are,
-        f"{dataset.name}_{kind}",
+        description,
+        f"{dataset.name}_{cases.kind}",
         scores,
         names,
-        *baseline,
-        metrics(
-            unit=dataset.unit(cases[0].truth),
-            tolerance=request.tolerance,
-            neurites=None if rule is None else _neurites_from(scores, names, on_probabilities=with_probabilities),
-        ),
+        baseline,
+        [metric for metric in METRICS if rule is not None or not isinstance(metric, SegmentMetric)],
+        {
+            "unit": unit,
+            "unit_name": "millimetres" if unit == "mm" else "pixels, since the files carry no spacing",
+            "tolerance": request.tolerance,
+            "neurites": "" if rule is None else _neurites_from(scores, names, on_probabilities=with_probabilities),
+        },
     )
 
 
-def _neurites_from(scores: Sequence[SystemScores], names: Sequence[str], *, on_probabilities: bool) -> str:
+def _neurites_from(scores: Sequence[ModelScores], names: Sequence[str], *, on_probabilities: bool) -> str:
     if not on_probabilities:
         return (
             "From the predicted labels, since not every case has probabilities (validate with nnU-Net's --npz, or "
-            "predict with --save_probabilities, for the challenge's maximum over thresholds)."
+            "predict with --save_probabilities)."
         )
-    steps = f"{THRESHOLDS[0]:g} to {THRESHOLDS[-1]:g} in steps of {THRESHOLDS[1]:g}"
-    chosen = "; ".join(
-        f"{name} at {score.thresholds['v_rand']:g} and {score.thresholds['v_info']:g}"
+    steps = f"{THRESHOLDS[0]:g}, {THRESHOLDS[1]:g}, ..., {THRESHOLDS[-1]:g}"
+    titles = {metric.key: metric.title for metric in METRICS}
+    chosen = ", ".join(
+        " and ".join(f"{titles[key]} {threshold:g}" for key, threshold in score.thresholds.items()) + f" for {name}"
         for name, score in zip(names, scores, strict=True)
     )
     return (
         f"From probabilities, the largest mean of thresholds {steps}, chosen on these very images as the challenge "
-        f"does (V_rand and V_info of {chosen})."
+        f"does ({chosen})."
     )
 
 
 def _write_section(folder: Path, comparison: Comparison, logs: Mapping[str, Sequence[TrainingLog]]) -> Section:
-    tables = [*comparison_tables(comparison), systems_table(comparison, logs)]
+    tables = [*comparison_tables(comparison), models_table(comparison, logs)]
     for table in tables:
-        (folder / TABLES / f"{table.slug}.md").write_text(table.to_markdown(), "utf-8")
+        _write_text(folder / TABLES / f"{table.slug}.md", table.to_markdown())
     for table in [*tables, cases_table(comparison)]:
-        (folder / TABLES / f"{table.slug}.csv").write_text(table.to_csv(), "utf-8")
+        _write_text(folder / TABLES / f"{table.slug}.csv", table.to_csv())
     curves: list[Curves] = []
     if logs:
         curves = [loss_curves(comparison.slug, logs), overlap_curves(comparison.slug, logs)]
     for figure in curves:
-        (folder / FIGURES / f"{figure.slug}.svg").write_text(figure.svg, "utf-8")
+        _write_text(folder / FIGURES / f"{figure.slug}.svg", figure.svg)
         (folder / FIGURES / f"{figure.slug}.png").write_bytes(figure.png)
     cases = case_pictures(comparison)
     if cases:
@@ -192,3 +219,8 @@ def _write_section(folder: Path, comparison: Comparison, logs: Mapping[str, Sequ
             cases,
         )
     return Section(comparison, section_notes(comparison), tables, curves, cases)
+
+
+def _write_text(file: Path, text: str) -> None:
+    """Write text; halves of characters (lone surrogates), which names of files and classes may hold, become `?`."""
+    file.write_text(text, "utf-8", errors="replace")

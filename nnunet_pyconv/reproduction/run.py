@@ -1,4 +1,4 @@
-"""One cell of the matrix: a network, trained, validated and tested on a fold of a dataset."""
+"""One run: a network, trained, validated and tested on a fold of a dataset."""
 
 from __future__ import annotations
 
@@ -7,25 +7,25 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from nnunetv2.paths import nnUNet_results
-
 from nnunet_pyconv.errors import InputError
 from nnunet_pyconv.names import SEED_VARIABLE
 from nnunet_pyconv.nnunet_commands import Outcome, Step, run_steps
+from nnunet_pyconv.nnunet_folders import Setup
 from nnunet_pyconv.reproduction.preparation import LOG, Preparation
+from nnunet_pyconv.reproduction.products import checkpoint_damage, evaluation_damage
 
 FINAL, LATEST, BEST = "checkpoint_final.pth", "checkpoint_latest.pth", "checkpoint_best.pth"
 
 
 @dataclass(frozen=True)
-class Cell:
-    """A cell; called as a job. What is done is read off nnU-Net's own files in `folder`.
+class Run:
+    """A run; called as a job. What is done is read off nnU-Net's own files in `folder`.
 
     Attributes:
         preparation: Of its dataset.
-        network: `unet`, ...; the configuration is `2d_unet`.
+        network: What the user calls it: `unet`, ...
+        setup: Trainer, plans and configuration.
         fold: 0 to 4, or `all`.
-        trainer: Name of the trainer.
         checkpoint: The file name of the checkpoint that predicts the test images.
         device: nnU-Net's `-device`.
         num_gpus: nnU-Net's `-num_gpus`.
@@ -34,8 +34,8 @@ class Cell:
 
     preparation: Preparation
     network: str
+    setup: Setup
     fold: str
-    trainer: str
     checkpoint: str
     device: str
     num_gpus: int = 1
@@ -45,15 +45,14 @@ class Cell:
         return f"{self.preparation} {self.network} fold {self.fold}"
 
     @property
-    def configuration(self) -> str:
-        """The plans' configuration."""
-        return f"2d_{self.network}"
-
-    @property
     def folder(self) -> Path:
         """nnU-Net's results folder of the fold."""
-        model = f"{self.trainer}__{self.preparation.plans}__{self.configuration}"
-        return Path(nnUNet_results.require()) / self.preparation.dataset / model / f"fold_{self.fold}"
+        return self.setup.folder(self.preparation.dataset, self.fold)
+
+    @property
+    def validation(self) -> Path:
+        """The predicted validation cases and nnU-Net's summary of them."""
+        return self.folder / "validation"
 
     @property
     def predictions(self) -> Path:
@@ -66,14 +65,9 @@ class Cell:
         return self.folder / LOG
 
     @property
-    def is_trained(self) -> bool:
-        """Whether it is trained and validated."""
-        return self._has_after(FINAL, self.folder / "validation" / "summary.json")
-
-    @property
     def is_done(self) -> bool:
         """Whether nothing is left to do."""
-        return self.is_trained and self._has_after(FINAL, self.predictions / "summary.json")
+        return self._is_trained and self._is_tested
 
     @property
     def is_started(self) -> bool:
@@ -99,37 +93,87 @@ class Cell:
                 "file to go on without a seed, or the folder to train again"
             ) from error
 
+    def damages(self) -> list[str]:
+        """Return what is there and not whole, a sentence each; it will be made again."""
+        found = list(self._damaged_checkpoints().values())
+        for folder in (self.validation, self.predictions):
+            if (folder / "summary.json").is_file() and (damage := self._evaluation_damage(folder)):
+                found.append(f"{folder}: {damage}")
+        return found
+
     def steps(self) -> Iterator[Step]:
         """The steps that are left, each seeing what the one before it left."""
-        if not self.is_trained:
+        if not self._is_trained:
             yield self._train()
-        if not self.is_done:
+        if not self._is_tested:
             yield self._predict()
             yield self._evaluate()
 
     def __call__(self) -> Outcome:
-        """Run what is left."""
+        """Run what is left; what is damaged is put aside and made again."""
         if not self.preparation.is_done:
             return Outcome(str(self), self.preparation.log, "the dataset isn't prepared")
-        return run_steps(str(self), self.steps(), self.log)
+        return run_steps(str(self), self._steps_after_repair(), self.log)
+
+    def _steps_after_repair(self) -> Iterator[Step]:
+        for damage in self.damages():
+            print(f"{self}: {damage}; it is made again", flush=True)
+        damaged = self._damaged_checkpoints()
+        # nnU-Net would validate the last epoch in the place of the best, and can't go on from a final checkpoint
+        names = {FINAL, *damaged} if damaged else ()
+        for file in (self.folder / name for name in names):
+            if file.is_file():
+                file.replace(file.with_name(f"{file.name}.damaged"))
+        yield from self.steps()
+
+    @property
+    def _is_trained(self) -> bool:
+        return not self._damaged_checkpoints() and self._is_evaluated(self.validation)
+
+    @property
+    def _is_tested(self) -> bool:
+        return self._is_evaluated(self.predictions)
+
+    def _is_evaluated(self, folder: Path) -> bool:
+        """Whether all cases are predicted and scored, after the training: not after an earlier one."""
+        final, summary = self.folder / FINAL, folder / "summary.json"
+        if not (final.is_file() and summary.is_file() and summary.stat().st_mtime >= final.stat().st_mtime):
+            return False
+        return not self._evaluation_damage(folder)
+
+    def _evaluation_damage(self, folder: Path) -> str:
+        preparation = self.preparation
+        cases = preparation.test_cases() if folder == self.predictions else preparation.validation_cases(self.fold)
+        return evaluation_damage(folder, cases, preparation.raw_dataset)
+
+    def _damaged_checkpoints(self) -> dict[str, str]:
+        """What is wrong with each checkpoint that validates or predicts; the trainer checks those it goes on from."""
+        final = self.folder / FINAL
+        if not final.is_file():
+            return {}
+        used = dict.fromkeys((FINAL, self.checkpoint))
+        damages = {name: checkpoint_damage(self.folder / name) for name in used}
+        return {name: damage for name, damage in damages.items() if damage}
 
     def _train(self) -> Step:
-        command = ["nnUNetv2_train", self.preparation.dataset_id, self.configuration, self.fold]
-        command += ["-tr", self.trainer, "-p", self.preparation.plans, "-device", self.device]
+        setup = self.setup
+        command = ["nnUNetv2_train", self.preparation.dataset_id, setup.configuration, self.fold]
+        command += ["-tr", setup.trainer, "-p", setup.plans, "-device", self.device]
         if self.num_gpus > 1:
             command += ["-num_gpus", str(self.num_gpus)]
         # without a seed, nnU-Net would note in debug.json that the training that goes on had none
         seed = self.seed_used if self.seed is None and self.is_started else self.seed
         environment = {} if seed is None else {SEED_VARIABLE: str(seed)}
-        if (self.folder / FINAL).is_file():
+        if (self.folder / FINAL).is_file() and not self._damaged_checkpoints():
             return Step("validate", [*command, "--val"], environment)
-        if (self.folder / LATEST).is_file() or (self.folder / BEST).is_file():
+        if any((self.folder / name).is_file() for name in {LATEST, BEST} - self._damaged_checkpoints().keys()):
             return Step("continue training, validate", [*command, "--c"], environment)
         return Step("train, validate", command, environment)
 
     def _predict(self) -> Step:
-        command = ["nnUNetv2_predict", "-d", self.preparation.dataset_id, "-c", self.configuration, "-f", self.fold]
-        command += ["-tr", self.trainer, "-p", self.preparation.plans, "-chk", self.checkpoint, "-device", self.device]
+        setup = self.setup
+        command = ["nnUNetv2_predict", "-d", self.preparation.dataset_id, "-c", setup.configuration, "-f", self.fold]
+        command += ["-tr", setup.trainer, "-p", setup.plans, "-chk", self.checkpoint, "-device", self.device]
         command += ["-i", str(self.preparation.raw / "imagesTs"), "-o", str(self.predictions)]
         return Step("predict", command)
 
@@ -139,8 +183,3 @@ class Cell:
         command += ["-djfile", str(predictions / "dataset.json"), "-pfile", str(predictions / "plans.json")]
         command += ["-np", str(self.preparation.num_processes)]
         return Step("evaluate", command)
-
-    def _has_after(self, name: str, summary: Path) -> bool:
-        """Whether there is a file of that name and a summary that isn't older: not of an earlier training."""
-        file = self.folder / name
-        return file.is_file() and summary.is_file() and summary.stat().st_mtime >= file.stat().st_mtime

@@ -1,4 +1,4 @@
-"""Finding systems and their cases in nnU-Net's folders, and what is wrong with them."""
+"""Finding models and their cases in nnU-Net's folders, and what is wrong with them."""
 
 from __future__ import annotations
 
@@ -14,16 +14,18 @@ from results_folders import MadeDataset, logged, square
 
 from nnunet_pyconv.errors import InputError
 from nnunet_pyconv.evaluation.comparison import find_baselines, short_names
-from nnunet_pyconv.evaluation.dataset import Dataset, find_dataset
-from nnunet_pyconv.evaluation.reading import read_probabilities, read_truth_and_prediction
-from nnunet_pyconv.evaluation.systems import (
-    Choice,
-    System,
+from nnunet_pyconv.evaluation.dataset import RawDataset, find_dataset
+from nnunet_pyconv.evaluation.models import (
+    Model,
+    ModelFilter,
     datasets_with_results,
     find_predicted,
     find_trained,
 )
+from nnunet_pyconv.evaluation.planned_model import PlannedModel
+from nnunet_pyconv.evaluation.reading import read_probabilities, read_truth_and_prediction
 from nnunet_pyconv.evaluation.training_log import read_training_log
+from nnunet_pyconv.nnunet_folders import Setup
 
 NAME = "Dataset007_Blob"
 STOCK, OURS = "nnUNetTrainer__nnUNetPlans__2d", "nnUNetTrainerPyConv__nnUNetPlans__2d"
@@ -40,34 +42,34 @@ def made(nnunet_folders: NnunetFolders) -> MadeDataset:
 
 def test_models_and_cases(made: MadeDataset) -> None:
     (made.results / "ensembles").mkdir()
-    assert datasets_with_results(Choice()) == [NAME]
-    assert datasets_with_results(Choice(plans=["others"])) == []
-    systems = find_trained(find_dataset("7"), Choice())
-    assert [system.key for system in systems] == [OURS, STOCK]
-    assert [files.case for files in systems[0].cases] == [f"case_{index}" for index in range(4)]
-    assert systems[0].folds == ("0",)
-    assert systems[0].network_class.endswith(".PlainConvUNet")
+    assert datasets_with_results(ModelFilter()) == [NAME]
+    assert datasets_with_results(ModelFilter(plans=["others"])) == []
+    models = find_trained(find_dataset("7"), ModelFilter())
+    assert [model.name for model in models] == [OURS, STOCK]
+    assert [files.case for files in models[0].cases] == [f"case_{index}" for index in range(4)]
+    assert models[0].folds == ("0",)
+    assert models[0].planned.network_class.endswith(".PlainConvUNet")
 
 
 @pytest.mark.parametrize(
     ("choice", "keys"),
     [
-        (Choice(trainers=["nnUNetTrainerPyConv"]), [OURS]),
-        (Choice(configurations=["3d_fullres"]), []),
-        (Choice(plans=["nnUNetPlans"], folds=["0"]), [OURS, STOCK]),
+        (ModelFilter(trainers=["nnUNetTrainerPyConv"]), [OURS]),
+        (ModelFilter(configurations=["3d_fullres"]), []),
+        (ModelFilter(plans=["nnUNetPlans"], folds=["0"]), [OURS, STOCK]),
     ],
     ids=["trainer", "configuration", "plans and fold"],
 )
-def test_choice(made: MadeDataset, choice: Choice, keys: list[str]) -> None:
-    assert [system.key for system in find_trained(find_dataset("7"), choice)] == keys
+def test_choice(made: MadeDataset, choice: ModelFilter, keys: list[str]) -> None:
+    assert [model.name for model in find_trained(find_dataset("7"), choice)] == keys
 
 
 def test_hidden_folders_are_no_results(made: MadeDataset) -> None:
     """What a killed install or a file manager leaves beside the models."""
-    before = [system.key for system in find_trained(find_dataset("7"), Choice())]
+    before = [model.name for model in find_trained(find_dataset("7"), ModelFilter())]
     for name in (".nnUNetTrainer__nnUNetPlans__2d.nnunet_pyconv", ".nnUNetTrainer__nnUNetPlans__2d-a1b2"):
         (made.results / name / "fold_0").mkdir(parents=True)
-    assert [system.key for system in find_trained(find_dataset("7"), Choice())] == before
+    assert [model.name for model in find_trained(find_dataset("7"), ModelFilter())] == before
 
 
 def test_folds_together(made: MadeDataset) -> None:
@@ -77,14 +79,14 @@ def test_folds_together(made: MadeDataset) -> None:
         shutil.rmtree(made.results / key)
         made.model(key, {case: truth[case] for case in ("case_0", "case_1")}, fold="0")
         made.model(key, {case: truth[case] for case in ("case_2", "case_3")}, fold="1")
-    first, _ = find_trained(find_dataset("7"), Choice())
+    first, _ = find_trained(find_dataset("7"), ModelFilter())
     assert first.folds == ("0", "1")
     assert [files.prediction.parent.parent.name for files in first.cases] == ["fold_0"] * 2 + ["fold_1"] * 2
 
 
 def test_without_a_split_the_summary_counts(made: MadeDataset) -> None:
     shutil.rmtree(made.folders.preprocessed / NAME)
-    assert len(find_trained(find_dataset("7"), Choice())[0].cases) == 4
+    assert len(find_trained(find_dataset("7"), ModelFilter())[0].cases) == 4
 
 
 def break_prediction(made: MadeDataset) -> None:
@@ -172,18 +174,18 @@ def break_garbage(made: MadeDataset) -> None:
 def test_what_cannot_be_compared(made: MadeDataset, damage: object, message: str) -> None:
     damage(made)
     with pytest.raises(InputError, match=message):
-        find_trained(find_dataset("7"), Choice())
+        find_trained(find_dataset("7"), ModelFilter())
 
 
 def test_plans_that_name_no_network(made: MadeDataset) -> None:
     for plans in ('{"configurations": {"2d": {"inherits_from": "2d"}}}', '{"configurations": {}}'):
         (made.results / OURS / "plans.json").write_text(plans)
-        assert find_trained(find_dataset("7"), Choice())[0].network_class == ""
+        assert find_trained(find_dataset("7"), ModelFilter())[0].planned.network_class == ""
 
 
 def test_fold_that_is_not_there(made: MadeDataset) -> None:
     with pytest.raises(InputError, match=r"has no fold_3; train it"):
-        find_trained(find_dataset("7"), Choice(folds=["3"]))
+        find_trained(find_dataset("7"), ModelFilter(folds=["3"]))
 
 
 def test_files_that_lie_elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -192,14 +194,14 @@ def test_files_that_lie_elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     (tmp_path / "i.png").touch()
     listed = {"a": {"images": ["$DATA/i.png"], "label": "../labels/l.png"}}
     content = {"labels": {"background": 0, "cell": 1}, "file_ending": ".png", "dataset": listed}
-    dataset = Dataset(tmp_path / "Dataset007_Blob", content)
+    dataset = RawDataset(tmp_path / "Dataset007_Blob", content)
     assert dataset.image("a", test=False) == tmp_path / "i.png"
     assert dataset.training_truth("a") == tmp_path / "Dataset007_Blob/../labels/l.png"
     assert dataset.image("b", test=True) is None
 
 
 def test_image_of_a_test_case_with_the_name_of_a_training_case(tmp_path: Path) -> None:
-    dataset = Dataset(tmp_path, {"labels": {"background": 0, "cell": 1}, "file_ending": ".png"})
+    dataset = RawDataset(tmp_path, {"labels": {"background": 0, "cell": 1}, "file_ending": ".png"})
     for folder in ("imagesTr", "imagesTs"):
         (tmp_path / folder).mkdir()
         (tmp_path / folder / "a_0000.png").touch()
@@ -208,7 +210,7 @@ def test_image_of_a_test_case_with_the_name_of_a_training_case(tmp_path: Path) -
 
 
 @pytest.mark.parametrize(
-    ("dataset", "message"), [("8", "no such dataset"), ("Dataset009_None", "dataset.json does not exist")]
+    ("dataset", "message"), [("8", "dataset '8' not found"), ("Dataset009_None", "dataset.json does not exist")]
 )
 def test_dataset_that_is_not_there(made: MadeDataset, dataset: str, message: str) -> None:
     with pytest.raises(InputError, match=message):
@@ -218,8 +220,8 @@ def test_dataset_that_is_not_there(made: MadeDataset, dataset: str, message: str
 def test_given_predictions(made: MadeDataset, tmp_path: Path) -> None:
     made.write(tmp_path / "predictions/a.png", square(8, 1, 5, 1, 5))
     made.write(made.raw / "labelsTs/a.png", square(8, 1, 5, 1, 5))
-    (system,) = find_predicted(find_dataset("7"), {"mine": tmp_path / "predictions"}, None)
-    assert (system.key, system.folds, [files.case for files in system.cases]) == ("mine", (), ["a"])
+    (model,) = find_predicted(find_dataset("7"), {"mine": tmp_path / "predictions"}, None)
+    assert (model.name, model.folds, [files.case for files in model.cases]) == ("mine", (), ["a"])
     made.write(made.raw / "labelsTs/b.png", square(8, 1, 5, 1, 5))
     with pytest.raises(InputError, match=r"lacks 1 prediction \(\*.png\): b\."):
         find_predicted(find_dataset("7"), {"mine": tmp_path / "predictions"}, None)
@@ -239,14 +241,14 @@ def test_given_predictions(made: MadeDataset, tmp_path: Path) -> None:
     ids=["size", "0 and 255", "label"],
 )
 def test_prediction_that_does_not_fit(made: MadeDataset, prediction: np.ndarray, message: str) -> None:
-    files = find_trained(find_dataset("7"), Choice())[0].cases[0]
+    files = find_trained(find_dataset("7"), ModelFilter())[0].cases[0]
     made.write(files.prediction, prediction)
     with pytest.raises(InputError, match=message):
         read_truth_and_prediction(find_dataset("7"), files)
 
 
 def test_prediction_that_is_no_image(made: MadeDataset, capsys: pytest.CaptureFixture[str]) -> None:
-    files = find_trained(find_dataset("7"), Choice())[0].cases[0]
+    files = find_trained(find_dataset("7"), ModelFilter())[0].cases[0]
     files.prediction.write_bytes(files.prediction.read_bytes()[:50])
     with pytest.raises(InputError, match=r"can't read .*case_0.png \(.*truncated"):
         read_truth_and_prediction(find_dataset("7"), files)
@@ -254,7 +256,7 @@ def test_prediction_that_is_no_image(made: MadeDataset, capsys: pytest.CaptureFi
 
 
 def test_prediction_in_colour(made: MadeDataset) -> None:
-    files = find_trained(find_dataset("7"), Choice())[0].cases[0]
+    files = find_trained(find_dataset("7"), ModelFilter())[0].cases[0]
     labels = square(8, 1, 5, 1, 5)
     made.write(files.prediction, np.stack([labels] * 3, axis=-1))
     assert (read_truth_and_prediction(find_dataset("7"), files)[1] == labels).all()
@@ -266,7 +268,7 @@ def test_prediction_in_colour(made: MadeDataset) -> None:
 def test_probabilities(made: MadeDataset) -> None:
     file = made.results / OURS / "fold_0/validation/case_0.npz"
     np.savez_compressed(file, probabilities=np.full((2, 1, 8, 8), 0.5, np.float32))
-    files = find_trained(find_dataset("7"), Choice())[0].cases[0]
+    files = find_trained(find_dataset("7"), ModelFilter())[0].cases[0]
     dataset = find_dataset("7")
     assert read_probabilities(dataset, files, (8, 8)).shape == (2, 8, 8)
     with pytest.raises(InputError, match=r"shape \(2, 1, 8, 8\); expected \(2, 1, 9, 8\)"):
@@ -300,7 +302,7 @@ def test_training_log(tmp_path: Path) -> None:
             r"no val_losses and no dice_per_class_or_region; expected that of nnU-Net",
         ),
         ({"plot_stuff": [[], [], []]}, r"no train_losses and no val_losses"),
-        ([1, 2], r"no train_losses"),
+        ([1, 2], r"is no checkpoint of nnU-Net's trainers: it holds a list"),
         (
             {"logging": {"train_losses": [1.0, 2.0], "val_losses": [1.0], "dice_per_class_or_region": [[1.0]]}},
             r"lists of several lengths",
@@ -330,12 +332,12 @@ def test_log_of_another_version(tmp_path: Path, content: object, message: str) -
 
 def test_checkpoint_that_is_none(tmp_path: Path) -> None:
     (tmp_path / "checkpoint_final.pth").write_bytes(b"PK\x03\x04 cut off")
-    with pytest.raises(InputError, match=r"can't read the checkpoint"):
+    with pytest.raises(InputError, match="checkpoint_final.pth is damaged or cut off"):
         read_training_log(tmp_path / "checkpoint_final.pth")
 
 
-def system(key: str, network: str = "") -> System:
-    return System(key, (), {"0": None}, network)
+def model(name: str, network: str = "") -> Model:
+    return Model(name, (), Setup.parse(name), {"0": None}, PlannedModel(network))
 
 
 @pytest.mark.parametrize(
@@ -352,30 +354,30 @@ def system(key: str, network: str = "") -> System:
 )
 def test_names_say_what_differs(keys: list[str], names: list[str]) -> None:
     networks = {"2d_unet": "U-Net", "2d_pyconv_unet": "PyConvU-Net"}
-    assert short_names([system(key) for key in keys], networks) == names
+    assert short_names([model(key) for key in keys], networks) == names
 
 
 @pytest.mark.parametrize(
-    ("systems", "wanted", "index"),
+    ("models", "wanted", "index"),
     [
-        ([system(STOCK), system("T__P__2d_unet")], None, 1),
-        ([system(OURS), system(STOCK)], None, 1),
-        ([system(STOCK, "nnunet_pyconv.architectures.PyConvUNet"), system("nnUNetTrainer_1epoch__P__2d")], None, 1),
-        ([system("mine"), system("other")], None, 0),
-        ([system(STOCK), system("T__P__2d_unet")], STOCK, 0),
+        ([model(STOCK), model("T__P__2d_unet")], None, 1),
+        ([model(OURS), model(STOCK)], None, 1),
+        ([model(STOCK, "nnunet_pyconv.architectures.PyConvUNet"), model("nnUNetTrainer_1epoch__P__2d")], None, 1),
+        ([model("mine"), model("other")], None, 0),
+        ([model(STOCK), model("T__P__2d_unet")], STOCK, 0),
     ],
     ids=["2d_unet", "stock trainer", "stock network", "first", "wanted"],
 )
-def test_baseline(systems: list[System], wanted: str | None, index: int) -> None:
-    assert find_baselines([systems], {}, wanted)[0][0] == index
+def test_baseline(models: list[Model], wanted: str | None, index: int) -> None:
+    assert find_baselines([models], {}, wanted)[0].index == index
 
 
 def test_baseline_of_one_set_leaves_the_other_its_own() -> None:
-    sets = [[system(OURS), system(STOCK)], [system("mine"), system("other")]]
-    assert [index for index, _ in find_baselines(sets, {}, "other")] == [1, 1]
-    assert [index for index, _ in find_baselines(sets, {}, OURS)] == [0, 0]
+    sets = [[model(OURS), model(STOCK)], [model("mine"), model("other")]]
+    assert [each.index for each in find_baselines(sets, {}, "other")] == [1, 1]
+    assert [each.index for each in find_baselines(sets, {}, OURS)] == [0, 0]
 
 
 def test_baseline_that_is_not_there() -> None:
-    with pytest.raises(InputError, match=re.escape(f"--baseline nix: no such system; there are {STOCK}")):
-        find_baselines([[system(STOCK)]], {}, "nix")
+    with pytest.raises(InputError, match=re.escape(f"--baseline nix: no such model; there are {STOCK}")):
+        find_baselines([[model(STOCK)]], {}, "nix")
