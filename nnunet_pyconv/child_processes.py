@@ -12,6 +12,7 @@ import os
 import signal
 import sys
 import threading
+from collections.abc import Callable
 
 _PR_SET_PDEATHSIG = 1  # linux/prctl.h
 
@@ -39,7 +40,7 @@ def end_forks_with_this_process() -> None:
     """
     if sys.platform != "linux":
         return
-    prctl = ctypes.CDLL(None, use_errno=True).prctl
+    _libc()  # before the first fork
     parent = 0
 
     def before() -> None:
@@ -48,8 +49,28 @@ def end_forks_with_this_process() -> None:
 
     def in_child() -> None:
         if parent:
-            prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
-            if os.getppid() != parent:  # it died before the kernel knew
-                os._exit(1)
+            _killed_at_death_of(parent)
 
     os.register_at_fork(before=before, after_in_child=in_child)
+
+
+def end_command_with_this_thread() -> Callable[[], None] | None:
+    """Return what `subprocess.Popen` takes as `preexec_fn` so that the command is killed with the thread that calls it.
+
+    None where the system can't; see `end_forks_with_this_process`.
+    """
+    if sys.platform != "linux":
+        return None
+    _libc()  # loads nothing between fork and exec
+    return functools.partial(_killed_at_death_of, os.getpid())
+
+
+def _killed_at_death_of(parent: int) -> None:
+    _libc().prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    if os.getppid() != parent:  # it died before the kernel knew
+        os._exit(1)
+
+
+@functools.cache
+def _libc() -> ctypes.CDLL:
+    return ctypes.CDLL(None, use_errno=True)

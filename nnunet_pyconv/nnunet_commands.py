@@ -15,6 +15,7 @@ from typing import IO
 
 from tqdm import tqdm
 
+from nnunet_pyconv.child_processes import end_command_with_this_thread
 from nnunet_pyconv.nnunet_folders import with_our_trainers
 from nnunet_pyconv.terminations import terminations_raised
 
@@ -98,6 +99,7 @@ def _run(job: str, step: Step, log: IO[str]) -> int:
         stdout=log,
         stderr=subprocess.STDOUT,
         start_new_session=True,
+        preexec_fn=end_command_with_this_thread(),  # one call of the C library
     )
     try:
         with terminations_raised():

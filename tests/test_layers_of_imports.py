@@ -41,7 +41,7 @@ ALLOWED: dict[str, set[str]] = {
     },
     "trainer_dir": {"trainers"},
     "nnunet_folders": {"errors", "trainer_dir"},
-    "nnunet_commands": {"nnunet_folders", "terminations"},
+    "nnunet_commands": {"child_processes", "nnunet_folders", "terminations"},
     "paper": set(),  # names the networks' classes, and imports them when asked
     "plans": set(),
     "planning": {"architectures", "errors", "names", "nn", "nnunet_folders", "paper", "writing"},
