@@ -248,6 +248,21 @@ class TestPage:
         assert urls
         assert not [url for url in urls if not url.startswith(("http://127.0.0.1:", "blob:", "data:", "chrome"))]
 
+    def test_real_slice(self, real_data: Path, browser: Any, serve: Callable[[Path], str], tmp_path: Path) -> None:
+        image = skimage.io.imread(real_data / "isbi2012" / "test" / "image" / "0.png")
+        file = write_image(tmp_path / "a_0000.png", image)
+        model = write_model(
+            tmp_path / "model.pyz",
+            random_network(1),
+            normalization=(Z_SCORE,),
+            patch_size=(256, 256),
+            labels={"background": 0, "a": 1, "b": 2},
+        )
+        open_page(browser, serve, model, tmp_path)
+        assert segment(browser, file) == "done"
+        found = mask(browser, tmp_path / "downloads", "a_mask.png")
+        assert (found[0] == Predictor(model)(image[None])).mean() >= 0.999
+
     def test_hostile_files(self, browser: Any, serve: Callable[[Path], str], tmp_path: Path) -> None:
         open_page(browser, serve, write_model(tmp_path / "model.pyz"), tmp_path)
         whole = write_image(tmp_path / "a_0000.png", (255 * smooth(40, 40)).astype(np.uint8)).read_bytes()
