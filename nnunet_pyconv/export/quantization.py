@@ -59,7 +59,7 @@ def quantize(
     """Quantise the convolutions, and give those back to float32 that cost the most until the Dice is held.
 
     Weights are signed, of 7 bit, and have a scale for each channel; activations are unsigned and have one for each
-    tensor. So every CPU, and a browser, computes nearly the same. Scales come from the smallest and largest values on
+    tensor. So no CPU saturates. Scales come from the smallest and largest values on
     the patches.
 
     Args:
