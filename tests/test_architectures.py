@@ -42,6 +42,14 @@ NETWORKS: list[type[nn.Module]] = [
 OF_THE_PAPER = [network for network in NETWORKS if issubclass(network, SegmentationNetwork)]
 
 every_network = pytest.mark.parametrize("network", NETWORKS, ids=lambda network: network.__name__)
+two_networks_or_all = pytest.mark.parametrize(
+    "network",
+    [
+        pytest.param(network, marks=() if network in (PyConvUNet, PaperPyConvUNet) else pytest.mark.long)
+        for network in NETWORKS
+    ],
+    ids=lambda network: network.__name__,
+)
 every_network_of_the_paper = pytest.mark.parametrize("network", OF_THE_PAPER, ids=lambda network: network.__name__)
 
 
@@ -124,7 +132,8 @@ def test_gradients_reach_all_parameters(network: type[nn.Module]) -> None:
     assert unreached == []
 
 
-@every_network
+@pytest.mark.slow
+@two_networks_or_all
 def test_compiles_without_graph_breaks(network: type[nn.Module]) -> None:
     net = build(network).eval()
     with torch.no_grad():
@@ -149,14 +158,7 @@ def used_parameters(net: nn.Module) -> list[nn.Parameter]:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(
-    "network",
-    [
-        pytest.param(network, marks=() if network in (PyConvUNet, PaperPyConvUNet) else pytest.mark.long)
-        for network in NETWORKS
-    ],
-    ids=lambda network: network.__name__,
-)
+@two_networks_or_all
 def test_exports_to_onnx(network: type[nn.Module], tmp_path: Path) -> None:
     runtime = pytest.importorskip("onnxruntime")
     net, x = build(network, input_channels=1).eval(), image(40, 64, channels=1)

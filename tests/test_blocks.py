@@ -21,6 +21,7 @@ from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from nnunet_pyconv.architectures import PYCONV_CLASSES
+from nnunet_pyconv.benchmarks.complexity import count_gmac
 from nnunet_pyconv.nn import (
     BLOCKS,
     DEPTHWISE,
@@ -167,6 +168,16 @@ def test_parameters_and_multiplications() -> None:
         cost[block] = (sum(p.numel() for p in module.parameters()), counter.get_total_flops() / (2 * 256))
     assert cost["dilated"] == (64 * 64 * 9,) * 2
     assert cost["separable"] == (16 * (9 + 25 + 49 + 81) + 64 * 64,) * 2
+
+
+@pytest.mark.parametrize("block", BLOCKS)
+def test_complexity_counts_every_block(block: Block) -> None:
+    """ptflops counts modules, and so whatever a level's convolution is; torch counts convolutions alone."""
+    network = convert_to_pyconv(unet(), patch_size=(32, 32), block=block).eval()
+    with FlopCounterMode(display=False) as counter, use_backend("reference"), torch.no_grad():
+        network(torch.zeros(1, 1, 32, 32))
+    convolutions = counter.get_total_flops() / 2e9
+    assert convolutions < count_gmac(network, (1, 32, 32)) < 1.3 * convolutions
 
 
 @pytest.mark.parametrize("block", BLOCKS)

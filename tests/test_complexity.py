@@ -64,6 +64,7 @@ def test_modules_of_two_names_count_once() -> None:
     assert count_gmac(network, (1, 16, 16)) * 2e9 == counter.get_total_flops()
 
 
+@pytest.mark.slow  # a process of its own imports torch
 @pytest.mark.skipif(platform.system() != "Linux", reason="measured on Linux alone")
 def test_memory_holds_the_weights_and_what_training_keeps() -> None:
     """64 MiB of weights; in a step their gradients and Adam's two moments as well."""

@@ -18,6 +18,7 @@ from torch import nn
 from nnunet_pyconv.cli import main
 from nnunet_pyconv.errors import InputError
 from nnunet_pyconv.export import export, export_model, quantization
+from nnunet_pyconv.nn import PyConv2d, Pyramid
 from nnunet_pyconv.runtime.model_file import ModelFile
 from nnunet_pyconv.runtime.predictor import Predictor
 from nnunet_pyconv.runtime.readers import reader_named
@@ -173,3 +174,10 @@ def test_replaces_no_file(made: Made, tmp_path: Path) -> None:
     with pytest.raises(InputError, match="replace it with --overwrite"):
         export_model(made.folder, tmp_path / "model.pyz")
     assert (tmp_path / "model.pyz").read_bytes() == b"mine"
+
+
+@pytest.mark.parametrize(
+    ("kernels", "groups", "slow"), [((3, 5), (1, 4), True), ((3, 5), (8, 8), False), ((3, 3), (1, 1), False)]
+)
+def test_tells_what_is_slow_elsewhere(kernels: tuple[int, ...], groups: tuple[int, ...], slow: bool) -> None:
+    assert export._is_slow(PyConv2d(8, 16, Pyramid(kernels, groups))) == slow

@@ -17,7 +17,7 @@ from plans_of_nnunet import DATASET, dataset_json, make_plans, plans_3d
 from trainers_of_nnunet import make_trainer
 
 from nnunet_pyconv.architectures.pyconv_unet import check_patch_size
-from nnunet_pyconv.nn import Block
+from nnunet_pyconv.nn import BLOCKS, Block
 from nnunet_pyconv.nn.pyconv import PyConv
 from nnunet_pyconv.planning import Design, swap_plans
 from nnunet_pyconv.trainers import nnUNetTrainerPyConv, nnUNetTrainerPyConvPaper
@@ -193,7 +193,7 @@ def test_patch_too_small_for_the_pyramid(trainer: type[nnUNetTrainer], nnunet_fo
 
 
 @pytest.mark.parametrize("network", NETWORKS)
-@pytest.mark.parametrize("block", ["plain", "bottleneck"])
+@pytest.mark.parametrize("block", BLOCKS)
 def test_patch_of_the_plans_that_we_write_is_large_enough(network: str, block: Block) -> None:
     for source, patch_size in ((make_plans(network), [13, 3]), (plans_3d(network), [3, 21, 10])):
         for plan in source["configurations"].values():

@@ -22,7 +22,13 @@ from trainers_of_nnunet import make_trainer
 
 from nnunet_pyconv.architectures import PYCONV_CLASSES
 from nnunet_pyconv.planning.planners import PLANNERS
-from nnunet_pyconv.trainers import nnUNetTrainerPyConv, nnUNetTrainerPyConvBottleneck, nnUNetTrainerPyConvPaper
+from nnunet_pyconv.trainers import (
+    nnUNetTrainerPyConv,
+    nnUNetTrainerPyConvBottleneck,
+    nnUNetTrainerPyConvDilated,
+    nnUNetTrainerPyConvPaper,
+    nnUNetTrainerPyConvSeparable,
+)
 from nnunet_pyconv.trainers.distilled import DistilledTrainer
 from nnunet_pyconv.trainers.robust_checkpoints import RobustCheckpoints
 from nnunet_pyconv.trainers.seed import SeededTrainer
@@ -209,6 +215,8 @@ READ = [
 TRAINERS = (
     nnUNetTrainerPyConv,
     nnUNetTrainerPyConvBottleneck,
+    nnUNetTrainerPyConvDilated,
+    nnUNetTrainerPyConvSeparable,
     nnUNetTrainerPyConvPaper,
     DistilledTrainer,
     SeededTrainer,

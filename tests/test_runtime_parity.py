@@ -117,9 +117,15 @@ def test_same_prediction_of_all(recipe: Recipe, nnunet_folders: NnunetFolders, t
 
 
 @pytest.mark.long
-@pytest.mark.parametrize("spacing", [(1.0, 1.0, 1.0), (4.0, 1.0, 1.0)], ids=["isotropic", "anisotropic"])
-def test_same_cascade(spacing: tuple[float, ...], nnunet_folders: NnunetFolders, tmp_path: Path, dataset: str) -> None:
-    recipe = Recipe((64 // int(spacing[0]), 80, 72), spacing=spacing)
+@pytest.mark.parametrize(
+    ("shape", "spacing"),
+    [((64, 80, 72), (1.0, 1.0, 1.0)), ((32, 112, 96), (4.0, 1.0, 1.0))],
+    ids=["isotropic", "anisotropic"],
+)
+def test_same_cascade(
+    shape: tuple[int, ...], spacing: tuple[float, ...], nnunet_folders: NnunetFolders, tmp_path: Path, dataset: str
+) -> None:
+    recipe = Recipe(shape, spacing=spacing)
     stages = make_model(recipe, nnunet_folders, dataset, ("3d_lowres", "3d_cascade_fullres"))
     check(stages["3d_lowres"], recipe, tmp_path / "lowres")
     check(stages["3d_cascade_fullres"], recipe, tmp_path / "fullres", previous=tmp_path / "lowres" / "theirs")

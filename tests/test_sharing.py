@@ -26,7 +26,7 @@ from nnunet_pyconv.errors import InputError
 from nnunet_pyconv.sharing import install_model, share_model
 from nnunet_pyconv.sharing.manifest import MANIFEST
 from nnunet_pyconv.trainer_dir import TRAINER_DIR
-from nnunet_pyconv.trainers import variants
+from nnunet_pyconv.trainers import nnUNetTrainerPyConvDilated, nnUNetTrainerPyConvSeparable, variants
 
 
 def predictor_of(folder: Path) -> nnUNetPredictor:
@@ -140,6 +140,20 @@ def test_stock_trainer_needs_no_shim(module_folders: NnunetFolders, tmp_path: Pa
     shared = share_model(make_model(module_folders, nnUNetTrainer), tmp_path / "model.zip")
     assert shared.manifest.predict_command.startswith("nnUNetv2_predict ")
     assert not [name for name in read_package(shared.file) if "/trainer/" in name]
+
+
+@pytest.mark.parametrize("trainer", [nnUNetTrainerPyConvDilated, nnUNetTrainerPyConvSeparable])
+def test_models_of_every_block(
+    trainer: type[nnUNetTrainer], module_folders: NnunetFolders, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("nnUNet_extTrainer", str(TRAINER_DIR))
+    model = make_model(module_folders, trainer)
+    file = share_model(model, tmp_path / "model.zip").file
+    expected = logits(model)
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.setenv("nnUNet_results", str(tmp_path / "elsewhere"))
+    install_model(file)
+    assert torch.equal(logits(tmp_path / "elsewhere" / DATASET / model.name), expected)
 
 
 @pytest.mark.parametrize(

@@ -234,13 +234,34 @@ class TestPage:
         assert cells == ["cell", "100", "63.00"]
         assert browser.find_element(By.ID, "number").text == "2 of 2"
         assert browser.execute_script("return document.documentElement.scrollWidth <= window.innerWidth")
+        browser.execute_async_script("navigator.serviceWorker.ready.then(arguments[0])")
+        browser.refresh()  # now with the headers that allow threads
+        wait_for(browser, "ready")
+        assert browser.execute_script("return self.crossOriginIsolated")
+        assert segment(browser, file) == "done"
+        assert cells == [cell.text for cell in browser.find_elements(By.CSS_SELECTOR, "#labels td")]
         urls = [
             message["params"]["request"]["url"]
             for entry in browser.get_log("performance")
             if (message := json.loads(entry["message"])["message"])["method"] == "Network.requestWillBeSent"
         ]
         assert urls
-        assert all(url.startswith(("http://127.0.0.1:", "blob:", "data:")) for url in urls)
+        assert not [url for url in urls if not url.startswith(("http://127.0.0.1:", "blob:", "data:", "chrome"))]
+
+    def test_real_slice(self, real_data: Path, browser: Any, serve: Callable[[Path], str], tmp_path: Path) -> None:
+        image = skimage.io.imread(real_data / "isbi2012" / "test" / "image" / "0.png")
+        file = write_image(tmp_path / "a_0000.png", image)
+        model = write_model(
+            tmp_path / "model.pyz",
+            random_network(1),
+            normalization=(Z_SCORE,),
+            patch_size=(256, 256),
+            labels={"background": 0, "a": 1, "b": 2},
+        )
+        open_page(browser, serve, model, tmp_path)
+        assert segment(browser, file) == "done"
+        found = mask(browser, tmp_path / "downloads", "a_mask.png")
+        assert (found[0] == Predictor(model)(image[None])).mean() >= 0.999
 
     def test_hostile_files(self, browser: Any, serve: Callable[[Path], str], tmp_path: Path) -> None:
         open_page(browser, serve, write_model(tmp_path / "model.pyz"), tmp_path)

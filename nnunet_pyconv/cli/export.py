@@ -109,8 +109,8 @@ def _export(args: argparse.Namespace, output: Path) -> None:
             f"Fold {fold}: Dice {result.dice_float:.4f} in float32, {result.dice:.4f} in 8 bit, with "
             f"{result.in_float} of {result.convolutions} convolutions in float32"
         )
-    if exported.has_pyconv:
+    if exported.is_slow:
         print(
             "Its pyramidal convolutions take 3 to 7 times as long as stock ones in ONNX Runtime, which has no fast "
-            "kernel for them. For deployment train a dilated or separable block, or half the width."
+            "kernel for them. For deployment train with nnUNetTrainerPyConvDilated or nnUNetTrainerPyConvSeparable."
         )

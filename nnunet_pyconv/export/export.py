@@ -45,14 +45,14 @@ class Exported:
         description: Of the model.
         difference: Largest difference of logits between torch and ONNX Runtime, as a share of the largest logit.
         quantized: What 8 bit cost each fold, for `int8`.
-        has_pyconv: Whether its networks have pyramidal convolutions, which ONNX Runtime computes slowly.
+        is_slow: Whether its networks have grouped convolutions with large kernels, which ONNX Runtime computes slowly.
     """
 
     file: Path
     description: Description
     difference: float
     quantized: Mapping[str, Quantized]
-    has_pyconv: bool
+    is_slow: bool
 
 
 def export_model(
@@ -128,7 +128,7 @@ def export_model(
         description,
         max(export.difference for export in exports.values()),
         quantized,
-        any(isinstance(module, PyConv) for module in network.modules()),
+        any(_is_slow(module) for module in network.modules()),
     )
 
 
@@ -159,6 +159,15 @@ def _export(network: nn.Module, model: ModelFolder, fold: str, description: Desc
     quantized = quantize(file, cases.patches(patch_size), cases.validation(), description)
     file.write_bytes(quantized.content)
     return _Export(file, difference, quantized)
+
+
+def _is_slow(module: nn.Module) -> bool:
+    """Tell whether a layer has levels of some groups and large kernels; one group, or one a channel, is no matter."""
+    return isinstance(module, PyConv) and any(
+        max(level.kernel_size) > 3 and 1 < level.groups < level.in_channels
+        for level in module.levels
+        if isinstance(level, (nn.Conv2d, nn.Conv3d))
+    )
 
 
 def _refuse_losses(quantized: Mapping[str, Quantized], *, force: bool) -> None:

@@ -108,15 +108,17 @@ INLINE void register_block(int block, int vectors, int height, int stride, const
                                                                    const float *weight, const Target *to) { \
         register_block(CHANNELS, VECTORS, HEIGHT, STRIDE, window, x, weight, to);                           \
     }
-#define ODD_HEIGHTS(_, CHANNELS, VECTORS, STRIDE) \
-    _(CHANNELS, VECTORS, 3, STRIDE)               \
-    _(CHANNELS, VECTORS, 5, STRIDE) _(CHANNELS, VECTORS, 7, STRIDE) _(CHANNELS, VECTORS, 9, STRIDE)
+/* clang-format off */
+#define ODD_HEIGHTS(_, CHANNELS, VECTORS, STRIDE)                       \
+    _(CHANNELS, VECTORS, 3, STRIDE) _(CHANNELS, VECTORS, 5, STRIDE)     \
+    _(CHANNELS, VECTORS, 7, STRIDE) _(CHANNELS, VECTORS, 9, STRIDE)
 /* Every second tap of the odd kernels makes 2 and 4. */
-#define HEIGHTS(_, CHANNELS, VECTORS)    \
-    _(CHANNELS, VECTORS, 0, 1)           \
-    ODD_HEIGHTS(_, CHANNELS, VECTORS, 1) \
-    ODD_HEIGHTS(_, CHANNELS, VECTORS, 2) _(CHANNELS, VECTORS, 2, 1) _(CHANNELS, VECTORS, 4, 1)
+#define HEIGHTS(_, CHANNELS, VECTORS)                                   \
+    _(CHANNELS, VECTORS, 0, 1)                                          \
+    ODD_HEIGHTS(_, CHANNELS, VECTORS, 1) ODD_HEIGHTS(_, CHANNELS, VECTORS, 2) \
+    _(CHANNELS, VECTORS, 2, 1) _(CHANNELS, VECTORS, 4, 1)
 #define BLOCKS(_, CHANNELS) HEIGHTS(_, CHANNELS, 1) HEIGHTS(_, CHANNELS, 2)
+/* clang-format on */
 BLOCKS(BLOCK, 1)
 BLOCKS(BLOCK, 2)
 BLOCKS(BLOCK, 4)

@@ -71,20 +71,21 @@ typedef struct {
     RunGradientBlock run;
 } GradientBlock;
 
+/* clang-format off */
 /* In order of preference; the first that suits is taken, see choose_gradient_block. */
 #if REGISTERS == 32
 #define GRADIENT_BLOCKS(_)                                                                        \
-    _(1, 3, 9)                                                                                    \
-    _(1, 1, 9)                                                 /* kernels a multiple of 9 wide */ \
-        _(4, 1, 7) _(2, 1, 7) _(1, 4, 7) _(1, 1, 7)            /* of 7 */                         \
-        _(4, 1, 5) _(2, 2, 5) _(2, 1, 5) _(1, 5, 5) _(1, 1, 5) /* of 5 */                         \
-        _(8, 1, 3) _(4, 2, 3) _(4, 1, 3) _(2, 3, 3) _(2, 1, 3) _(1, 3, 3) _(1, 1, 3) _(8, 1, 1) _(1, 1, 1)
+    _(1, 3, 9) _(1, 1, 9)                                       /* kernels a multiple of 9 wide */ \
+    _(4, 1, 7) _(2, 1, 7) _(1, 4, 7) _(1, 1, 7)                            /* of 7 */                         \
+    _(4, 1, 5) _(2, 2, 5) _(2, 1, 5) _(1, 5, 5) _(1, 1, 5)      /* of 5 */                         \
+    _(8, 1, 3) _(4, 2, 3) _(4, 1, 3) _(2, 3, 3) _(2, 1, 3) _(1, 3, 3) _(1, 1, 3)                  \
+    _(8, 1, 1) _(1, 1, 1)
 #else
-#define GRADIENT_BLOCKS(_)                                                                                        \
-    _(1, 1, 9)                                                                                                    \
-    _(1, 1, 7) _(2, 1, 5) _(1, 2, 5) _(1, 1, 5) _(4, 1, 3) _(2, 2, 3) _(2, 1, 3) _(1, 3, 3) _(1, 1, 3) _(8, 1, 1) \
-        _(1, 1, 1)
+#define GRADIENT_BLOCKS(_)                                                                      \
+    _(1, 1, 9) _(1, 1, 7) _(2, 1, 5) _(1, 2, 5) _(1, 1, 5)                                      \
+    _(4, 1, 3) _(2, 2, 3) _(2, 1, 3) _(1, 3, 3) _(1, 1, 3) _(8, 1, 1) _(1, 1, 1)
 #endif
+/* clang-format on */
 
 #define DEFINE(OUT, Y, X)                                                                                      \
     static void gradient_##OUT##_##Y##_##X(const GradientWindow *w, const float *input, const float *gradient, \
