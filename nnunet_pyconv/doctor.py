@@ -121,10 +121,8 @@ def _backends() -> Iterator[Finding]:
 def _choices() -> Iterator[Finding]:
     if torch.cuda.is_available():
         table = table_of(torch.device("cuda"))
-        state = f"{len(table.choices)} for {table.machine.gpu} and these versions"
-        yield Finding(
-            "backend choices", f"{state}, in {table.file}" if table.file else f"{state}; no place to keep any"
-        )
+        where = f"in {table.file}" if table.file is not None else "no folder to keep any"
+        yield Finding("backend choices", f"{len(table.choices)} for {table.machine.gpu} and these versions; {where}")
 
 
 def _folders() -> Iterator[Finding]:

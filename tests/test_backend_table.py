@@ -13,8 +13,12 @@ import pytest
 import torch
 import torch.distributed as dist
 import torch.multiprocessing as mp
+from conftest import NnunetFolders
+from plans_of_nnunet import DATASET_JSON, make_plans
 from torch import nn
+from trainers_of_nnunet import make_trainer
 
+from nnunet_pyconv import doctor
 from nnunet_pyconv.nn import PyConv2d
 from nnunet_pyconv.nn.ahead import Use, choose_ahead, describe_choices
 from nnunet_pyconv.nn.backends import choice, dispatch, use_backend
@@ -229,6 +233,33 @@ def test_nothing_is_chosen_where_the_rule_is_fixed(measured: list[Any], monkeypa
     with torch.no_grad():
         assert layer.backend_for(x) == "native" or layer.backend_for(x) in ("fold", "reference")
     assert not measured
+
+
+def test_a_trainer_chooses_before_its_network_is_traced(
+    measured: list[Any], nnunet_folders: NnunetFolders, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    module = "nnunetv2.training.nnUNetTrainer.nnUNetTrainer"
+    monkeypatch.setattr(f"{module}.infer_dataset_class", lambda _: None)
+    monkeypatch.setattr(f"{module}.nnUNetTrainer._do_i_compile", lambda self: True)
+    plans = make_plans()
+    batch = plans["configurations"]["2d"]["batch_size"]
+    trainer = make_trainer(plans, "2d", DATASET_JSON)
+    assert {(work.x_size[0], trained) for work, trained in measured} == {(batch, True), (batch, False), (1, False)}
+    assert trainer.network.training
+    (line,) = [line for line in Path(trainer.log_file).read_text().splitlines() if "PyConv backends" in line]
+    table = table_of(CPU)
+    chosen = list(table.choices.values())
+    assert f"triton for {chosen.count('triton')}, reference for {chosen.count('reference')}" in line
+    assert str(table.file) in line
+
+
+def test_doctor_tells_of_the_choices(measured: list[Any], monkeypatch: pytest.MonkeyPatch) -> None:
+    PyConv2d(8, 8).backend_for(torch.randn(2, 8, 16, 16))
+    monkeypatch.setattr(doctor, "table_of", lambda device: table_of(CPU))
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    (finding,) = doctor._choices()
+    assert finding.state == f"1 for cpu and these versions; in {table_of(CPU).file}"
+    assert finding.fix is None
 
 
 def rank(index: int, port: int, folder: Path) -> None:

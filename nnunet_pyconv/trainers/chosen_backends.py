@@ -26,7 +26,7 @@ class ChosenBackends(RobustCheckpoints):
         patch = (self.num_input_channels, *self.configuration_manager.patch_size)
         batch = (self.batch_size, *patch)
         uses = (Use(batch, trained=True), Use(batch, trained=False), Use((1, *patch), trained=False))
-        with torch.autocast(self.device.type, enabled=self.device.type == "cuda"):
+        with torch.autocast("cuda", enabled=self.device.type == "cuda"):
             choices = choose_ahead(network, uses, self.device)
         if choices:
             self.print_to_log_file(describe_choices(choices, self.device))

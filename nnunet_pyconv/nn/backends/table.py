@@ -62,9 +62,9 @@ class Machine:
     """What else a choice depends on; a file of choices begins with it."""
 
     gpu: str
-    torch: str
-    triton: str
-    nnunet_pyconv: str
+    torch_version: str
+    triton_version: str
+    pyconv_version: str
 
     @classmethod
     def of(cls, device: torch.device) -> Machine:
