@@ -269,19 +269,22 @@ def test_steps_of_all(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Non
     assert not list(tmp_path.iterdir())
 
 
-@pytest.mark.slow
-def test_all_goes_on_where_it_ended(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    arguments = ["benchmark", "all", "-device", "cpu", "-o", str(tmp_path), "--rehearse", "--steps", "layer", "predict"]
-    (tmp_path / "predict").write_text("in the way of the folder")
-    with pytest.raises((SystemExit, FileExistsError)):
+@pytest.mark.slow  # each step is a process
+def test_all_goes_on_where_it_ended(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (small,) = (part for part in kit.PARTS if part.name == "layer")
+    monkeypatch.setattr(kit, "PARTS", (kit.Part("broken", "layer", rehearsal=("--cases", "none")), small))
+    arguments = ["benchmark", "all", "-device", "cpu", "-o", str(tmp_path), "--rehearse"]
+    with pytest.raises(SystemExit, match="1"):
         main(arguments)
-    (tmp_path / "predict").unlink()
+    assert "broken: measure failed with status 2" in capsys.readouterr().err
+    assert "not NxCxEDGE" in (tmp_path / "broken" / "log.txt").read_text()
     table = tmp_path / "layer" / "layer.json"
     written = table.stat().st_mtime_ns
-    main(arguments)
+    main([*arguments, "--steps", "layer"])
     assert table.stat().st_mtime_ns == written
     assert "layer: done before" in capsys.readouterr().out
-    assert json.loads((tmp_path / "predict" / "predict.json").read_text())["tables"]
 
 
 @pytest.mark.long

@@ -43,7 +43,7 @@ class Part:
         words += self.rehearsal if rehearse else self.arguments
         environment = {} if self.compiled else {"nnUNet_compile": EAGER}
         # what an earlier process was killed at may have left one of the two files
-        return Step(self.name, [*words, "-device", device, "-o", str(folder / self.name), "--overwrite"], environment)
+        return Step("measure", [*words, "-device", device, "-o", str(folder / self.name), "--overwrite"], environment)
 
     def is_done(self, folder: Path) -> bool:
         """Tell whether the tables of this step are written."""
