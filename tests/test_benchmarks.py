@@ -180,6 +180,7 @@ def test_layer_leaves_out_what_can_not_run() -> None:
         "scaling",
         pytest.param("levels", marks=pytest.mark.slow),
         pytest.param("conversion", marks=pytest.mark.slow),
+        pytest.param("runtimes", marks=pytest.mark.slow),
         pytest.param("volumes", marks=pytest.mark.long),
     ],
 )
@@ -190,6 +191,7 @@ def test_subject(subject: str, tmp_path: Path, capsys: pytest.CaptureFixture[str
         "scaling": ["--largest", "64"],
         "levels": ["--sizes", "8", "--fold"],
         "conversion": ["--images", "100", "-np", "2"],
+        "runtimes": ["--patch", "32", "32", "--designs", "separable-w0.25"],
         "volumes": ["-c", "3d_fullres", "--epochs", "1", "--iterations", "1"],
     }[subject]
     main(["benchmark", subject, *arguments, "--rounds", "1", "-device", "cpu", "-o", str(tmp_path)])
@@ -197,6 +199,10 @@ def test_subject(subject: str, tmp_path: Path, capsys: pytest.CaptureFixture[str
     if subject == "network":
         assert [row["network"] for row in rows if "network" in row] == [*network.CANDIDATES, *network.LEVELS]
         assert rows[0]["step / stock"]["ratio"] == 1 or rows[1]["step / stock"]["ratio"] == 1
+    if subject == "runtimes":
+        assert [row["design"] for row in rows] == ["stock", "separable-w0.25"]
+        assert rows[1]["parameters, M"] < rows[0]["parameters, M"]
+        assert all(rows[0][f"{runtime} / stock"]["ratio"] == 1 for runtime in ("PyTorch", "ONNX Runtime", "OpenVINO"))
     if subject == "conversion":
         assert [row["dataset"] for row in rows] == ["isbi_cell", "kaggle_lung", "liver"]
         assert all(row["converted, images/s"] > 0 for row in rows)

@@ -40,6 +40,12 @@ def test_every_name_is_exported() -> None:
     assert set(nnunet_pyconv.__all__) <= set(dir(nnunet_pyconv))
 
 
+def test_every_name_of_the_evaluation_is_exported() -> None:
+    from nnunet_pyconv import evaluation
+
+    assert all(hasattr(evaluation, name) for name in evaluation.__all__)
+
+
 def test_unknown_name() -> None:
     with pytest.raises(AttributeError, match="module 'nnunet_pyconv' has no attribute 'PyConv4d'"):
         nnunet_pyconv.PyConv4d  # noqa: B018  # the access is the test

@@ -89,14 +89,19 @@ def export_model(
     first = model.load_checkpoint(model.folds[0], trust=trust)
     trainer = find_trainer(first["trainer_name"])
     networks = {fold: Network(f"networks/fold_{fold}.onnx", fold) for fold in model.folds}
-    description = describe(
-        model,
-        mirror_axes=first.get("inference_allowed_mirroring_axes"),
-        networks=list(networks.values()),
-        precision=precision,
-        opset=OPSET,
-        versions=versions,
-    )
+    try:
+        description = describe(
+            model,
+            mirror_axes=first.get("inference_allowed_mirroring_axes"),
+            networks=list(networks.values()),
+            precision=precision,
+            opset=OPSET,
+            versions=versions,
+        )
+    except (KeyError, TypeError, AttributeError) as error:  # plans that lack something
+        raise InputError(
+            f"{model.path / 'plans.json'} is damaged ({error!r:.200}); expected the plans that the training wrote"
+        ) from error
     exports: dict[str, _Export] = {}
     epochs: dict[str, int] = {}
     with tempfile.TemporaryDirectory() as scratch, whole_files(output, overwrite=overwrite) as (package,):

@@ -22,10 +22,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import made_models
 import psutil
 import pytest
 from batchgenerators.utilities.file_and_folder_operations import load_json, save_json
 from conftest import NnunetFolders
+from made_models import Recipe
 from nnunetv2.run.run_training import get_trainer_from_args, maybe_load_checkpoint
 from packages import MODEL, make_model
 from plans_of_nnunet import DATASET
@@ -148,6 +150,7 @@ def package_opens(file: Path) -> None:
         pass
 
 
+EXPORTED = "Dataset314_Made/nnUNetTrainer__nnUNetPlans__2d"
 WRITTEN = {
     "convert": Written(
         ("convert", "isbi_cell", "-i", "source", "-np", "1"),
@@ -165,7 +168,7 @@ WRITTEN = {
     "report": Written(
         ("report", "-d", "313", "-np", "2", "-o", "report"), "report", all_names("report.html", "tables", "figures"), 4
     ),
-    "export": Written(("export", f"nnUNet_results/{MODEL}", "-o", "model.pyz"), "model.pyz", ModelFile.open, 4),
+    "export": Written(("export", f"nnUNet_results/{EXPORTED}", "-o", "model.pyz"), "model.pyz", ModelFile.open, 4),
 }
 
 
@@ -180,6 +183,8 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
             patch.setenv(f"nnUNet_{name}", str(base / f"nnUNet_{name}"))
         write_synthetic_isbi(base / "source", labelled=20, unlabelled=4, size_px=64)
         share_model(make_model(folders, nnUNetTrainerPyConv), base / "package.zip")
+        exported = made_models.make_model(Recipe((32, 32), file_ending=".png"), folders, EXPORTED.partition("/")[0])
+        assert exported["2d"].folder == folders.results / EXPORTED
         truth = {f"case_{index}": square(16, 2, 14, 2, 14) for index in range(4)}
         results = MadeDataset(folders, "Dataset313_Squares", truth, {"background": 0, "cell": 1})
         results.model("nnUNetTrainer__nnUNetPlans__2d", {case: square(16, 3, 14, 2, 14) for case in truth})

@@ -1,0 +1,147 @@
+"""The comparison of designs: names, rows, summary, and one run from images to its row."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from conftest import NnunetFolders
+
+from nnunet_pyconv.benchmarks.designs import data, runs
+from nnunet_pyconv.benchmarks.designs.design import design_name, parse_design
+from nnunet_pyconv.benchmarks.designs.summary import summarise
+from nnunet_pyconv.cli import main
+from nnunet_pyconv.errors import InputError
+from nnunet_pyconv.planning import Design
+
+
+def row(design: str, seed: int, dice: list[float], **changes: object) -> dict[str, str]:
+    values = {
+        "dataset": "liver",
+        "design": design,
+        "iterations": 50,
+        "seed": seed,
+        **dict.fromkeys(runs.METRICS, 0.5),
+        "training_s": 1,
+        "dice_of_cases": " ".join(map(str, dice)),
+        "pseudo_dice_of_epochs": "0.1 0.2",
+        **changes,
+    }
+    return {name: str(value) for name, value in values.items()}
+
+
+@pytest.mark.parametrize(
+    ("name", "design"),
+    [
+        ("stock", Design("stock")),
+        ("dilated-w0.5", Design("dilated", 0.5)),
+        ("plain-s5", Design("plain", 1.0, 5)),
+        ("separable-w0.25-s4", Design("separable", 0.25, 4)),
+    ],
+)
+def test_names_are_read_as_they_are_written(name: str, design: Design) -> None:
+    assert parse_design(name) == design
+    assert design_name(design) == name
+
+
+@pytest.mark.parametrize("name", ["", "dense", "stock-0.5", "dilated-w", "plain-s5-w0.5"])
+def test_other_names_are_refused(name: str) -> None:
+    with pytest.raises(InputError, match=r"expected a block \(plain, .*stock\)"):
+        parse_design(name)
+
+
+def test_rows_say_what_is_done(tmp_path: Path) -> None:
+    file = tmp_path / "docs" / "rows.csv"
+    assert runs.done_runs(file) == set()
+    runs.append_row(file, row("stock", 1, [0.5]))
+    runs.append_row(file, row("dilated-w0.5", 2, [0.5]))
+    assert runs.done_runs(file) == {
+        runs.Run("liver", Design("stock"), 50, 1),
+        runs.Run("liver", Design("dilated", 0.5), 50, 2),
+    }
+    assert len(file.read_text().splitlines()) == 3
+
+
+def test_summary_compares_the_means_of_the_seeds() -> None:
+    summary = summarise(
+        [
+            row("stock", 1, [0.5, 0.7]),
+            row("stock", 2, [0.7, 0.9]),
+            row("plain", 1, [0.8, 0.9]),
+            row("plain", 2, [0.8, 1.0]),
+        ],
+        baseline="stock",
+    )
+    table = summary.to_markdown()
+    assert "**liver, 50 iterations, 2 unseen cases**" in table
+    plain, stock = (line.split(" | ") for line in table.splitlines() if line.startswith(("| plain", "| stock")))
+    # stock has 0.6 and 0.8 a case over both seeds, plain 0.8 and 0.95; the means of its seeds are 0.85 and 0.9
+    assert plain[1:4] == ["2", "0.8750 (0.8000-0.9500)", "0.0500"]
+    assert plain[4].startswith("+0.1750 (")
+    assert stock[4] == "-"
+    assert "v_rand" not in table  # a score of cells
+
+
+def test_summary_needs_rows(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as exit_:
+        main(["benchmark", "designs", "--rows", str(tmp_path / "rows.csv")])
+    assert exit_.value.code == 2
+    assert "no rows yet" in capsys.readouterr().err
+
+
+def test_summary_is_written(tmp_path: Path) -> None:
+    summarise([row("stock", 1, [0.5, 0.7])], "stock").write(tmp_path)
+    assert sorted(file.name for file in tmp_path.iterdir()) == ["designs.md", "designs.png"]
+
+
+def test_scores_of_a_shifted_square() -> None:
+    truth, prediction = np.zeros((2, 20, 20), int)
+    truth[5:15, 5:15] = 1
+    prediction[5:15, 7:17] = 1
+    scores = runs.score(truth, prediction)
+    assert scores["dice"] == pytest.approx(2 * 80 / 200)
+    assert scores["iou"] == pytest.approx(80 / 120)
+    assert scores["mean_iou"] == pytest.approx((80 / 120 + 280 / 320) / 2)
+    assert scores["hd95"] == pytest.approx(2)
+
+
+@pytest.mark.slow
+def test_a_run_leaves_its_row_and_is_not_done_again(
+    isbi_tiffs: Path, tmp_path: Path, nnunet_folders: NnunetFolders, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    subject = data.Subject("isbi_cell", isbi_tiffs.name, None, (16, 16), 2)
+    monkeypatch.setitem(data.SUBJECTS, "isbi_cell", subject)
+    rows = tmp_path / "rows.csv"
+    arguments = ["--rows", str(rows), "-i", str(isbi_tiffs.parent), "-o", str(tmp_path / "runs"), "-device", "cpu"]
+    command = ["benchmark", "designs", *arguments, "--datasets", "isbi_cell", "--designs", "separable-w0.25"]
+    for _ in range(2):
+        main([*command, "--iterations", "25", "--seeds", "1"])
+    (only,) = runs.read_rows(rows)
+    assert (only["design"], only["seed"]) == ("separable-w0.25", "1")
+    assert len(only["dice_of_cases"].split()) == len(list((tmp_path / "runs").glob("*/test/*.png"))) == 2
+    assert float(only["dice"]) == pytest.approx(
+        np.mean([float(each) for each in only["dice_of_cases"].split()]), abs=1e-4
+    )
+
+
+@pytest.mark.slow
+def test_same_seed_same_weights_and_batches(
+    isbi_tiffs: Path, tmp_path: Path, nnunet_folders: NnunetFolders, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The rows of one seed are of the same batches, so that designs can be compared pair by pair."""
+    subject = data.Subject("isbi_cell", isbi_tiffs.name, None, (16, 16), 2)
+    prepared = data.prepare(subject, isbi_tiffs.parent)
+    device = torch.device("cpu")
+    for name in ("a", "b"):
+        runs.execute(
+            runs.Run("isbi_cell", Design("stock", 0.25), 25, 7),
+            prepared,
+            tmp_path / name,
+            tmp_path / f"{name}.csv",
+            device,
+        )
+    (a,), (b,) = (runs.read_rows(tmp_path / f"{name}.csv") for name in ("a", "b"))
+    assert a["pseudo_dice_of_epochs"] == b["pseudo_dice_of_epochs"]
+    assert a["dice_of_cases"] == b["dice_of_cases"]
