@@ -248,6 +248,7 @@ def fastest(monkeypatch, tmp_path):
         times = iter((triton_ms, levels_ms))
 
         def fake(function):
+            assert torch.backends.cudnn.benchmark
             measured.append(function)
             time = next(times)
             if isinstance(time, Exception):
@@ -270,6 +271,7 @@ def test_the_faster_one_is_taken_and_remembered(fastest):
     assert fastest(3.0, 2.0, trained=True) == "reference"
     assert fastest(3.0, 2.0, dtype=torch.float16) == "reference"
     assert len(fastest.measured) == 8
+    assert not torch.backends.cudnn.benchmark  # as before
 
 
 def test_kernels_that_compute_something_else_are_left_with_a_warning(fastest, monkeypatch):

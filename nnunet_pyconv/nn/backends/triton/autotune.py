@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import math
 import statistics
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 import torch
 
@@ -56,6 +57,7 @@ def _measure(work: Workload, trained: bool) -> Choice:
         torch.autocast(device.type, enabled=False),
         torch.inference_mode(False),
         torch.enable_grad(),
+        _cudnn_benchmark(),
     ):
         x, *weights = (
             _values(shape, dtype, device).requires_grad_(trained)
@@ -75,6 +77,17 @@ def _measure(work: Workload, trained: bool) -> Choice:
         if not all(_agree(a, b) for a, b in zip(by_triton(), by_reference(), strict=True)):
             raise ArithmeticError(f"what they compute for an input {work.x_size} in {dtype} differs")
         return "triton" if milliseconds(by_triton) < milliseconds(by_reference) else "reference"
+
+
+@contextlib.contextmanager
+def _cudnn_benchmark() -> Iterator[None]:
+    """Let cuDNN look for its fastest algorithms, as nnU-Net does, perhaps only after a choice."""
+    before = torch.backends.cudnn.benchmark
+    torch.backends.cudnn.benchmark = True
+    try:
+        yield
+    finally:
+        torch.backends.cudnn.benchmark = before
 
 
 def _values(shape: Sequence[int], dtype: torch.dtype, device: torch.device) -> torch.Tensor:
