@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+import torch
 from batchgenerators.utilities.file_and_folder_operations import load_json
 from nnunetv2.paths import nnUNet_extTrainer
 from nnunetv2.utilities.find_objects import recursive_find_trainer_class_by_name
@@ -23,6 +24,7 @@ from nnunet_pyconv.device import available_devices
 from nnunet_pyconv.errors import InputError
 from nnunet_pyconv.leftovers import find_leftovers
 from nnunet_pyconv.nn.backends import available_backends
+from nnunet_pyconv.nn.backends.table import table_of
 from nnunet_pyconv.nnunet_folders import VARIABLES, nnunet_folder_if_set
 from nnunet_pyconv.planning import network_on_meta
 from nnunet_pyconv.trainer_dir import TRAINER_DIR
@@ -116,6 +118,13 @@ def _backends() -> Iterator[Finding]:
         yield Finding(f"backend {name}", "ready" if reason is None else f"not here, others take its place: {reason}")
 
 
+def _choices() -> Iterator[Finding]:
+    if torch.cuda.is_available():
+        table = table_of(torch.device("cuda"))
+        where = f"in {table.file}" if table.file is not None else "no folder to keep any"
+        yield Finding("backend choices", f"{len(table.choices)} for {table.machine.gpu} and these versions; {where}")
+
+
 def _folders() -> Iterator[Finding]:
     for name in VARIABLES:
         path = nnunet_folder_if_set(name)
@@ -197,6 +206,7 @@ _CHECKS: tuple[Callable[[], Iterator[Finding]], ...] = (
     _versions,
     _device,
     _backends,
+    _choices,
     _folders,
     _leftovers,
     _trainer,

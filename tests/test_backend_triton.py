@@ -23,6 +23,7 @@ from nnunet_pyconv.nn.backends import available_backends, choice, use_backend
 from nnunet_pyconv.nn.backends.contract import describe
 from nnunet_pyconv.nn.backends.reference import convolve
 from nnunet_pyconv.nn.backends.spec import levels_of
+from nnunet_pyconv.nn.backends.table import table_of
 from nnunet_pyconv.nn.backends.triton import autotune, tiles
 from nnunet_pyconv.nn.backends.triton import backend as triton_backend
 
@@ -235,9 +236,10 @@ def by_reference(x, weights, biases, groups, stride, geometry):
 
 
 @pytest.fixture
-def fastest(monkeypatch):
+def fastest(monkeypatch, tmp_path):
     """`autotune.fastest` with times that the test gives; counts the measurements."""
-    autotune._fastest.cache_clear()
+    monkeypatch.setenv("NNUNET_PYCONV_CACHE", str(tmp_path))
+    table_of.cache_clear()
     autotune._warn_once.cache_clear()
     monkeypatch.setattr(autotune, "triton_levels", by_reference)
     measured = []
@@ -246,6 +248,7 @@ def fastest(monkeypatch):
         times = iter((triton_ms, levels_ms))
 
         def fake(function):
+            assert torch.backends.cudnn.benchmark
             measured.append(function)
             time = next(times)
             if isinstance(time, Exception):
@@ -257,7 +260,7 @@ def fastest(monkeypatch):
 
     ask.measured = measured
     yield ask
-    autotune._fastest.cache_clear()
+    table_of.cache_clear()
 
 
 def test_the_faster_one_is_taken_and_remembered(fastest):
@@ -268,6 +271,7 @@ def test_the_faster_one_is_taken_and_remembered(fastest):
     assert fastest(3.0, 2.0, trained=True) == "reference"
     assert fastest(3.0, 2.0, dtype=torch.float16) == "reference"
     assert len(fastest.measured) == 8
+    assert not torch.backends.cudnn.benchmark  # as before
 
 
 def test_kernels_that_compute_something_else_are_left_with_a_warning(fastest, monkeypatch):
@@ -286,6 +290,9 @@ def test_kernels_that_fail_are_left_with_one_warning(fastest):
     with pytest.warns(UserWarning, match=r"reference backend.*RuntimeError: no C compiler"):
         assert fastest(RuntimeError("no C compiler\nmore"), 1.0) == "reference"
     assert fastest(RuntimeError("no C compiler"), 1.0, trained=True) == "reference"  # a second one would be an error
+    assert fastest(1.0, 2.0) == "reference"  # in this process
+    table_of.cache_clear()
+    assert fastest(1.0, 2.0) == "triton"  # there may be a compiler now
 
 
 @pytest.mark.parametrize(("deterministic", "expected"), [(False, "measured"), (True, "reference")])
@@ -293,7 +300,7 @@ def test_choice_on_a_gpu(deterministic, expected, monkeypatch):
     x = torch.empty(1, 8, 32, 32)
     monkeypatch.setattr(choice, "_triton_machine_refusal", lambda: None)
     monkeypatch.setattr(autotune, "fastest", lambda *arguments, **options: "measured")
-    monkeypatch.setattr(choice, "_can_measure", lambda x: not torch.are_deterministic_algorithms_enabled())
+    monkeypatch.setattr(choice, "_can_measure", lambda x: True)
     torch.use_deterministic_algorithms(deterministic)
     try:
         assert choice.choose(replace(work_for(x), device=torch.device("cuda")), x) == expected

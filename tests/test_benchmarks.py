@@ -10,13 +10,13 @@ from typing import Any
 import pytest
 import torch
 
-from nnunet_pyconv.benchmarks import layer, network, report, volumes
+from nnunet_pyconv.benchmarks import kit, layer, network, report, volumes
 from nnunet_pyconv.benchmarks.candidates import STOCK, Candidate, Prepared
 from nnunet_pyconv.benchmarks.memory import in_fresh_process, peak_growth_bytes
 from nnunet_pyconv.benchmarks.plans import CONFIGURATION, plan
 from nnunet_pyconv.benchmarks.report import Measurements, to_json, to_markdown
 from nnunet_pyconv.benchmarks.timing import Ratio, quartiles, ratios, time_in_turn
-from nnunet_pyconv.cli import main
+from nnunet_pyconv.cli import main, parse
 from nnunet_pyconv.cli.benchmark import SUBJECTS
 from nnunet_pyconv.markdown import escape
 
@@ -241,10 +241,63 @@ def test_bad_input_is_told_before_anything_is_measured(
 @pytest.mark.skipif(torch.cuda.is_available(), reason="here is a GPU")
 @pytest.mark.parametrize("subject", SUBJECTS)
 def test_a_gpu_that_is_not_there(subject: str, capsys: pytest.CaptureFixture[str]) -> None:
-    required = {"designs": ["--rows", "rows.csv", "--designs", "stock", "-i", "data", "-o", "runs"]}.get(subject, [])
+    required = {
+        "designs": ["--rows", "rows.csv", "--designs", "stock", "-i", "data", "-o", "runs"],
+        "all": ["-o", "tables"],
+    }.get(subject, [])
     with pytest.raises(SystemExit, match="2"):
         main(["benchmark", subject, *required, "-device", "cuda"])
     assert "-device cuda: torch" in capsys.readouterr().err
+
+
+def test_networks_by_name(capsys: pytest.CaptureFixture[str]) -> None:
+    everywhere, first = network.chosen(["PyConv dilated"])
+    assert [*everywhere, *first] == [*STOCK, "PyConv dilated"]
+    assert network.chosen(None) == (network.CANDIDATES, network.LEVELS)
+    with pytest.raises(SystemExit, match="2"):
+        main(["benchmark", "network", "--networks", "ResNet", "-device", "cpu"])
+    assert "--networks 'ResNet' is unknown; expected some of 'stock'" in capsys.readouterr().err
+
+
+def test_steps_of_all(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    main(["benchmark", "all", "-device", "cpu", "-o", str(tmp_path / "new"), "--list"])
+    commands = capsys.readouterr().out.splitlines()
+    assert len(commands) == len(kit.PARTS)
+    assert " benchmark layer " in commands[0]
+    assert [command.startswith("nnUNet_compile=f ") for command in commands] == [
+        "eager" in part.name for part in kit.PARTS
+    ]
+    for part in kit.PARTS:  # the subjects take their arguments
+        for arguments in (part.arguments, part.rehearsal):
+            parse(["benchmark", part.subject, *arguments])
+    with pytest.raises(SystemExit, match="2"):
+        main(["benchmark", "all", "-device", "cpu", "-o", str(tmp_path), "--steps", "everything"])
+    assert "--steps everything is unknown; expected some of layer, " in capsys.readouterr().err
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.slow  # each step is a process
+def test_all_goes_on_where_it_ended(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (small,) = (part for part in kit.PARTS if part.name == "layer")
+    monkeypatch.setattr(kit, "PARTS", (kit.Part("broken", "layer", rehearsal=("--cases", "none")), small))
+    arguments = ["benchmark", "all", "-device", "cpu", "-o", str(tmp_path), "--rehearse"]
+    with pytest.raises(SystemExit, match="1"):
+        main(arguments)
+    assert "broken: measure failed with status 2" in capsys.readouterr().err
+    assert "not NxCxEDGE" in (tmp_path / "broken" / "log.txt").read_text()
+    table = tmp_path / "layer" / "layer.json"
+    written = table.stat().st_mtime_ns
+    main([*arguments, "--steps", "layer"])
+    assert table.stat().st_mtime_ns == written
+    assert "layer: done before" in capsys.readouterr().out
+
+
+@pytest.mark.long
+def test_rehearsal_of_all(tmp_path: Path) -> None:
+    main(["benchmark", "all", "-device", "cpu", "-o", str(tmp_path), "--rehearse"])
+    assert all(part.is_done(tmp_path) for part in kit.PARTS)
 
 
 def test_earlier_tables_are_replaced_on_demand(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -11,6 +11,7 @@ from nnunet_pyconv.benchmarks.candidates import STOCK, Candidate, Prepared, meas
 from nnunet_pyconv.benchmarks.plans import plan
 from nnunet_pyconv.benchmarks.report import Measurements, Value
 from nnunet_pyconv.benchmarks.timing import ratios, time_in_turn
+from nnunet_pyconv.errors import InputError
 from nnunet_pyconv.trainers import (
     nnUNetTrainerPyConvBottleneck,
     nnUNetTrainerPyConvDilated,
@@ -33,6 +34,27 @@ CANDIDATES = {
 }
 LEVELS = {"PyConv level by level": Candidate(setting="reference")}
 """The published way; ten times as slow, so it is measured for the first patch size alone."""
+
+
+def chosen(names: Sequence[str] | None) -> tuple[dict[str, Candidate], dict[str, Candidate]]:
+    """Choose candidates by name; those of `STOCK` are always among them.
+
+    Args:
+        names: Keys of `CANDIDATES` and `LEVELS`, None for all.
+
+    Returns:
+        What to measure for all patch sizes, and for the first one.
+
+    Raises:
+        InputError: A name that no candidate has.
+    """
+    known = {**CANDIDATES, **LEVELS}
+    wanted = list(known) if names is None else [*STOCK, *names]
+    if unknown := [name for name in wanted if name not in known]:
+        raise InputError(f"--networks {unknown[0]!r} is unknown; expected some of {', '.join(map(repr, known))}")
+    everywhere = {name: candidate for name, candidate in CANDIDATES.items() if name in wanted}
+    first = {name: candidate for name, candidate in LEVELS.items() if name in wanted}
+    return everywhere, first
 
 
 def benchmark_network(

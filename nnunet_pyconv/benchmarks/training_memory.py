@@ -1,19 +1,16 @@
-"""Measure the memory of training on a GPU beside the planners' estimate of it.
-
-python -m nnunet_pyconv.benchmarks.training_memory
-"""
+"""Measure the memory of training on a GPU beside the planners' estimate of it."""
 
 from __future__ import annotations
 
-import argparse
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 from nnunetv2.utilities.get_network_from_plans import get_network_from_plans
+from tqdm import tqdm
 
-from nnunet_pyconv.benchmarks.report import machine
+from nnunet_pyconv.benchmarks.report import Measurements, Value
 from nnunet_pyconv.nn import Block
 from nnunet_pyconv.planning.design import pyramids_for
 from nnunet_pyconv.planning.memory import training_loss
@@ -86,11 +83,12 @@ CASES = tuple(
 """Plans of nnU-Net's 8 GB, in 2D and 3D, isotropic and flat."""
 
 
-def measure_on_gpu(case: PlannedNetwork, channels: int = 1, classes: int = 3) -> int:
-    """Train for three steps on the GPU in mixed precision, as nnU-Net's trainer does.
+def measure_on_gpu(case: PlannedNetwork, steps: int = 3, channels: int = 1, classes: int = 3) -> int:
+    """Train on the GPU in mixed precision, as nnU-Net's trainer does.
 
     Args:
         case: Network, patch and batch.
+        steps: How many; the momentum is there from the second one on.
         channels: Of the images.
         classes: With the background.
 
@@ -110,7 +108,7 @@ def measure_on_gpu(case: PlannedNetwork, channels: int = 1, classes: int = 3) ->
     scaler = torch.amp.GradScaler("cuda")
     image = torch.randn(case.batch_size, channels, *case.patch_size, device="cuda")
     target = torch.zeros(case.batch_size, 1, *case.patch_size, device="cuda")
-    for _ in range(3):
+    for _ in range(steps):
         optimizer.zero_grad(set_to_none=True)
         with torch.autocast("cuda"):
             loss = training_loss(network(image), target)
@@ -123,18 +121,30 @@ def measure_on_gpu(case: PlannedNetwork, channels: int = 1, classes: int = 3) ->
     return torch.cuda.max_memory_allocated()
 
 
-def main(argv: Sequence[str] | None = None) -> None:
-    """Measure and print."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.parse_args(argv)
-    print("; ".join(f"{key}: {value}" for key, value in machine(torch.device("cuda")).items()), end="\n\n")
-    if not torch.cuda.is_available():
-        print("No GPU is here, so nothing can be measured; the estimates alone:\n")
-    print("| network and batch | estimate, GB | measured, GB |\n|---|---|---|")
-    for case in CASES:
-        estimate = memory_of_plan(case.patch_size, case.batch_size, 1, 3, case.architecture()).peak_bytes / GB
-        measured = f"{measure_on_gpu(case) / GB:.2f}" if torch.cuda.is_available() else "-"
-        print(f"| {case} | {estimate:.2f} | {measured} |")
+def benchmark_training_memory(cases: Sequence[PlannedNetwork], steps: int, device: torch.device) -> list[Measurements]:
+    """Put the planners' estimate beside what a training takes.
+
+    Args:
+        cases: Networks, patches and batches.
+        steps: Training steps before the peak is read.
+        device: Where to measure; on a CPU there are the estimates alone.
+
+    Returns:
+        A table with a row for each case.
+    """
+    rows: list[dict[str, Value]] = []
+    for case in tqdm(cases, desc="peak memory", unit="network", leave=False):
+        estimate = memory_of_plan(case.patch_size, case.batch_size, 1, 3, case.architecture()).peak_bytes
+        peak = measure_on_gpu(case, steps) if device.type == "cuda" else None
+        rows.append(
+            {
+                "network and batch": str(case),
+                "estimate, GB": estimate / GB,
+                "measured, GB": None if peak is None else peak / GB,
+                "estimate / measured": None if peak is None else estimate / peak,
+            }
+        )
+    return [Measurements("Peak memory of a training step: the planners' estimate, and max_memory_allocated", rows)]
 
 
 def _halvings(patch_size: Sequence[int]) -> list[list[int]]:
@@ -144,7 +154,3 @@ def _halvings(patch_size: Sequence[int]) -> list[list[int]]:
         strides.append([2 if edge >= 8 else 1 for edge in size])
         size = [edge // s for edge, s in zip(size, strides[-1], strict=True)]
     return strides
-
-
-if __name__ == "__main__":
-    main()

@@ -8,7 +8,7 @@ from typing import ClassVar
 import torch
 from torch import nn
 
-from nnunet_pyconv.nn.backends import ScriptedLevels, backend_for, pyconv
+from nnunet_pyconv.nn.backends import ScriptedLevels, Workload, backend_for, pyconv, workload_of
 from nnunet_pyconv.nn.level import Level
 from nnunet_pyconv.nn.pyramid import Pyramid
 
@@ -91,6 +91,10 @@ class PyConv(nn.Module):
     def backend_for(self, x: torch.Tensor) -> str:
         """Tell which backend `forward` takes for an input: "native", "fold", "triton" or "reference"."""
         return backend_for(x, self.levels, self._dim, shares=self.pyramid.depthwise)
+
+    def workload(self, x: torch.Tensor) -> Workload | None:
+        """Describe what `forward` asks of a backend; None where it can only take the reference."""
+        return workload_of(x, self.levels, self._dim, shares=self.pyramid.depthwise)
 
     def __prepare_scriptable__(self) -> nn.Module:  # torch.jit.script asks for it
         return ScriptedLevels(self.levels, self._dim, shares=self.pyramid.depthwise)

@@ -9,10 +9,10 @@ import numpy as np
 import torch
 
 from nnunet_pyconv.names import SEED_VARIABLE
-from nnunet_pyconv.trainers.robust_checkpoints import RobustCheckpoints
+from nnunet_pyconv.trainers.chosen_backends import ChosenBackends
 
 
-class SeededTrainer(RobustCheckpoints):
+class SeededTrainer(ChosenBackends):
     """nnU-Net's trainer, with the seed that the environment variable `NNUNET_PYCONV_SEED` gives, if it is set.
 
     It seeds Python, numpy and torch before the network is made, and is kept in nnU-Net's `debug.json`. It determines

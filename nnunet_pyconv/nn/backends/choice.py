@@ -7,6 +7,7 @@ import math
 import os
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
+from typing import Any
 
 import torch
 
@@ -14,6 +15,7 @@ from nnunet_pyconv.names import BACKENDS
 from nnunet_pyconv.nn.backends.fold import fold_for
 from nnunet_pyconv.nn.backends.native import kernel
 from nnunet_pyconv.nn.backends.spec import Workload
+from nnunet_pyconv.nn.backends.table import Question, table_of
 from nnunet_pyconv.nn.backends.triton import autotune
 from nnunet_pyconv.nn.backends.triton import backend as triton_backend
 from nnunet_pyconv.nn.level import Level
@@ -65,9 +67,10 @@ def choose(work: Workload, x: torch.Tensor) -> str:
 
     On a CPU the compiled kernel is taken, unless `reference_is_faster`; without the kernel, and for float64, the fold.
     The kernel computes a half-precision input in float32. On an NVIDIA GPU the faster of the Triton kernels and the
-    reference is taken, see `autotune.fastest`. The reference is taken where the choice has to be the same each time, in
-    deterministic mode, where nothing can be measured, inside `torch.compile` or the capture of a CUDA graph, and on
-    other devices.
+    reference is taken, see `autotune.fastest`; where nothing can be measured, inside `torch.compile` or the capture of
+    a CUDA graph, what the table of earlier choices says (`nn.ahead` fills it before), and without an entry the
+    reference. The reference is taken where the choice has to be the same each time, in deterministic mode, and on other
+    devices.
 
     Args:
         work: The layer and its input; the dtype is that in which a convolution computes.
@@ -90,8 +93,10 @@ def choose(work: Workload, x: torch.Tensor) -> str:
         return _setting
     if _setting != "auto":
         return _setting
-    if work.device.type == "cuda" and _can_measure(x) and not _triton_refusal(work):
-        return autotune.fastest(work, trained=torch.is_grad_enabled())
+    if is_by_time(work):
+        if _can_measure(x):
+            return autotune.fastest(work, trained=torch.is_grad_enabled())
+        return _as_in_the_table(work)
     if work.device.type != "cpu" or work.x_size[0] == 0:
         return "reference"
     if not _native_refusal(work):
@@ -101,14 +106,49 @@ def choose(work: Workload, x: torch.Tensor) -> str:
     return "reference" if all(fold_for(level, work.stride) == (1, 1) for level in work.levels) else "fold"
 
 
+def is_auto() -> bool:
+    """Tell whether no backend is forced."""
+    return _setting == "auto"
+
+
+def is_by_time(work: Workload) -> bool:
+    """Tell whether "auto" chooses by time: on a GPU, where both backends can run and the choice may vary."""
+    return _is_gpu(work.device) and not _triton_refusal(work) and not _is_deterministic()
+
+
+def _is_gpu(device: torch.device) -> bool:
+    return device.type == "cuda"
+
+
 def _can_measure(x: torch.Tensor) -> bool:
     return not (
         torch.compiler.is_compiling()
         or type(x) not in (torch.Tensor, torch.nn.Parameter)  # a subclass may not compute at all
-        or torch.are_deterministic_algorithms_enabled()
-        or torch.backends.cudnn.deterministic
         or torch.cuda.is_current_stream_capturing()
     )
+
+
+def _as_in_the_table(work: Workload) -> str:
+    """Look up a choice, within `torch.compile` as well: sizes may be symbols there, and become guards."""
+    levels = tuple((z.kernel_size, z.groups, z.in_channels, z.out_channels) for z in work.levels)
+    sizes = _sizes_for_triton(str(work.device), work.dtype, levels, work.stride, torch.is_grad_enabled())
+    for size in sizes:
+        if len(size) == len(work.x_size) and all(a == b for a, b in zip(size, work.x_size, strict=True)):
+            return "triton"
+    return "reference"
+
+
+# A constant of the graph, so that a compiled network asks once. What it gets are plain values, which torch.compile of
+# all versions takes for constants; the levels are those of all channels without dilation, which alone come so far.
+@torch.compiler.assume_constant_result  # type: ignore[untyped-decorator]
+def _sizes_for_triton(
+    device: str, dtype: torch.dtype, levels: tuple[Any, ...], stride: tuple[int, ...], trained: bool
+) -> tuple[tuple[int, ...], ...]:
+    """Return the sizes of the inputs for which the table says "triton"."""
+    whole = tuple(Level(kernel, g, inputs, outputs, (1,) * len(kernel)) for kernel, g, inputs, outputs in levels)
+    choices = table_of(torch.device(device)).choices.items()
+    asked = Question.of(Workload((), dtype, torch.device(device), whole, stride), trained)
+    return tuple(q.x_size for q, choice in choices if choice == "triton" and replace(q, x_size=()) == asked)
 
 
 def reference_is_faster(levels: Sequence[Level], width: int) -> bool:
@@ -157,6 +197,11 @@ def _native_refusal(work: Workload) -> str | None:
 
 def _triton_refusal(work: Workload) -> str | None:
     return triton_backend.limits(work) or _triton_machine_refusal()
+
+
+@torch.compiler.assume_constant_result  # type: ignore[untyped-decorator]
+def _is_deterministic() -> bool:
+    return torch.are_deterministic_algorithms_enabled() or torch.backends.cudnn.deterministic
 
 
 # torch.compile must not trace a build, nor what is the same throughout a process.

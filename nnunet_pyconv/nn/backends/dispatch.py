@@ -13,6 +13,7 @@ from nnunet_pyconv.nn.backends import contract
 from nnunet_pyconv.nn.backends.choice import choose
 from nnunet_pyconv.nn.backends.fold import folded
 from nnunet_pyconv.nn.backends.native.kernel import native_levels
+from nnunet_pyconv.nn.backends.spec import Workload
 from nnunet_pyconv.nn.backends.triton.backend import triton_levels
 
 Conv = nn.Conv2d | nn.Conv3d
@@ -49,18 +50,24 @@ def pyconv(x: torch.Tensor, modules: Iterable[nn.Module], dim: int, shares: bool
 
 def backend_for(x: torch.Tensor, modules: Iterable[nn.Module], dim: int, shares: bool = False) -> str:
     """Tell which backend `pyconv` takes: "native", "fold", "triton" or "reference"."""
+    work = workload_of(x, modules, dim, shares)
+    return "reference" if work is None else choose(work, x)
+
+
+def workload_of(x: torch.Tensor, modules: Iterable[nn.Module], dim: int, shares: bool = False) -> Workload | None:
+    """Describe what a backend would be asked to compute; None where the reference has to be taken."""
     levels = list(modules)
     if _is_recorded(x) or _is_transformed() or not _is_ordinary(levels, dim):
-        return "reference"
+        return None
     convs: list[Conv] = levels  # type: ignore[assignment]
     weights, biases = [c.weight for c in convs], [c.bias for c in convs if c.bias is not None]
     groups, stride = [c.groups for c in convs], convs[0].stride
     if any(type(tensor) not in _PLAIN for tensor in (x, *weights, *biases)):
-        return "reference"
+        return None
     batch = x.unsqueeze(0) if x.dim() == dim + 1 else x
     geometry = _geometry(convs, shares)
     work = contract.describe(batch, weights, biases, groups, stride, geometry, dtype_of=contract.autocast_dtype)
-    return "reference" if isinstance(work, str) else choose(work, x)
+    return None if isinstance(work, str) else work
 
 
 def _inputs(x: torch.Tensor, levels: list[nn.Module], dim: int, shares: bool) -> Sequence[torch.Tensor]:

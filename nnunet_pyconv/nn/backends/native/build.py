@@ -23,6 +23,7 @@ import torch
 
 from nnunet_pyconv.nn.backends.native import cache
 from nnunet_pyconv.nn.backends.native.compiler import ANSWER_SECONDS, BuildError, Compiler, find_compiler, run
+from nnunet_pyconv.nn.backends.user_cache import open_cache
 
 SOURCES = Path(__file__).parent / "csrc"
 PROBE = Path(__file__).parent / "probe.py"
@@ -95,7 +96,7 @@ def load() -> ctypes.CDLL:
     if sys.platform == "win32":
         raise BuildError("the compiled kernel needs Linux or macOS")
     try:
-        return _load_from(cache.open_cache())
+        return _load_from(open_cache("kernels"))
     except OSError as error:
         reason = error
     try:

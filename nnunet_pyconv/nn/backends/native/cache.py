@@ -8,44 +8,14 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-import os
 import stat
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import filelock
-import platformdirs
 
 from nnunet_pyconv.nn.backends.native.compiler import COMPILE_SECONDS
-
-VARIABLE = "NNUNET_PYCONV_CACHE"
-
-
-class CacheError(OSError):
-    """The folder can't be used; the message says why and how to fix it."""
-
-
-def open_cache() -> Path:
-    """Return the folder, made if missing: `kernels` in `$NNUNET_PYCONV_CACHE` or in this package's user cache.
-
-    Raises:
-        CacheError: There is no home folder, it can't be made, or others may write to it.
-    """
-    given = os.environ.get(VARIABLE)
-    base = Path(given).absolute() if given else _user_cache()
-    folder = base / "kernels"
-    try:
-        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-    except OSError as error:
-        raise CacheError(f"{folder} can't be made ({error}); set {VARIABLE} to a folder that can be written") from error
-    if not _is_private(folder, stat.S_ISDIR):
-        raise CacheError(
-            f"{folder} belongs to another user, or others may write to it; remove it, or set {VARIABLE} to a folder of "
-            "this user"
-        )
-    if not os.access(folder, os.W_OK):
-        raise CacheError(f"{folder} can't be written; set {VARIABLE} to a folder that can")
-    return folder
+from nnunet_pyconv.nn.backends.user_cache import is_private
 
 
 def find(folder: Path, name: str) -> Path | None:
@@ -57,7 +27,7 @@ def find(folder: Path, name: str) -> Path | None:
     """
     for path in sorted(folder.glob(f"{name}-*.so")):
         with contextlib.suppress(OSError):
-            if _is_private(path, stat.S_ISREG) and path.stem.rpartition("-")[2] == _content_hash(path):
+            if is_private(path, stat.S_ISREG) and path.stem.rpartition("-")[2] == _content_hash(path):
                 return path
     return None
 
@@ -77,22 +47,6 @@ def one_at_a_time(folder: Path) -> Iterator[None]:
         with contextlib.suppress(OSError, NotImplementedError):  # a disk without locks, or a time limit that is over
             stack.enter_context(lock)
         yield
-
-
-def _user_cache() -> Path:
-    try:
-        folder = Path(platformdirs.user_cache_dir("nnunet_pyconv", appauthor=False))
-    except RuntimeError:  # newer platformdirs; older ones leave a "~"
-        folder = Path("~")
-    if not folder.is_absolute():
-        raise CacheError(f"this user has no home folder; set {VARIABLE} to a folder of this user")
-    return folder
-
-
-def _is_private(path: Path, kind: Callable[[int], bool]) -> bool:
-    """Tell whether a path is of a kind, belongs to this user, and can be written by nobody else."""
-    status = path.lstat()
-    return kind(status.st_mode) and status.st_uid == os.geteuid() and not status.st_mode & (stat.S_IWGRP | stat.S_IWOTH)
 
 
 def _content_hash(path: Path) -> str:

@@ -1,41 +1,55 @@
-"""Which backend is fastest on this GPU: measured once for each layer, shape and dtype, and remembered."""
+"""Which backend is fastest on this GPU: measured once for each layer, shape and dtype, and kept in the table."""
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import math
 import statistics
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 import torch
 
 from nnunet_pyconv.nn.backends.reference import convolve
 from nnunet_pyconv.nn.backends.spec import Workload
+from nnunet_pyconv.nn.backends.table import Choice, Question, table_of
 from nnunet_pyconv.nn.backends.triton.backend import triton_levels
 
 
-def fastest(work: Workload, trained: bool) -> str:
-    """Tell which of "triton" and "reference" is faster, by trying both at the first call.
+def fastest(work: Workload, trained: bool) -> Choice:
+    """Tell which of "triton" and "reference" is faster: as the table says, or by trying both now.
 
     "triton" is taken only where the results of both agree, gradients included. Trying takes milliseconds, the memory
     of two forward and backward passes of the layer, and, the first time on a machine, some seconds in which Triton
     compiles. It doesn't touch the random numbers. Where "triton" fails, for example without a C compiler, which Triton
-    needs, or computes something else, a warning tells so once and "reference" is taken.
+    needs, or computes something else, a warning tells so once and "reference" is taken until the process ends.
 
     Args:
         work: The layer and its input.
         trained: Whether there will be a backward pass.
     """
-    return _fastest(work, trained, torch.backends.cudnn.allow_tf32)
+    table, question = table_of(work.device), Question.of(work, trained)
+    known = table.choices.get(question)
+    if known is not None:
+        return known
+    try:
+        choice = _measure(work, trained)
+    except Exception as error:  # whatever compilers and drivers raise
+        _warn_once(f"{type(error).__name__}: {error}".strip().splitlines()[0])
+        table.add({question: "reference"}, keep=False)  # there may be a C compiler next time, or more memory
+        return "reference"
+    table.add({question: choice})
+    return choice
 
 
-@functools.lru_cache(maxsize=4096)
-def _fastest(
-    work: Workload,
-    trained: bool,
-    allow_tf32: bool,  # noqa: ARG001  # read by the backends, so a part of what is remembered
-) -> str:
+def _measure(work: Workload, trained: bool) -> Choice:
+    """Try both.
+
+    Raises:
+        ArithmeticError: They compute different things.
+        Exception: Whatever compilers and drivers raise.
+    """
     dtype, device, stride = work.dtype, work.device, list(work.stride)
     groups = [level.groups for level in work.levels]
     with (
@@ -43,6 +57,7 @@ def _fastest(
         torch.autocast(device.type, enabled=False),
         torch.inference_mode(False),
         torch.enable_grad(),
+        _cudnn_benchmark(),
     ):
         x, *weights = (
             _values(shape, dtype, device).requires_grad_(trained)
@@ -59,14 +74,20 @@ def _fastest(
             parts = [convolve(x, w, None, stride, g) for w, g in zip(weights, groups, strict=True)]
             return run(torch.cat(parts, dim=1))
 
-        try:
-            if not all(_agree(a, b) for a, b in zip(by_triton(), by_reference(), strict=True)):
-                raise ArithmeticError(f"what they compute for an input {work.x_size} in {dtype} differs")
-            triton = milliseconds(by_triton)
-        except Exception as error:  # whatever compilers and drivers raise
-            _warn_once(f"{type(error).__name__}: {error}".strip().splitlines()[0])
-            return "reference"
-        return "triton" if triton < milliseconds(by_reference) else "reference"
+        if not all(_agree(a, b) for a, b in zip(by_triton(), by_reference(), strict=True)):
+            raise ArithmeticError(f"what they compute for an input {work.x_size} in {dtype} differs")
+        return "triton" if milliseconds(by_triton) < milliseconds(by_reference) else "reference"
+
+
+@contextlib.contextmanager
+def _cudnn_benchmark() -> Iterator[None]:
+    """Let cuDNN look for its fastest algorithms, as nnU-Net does, perhaps only after a choice."""
+    before = torch.backends.cudnn.benchmark
+    torch.backends.cudnn.benchmark = True
+    try:
+        yield
+    finally:
+        torch.backends.cudnn.benchmark = before
 
 
 def _values(shape: Sequence[int], dtype: torch.dtype, device: torch.device) -> torch.Tensor:

@@ -1,0 +1,46 @@
+"""`nnunet_pyconv benchmark all`."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+
+from nnunet_pyconv.errors import InputError
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the subject's arguments."""
+    parser.description = (
+        "Run the subjects that compare PyConv with the stock network, as steps, the most important first: layers, 2D "
+        "(512 x 512, batch 12) and 3D (128 x 128 x 128, batch 2) networks compiled and not, prediction, memory. Each "
+        "step is a process of its own and writes Markdown and JSON into DIR/STEP. The same command goes on where an "
+        "earlier one ended: a step that has its tables is not run again, so remove its folder to repeat it."
+    )
+    add = parser.add_argument
+    add("-device", choices=("cpu", "cuda"), help="where to measure (default: cuda if torch sees it)")
+    add("-o", dest="folder", type=Path, metavar="DIR", required=True, help="where the tables go")
+    add("--steps", nargs="+", metavar="STEP", help="only these (default: all; --list prints them)")
+    add("--list", action="store_true", help="print the commands of the steps, and run none")
+    add("--rehearse", action="store_true", help="measure the smallest sizes, to see that all steps run here")
+
+
+def run(args: argparse.Namespace) -> None:
+    """Run the steps; the exit status is 1 if one failed."""
+    from nnunet_pyconv.benchmarks.kit import PARTS, run_parts
+    from nnunet_pyconv.device import available_devices, pick_device
+
+    names = [part.name for part in PARTS]
+    if unknown := [name for name in args.steps or () if name not in names]:
+        raise InputError(f"--steps {unknown[0]} is unknown; expected some of {', '.join(names)}")
+    parts = [part for part in PARTS if args.steps is None or part.name in args.steps]
+    device = pick_device(args.device or ("cuda" if "cuda" in available_devices() else "cpu")).type
+    if args.list:
+        print("\n".join(str(part.command(device, args.folder, args.rehearse)) for part in parts))
+        return
+    failures = [outcome for outcome in run_parts(parts, device, args.folder, args.rehearse) if outcome.failure]
+    for outcome in failures:
+        print(f"{outcome.job}: {outcome.failure} (log: {outcome.log})", file=sys.stderr)
+    if failures:
+        sys.exit(1)
+    print(f"The tables are in {args.folder}")
