@@ -18,6 +18,7 @@ from nnunet_pyconv.benchmarks.report import Measurements, to_json, to_markdown
 from nnunet_pyconv.benchmarks.timing import Ratio, quartiles, ratios, time_in_turn
 from nnunet_pyconv.cli import main, parse
 from nnunet_pyconv.cli.benchmark import SUBJECTS
+from nnunet_pyconv.markdown import escape
 
 CPU = torch.device("cpu")
 
@@ -44,7 +45,7 @@ def agrees(text: str, value: Any) -> bool:
         numbers = [float(number) for number in re.findall(r"[\d.]+", text)]
         return numbers == [round(value[key], 2) for key in ("ratio", "low", "high")]
     if isinstance(value, str):
-        return text == value
+        return text == escape(value)
     return float(text.replace(",", "")) == pytest.approx(value, rel=1e-3)
 
 
