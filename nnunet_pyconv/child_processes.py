@@ -25,7 +25,7 @@ def end_with_parent() -> None:
 
     def wait() -> None:
         parent.join()
-        os._exit(1)  # without a word: there is nobody to hear it
+        os._exit(1)  # without a word: the parent is gone
 
     threading.Thread(target=wait, name="end_with_parent", daemon=True).start()
 

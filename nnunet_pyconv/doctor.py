@@ -147,7 +147,7 @@ def _leftovers() -> Iterator[Finding]:
 
 def _trainer() -> Iterator[Finding]:
     try:
-        with contextlib.redirect_stdout(io.StringIO()):  # the finder narrates its search
+        with contextlib.redirect_stdout(io.StringIO()):  # the finder prints its search
             trainer = recursive_find_trainer_class_by_name(TRAINER)
     except Exception as error:  # the finder imports whatever lies in the folders
         folders = nnUNet_extTrainer.get()

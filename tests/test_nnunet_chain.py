@@ -199,8 +199,7 @@ def test_fine_tunes_on_another_dataset(model: Path, folders: NnunetFolders, trai
     dataset = json.loads((raw / "dataset.json").read_text())
     dataset["labels"] = {"background": 0, "lower": 1, "upper": 2}
     (raw / "dataset.json").write_text(json.dumps(dataset))
-    run("nnUNetv2_extract_fingerprint", "-d", "313", "-np", "1")
-    shutil.copy(raw / "dataset.json", folders.preprocessed / raw.name)  # else a plan of nnU-Net's own puts it there
+    run("nnUNetv2_plan_and_preprocess", "-d", "313", "--no_pp", "-npfp", "1")
     run("nnUNetv2_move_plans_between_datasets", "-s", "312", "-t", "313", "-sp", "nnUNetPlans", "-tp", "Moved")
     file = folders.preprocessed / raw.name / "Moved.json"
     plans = json.loads(file.read_text())

@@ -823,5 +823,5 @@ def test_slurm_that_is_not_there_and_unknown_parameters(
 
 def test_submitit_that_is_not_installed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("importlib.util.find_spec", lambda _: None)
-    with pytest.raises(InputError, match=r'pip install "nnunet-pyconv\[slurm\]"'):
+    with pytest.raises(InputError, match=r'submitit is not installed.*pip install "\.\[slurm\]"'):
         Executor("local", tmp_path, {})

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import zlib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -99,7 +100,7 @@ MATRIX = {
 
 @pytest.fixture
 def dataset(request: pytest.FixtureRequest) -> str:
-    return f"Dataset{1 + hash(request.node.name) % 900:03d}_Parity"
+    return f"Dataset{1 + zlib.crc32(request.node.name.encode()) % 900:03d}_Parity"
 
 
 @pytest.mark.slow

@@ -323,7 +323,7 @@ def test_replaces_only_its_own_folder(tmp_path: Path) -> None:
     model = ModelFile.open(write_model(tmp_path / "model.pyz"))
     (tmp_path / "page").mkdir()
     (tmp_path / "page" / "mine").touch()
-    for overwrite, message in ((False, "is there already"), (True, "something else")):
+    for overwrite, message in ((False, "exists already"), (True, "something else")):
         with pytest.raises(InputError, match=message):
             write_page(model, tmp_path / "page", None, overwrite=overwrite)
     assert (tmp_path / "page" / "mine").exists()

@@ -125,7 +125,7 @@ class Prepared:
         return counter.get_total_flops() / 2e9
 
     def backends(self) -> str | None:
-        """Tell how many layers are executed in each way, for example "direct 20, levels 9"; None without PyConv."""
+        """Count the layers that each backend computes, for example "native 20, reference 9"; None without PyConv."""
         chosen: Counter[str] = Counter()
 
         def note(layer: nn.Module, inputs: tuple[torch.Tensor]) -> None:
@@ -175,7 +175,7 @@ def _trainer(candidate: Candidate, planned: Planned, device: torch.device) -> nn
     with (
         tempfile.TemporaryDirectory() as folder,
         mock.patch.dict(os.environ, nnUNet_preprocessed=folder, nnUNet_results=folder),
-        contextlib.redirect_stdout(io.StringIO()),  # nnU-Net narrates
+        contextlib.redirect_stdout(io.StringIO()),  # nnU-Net prints
     ):
         plans = {**_of_width(planned, candidate.width), "continue_training": False}
         trainer = candidate.trainer(plans, planned.configuration, 0, planned.dataset_json, device)

@@ -62,7 +62,7 @@ def benchmark_predict(
 def _predictor(prepared: Prepared, device: torch.device) -> nnUNetPredictor:
     prepared.stop_training()
     trainer = prepared.trainer
-    with contextlib.redirect_stdout(io.StringIO()):  # nnU-Net narrates
+    with contextlib.redirect_stdout(io.StringIO()):  # nnU-Net prints
         predictor = nnUNetPredictor(device=device, allow_tqdm=False)
         predictor.manual_initialization(
             trainer.network,

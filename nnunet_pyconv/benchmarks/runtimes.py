@@ -20,6 +20,7 @@ from nnunet_pyconv.benchmarks.designs.design import design_name
 from nnunet_pyconv.benchmarks.plans import plan
 from nnunet_pyconv.benchmarks.report import Measurements, Value
 from nnunet_pyconv.benchmarks.timing import ratios, time_in_turn
+from nnunet_pyconv.extras import require_extra
 from nnunet_pyconv.nn.backends import use_backend
 from nnunet_pyconv.planning import Design
 
@@ -42,6 +43,7 @@ def benchmark_runtimes(
         A table with a row for each design: parameters, multiplications, and time / time of the stock network in the
         same runtime.
     """
+    require_extra("onnx", "onnx", "onnxruntime", "onnxscript", "openvino")
     networks = {design_name(design): _network(patch_size, design) for design in (STOCK, *designs)}
     x = torch.randn(1, 1, *patch_size)
     rows: dict[str, dict[str, Value]] = {
@@ -95,7 +97,7 @@ def _gmac(network: nn.Module, x: torch.Tensor) -> float:
 
 
 def _export(network: nn.Module, x: torch.Tensor, file: Path) -> None:
-    with contextlib.redirect_stdout(io.StringIO()):  # the exporter narrates
+    with contextlib.redirect_stdout(io.StringIO()):  # the exporter prints
         torch.onnx.export(network, (x,), str(file), dynamo=True, external_data=False)
 
 

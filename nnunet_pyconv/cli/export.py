@@ -81,12 +81,10 @@ def run(args: argparse.Namespace) -> None:
 
 
 def _export(args: argparse.Namespace, output: Path) -> None:
-    try:
-        from nnunet_pyconv.export import export_model  # imported here: -h should be quick
-    except ModuleNotFoundError as error:
-        if error.name not in ("onnx", "onnxruntime"):
-            raise
-        raise InputError(f"export needs {error.name}; first: pip install 'nnunet-pyconv[onnx]'") from error
+    from nnunet_pyconv.extras import require_extra
+
+    require_extra("onnx", "onnx", "onnxruntime", "onnxscript")
+    from nnunet_pyconv.export import export_model  # imported here: -h should be quick, and the extra is needed
 
     exported = export_model(
         args.folder,

@@ -140,6 +140,6 @@ def _named_folders(arguments: Sequence[str]) -> dict[str, Path]:
         if not (name and equals and folder):
             raise InputError(f"--predictions {argument}: expected NAME=FOLDER")
         if name in named:
-            raise InputError(f"--predictions: the name {name} stands twice; give each folder its own")
+            raise InputError(f"--predictions: the name {name} is given twice; give each folder its own")
         named[name] = Path(folder)
     return named

@@ -24,7 +24,8 @@ if TYPE_CHECKING:
 def run(args: argparse.Namespace) -> None:
     """Run the experiment, report on what is done and list what failed; the exit status is 1 if something did."""
     from nnunet_pyconv.device import pick_device  # these import torch, which takes seconds
-    from nnunet_pyconv.evaluation.report import require_extra
+    from nnunet_pyconv.evaluation.report import MODULES
+    from nnunet_pyconv.extras import require_extra
     from nnunet_pyconv.reproduction import (
         commands,
         pack,
@@ -52,7 +53,7 @@ def run(args: argparse.Namespace) -> None:
     if args.dry_run:
         print("\n".join(commands(request, args.folder)))
         return
-    require_extra()
+    require_extra("report", *MODULES)
     if args.folder.exists() and not args.folder.is_dir():
         raise InputError(f"-o {args.folder} is a file; give a folder for the reports")
     runs, outcomes = reproduce(request, args.executor, parameters)

@@ -13,8 +13,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-import platformdirs
-
+from nnunet_pyconv.cache_folder import cache_folder
 from nnunet_pyconv.evaluation.models import CaseFiles
 
 _DAYS_KEPT = 90
@@ -58,10 +57,8 @@ class ScoreCache:
         Args:
             settings: On what scores depend, beside the files, the code and the versions of its libraries.
         """
-        try:
-            given = os.environ.get("NNUNET_PYCONV_CACHE")
-            base = Path(given) if given else platformdirs.user_cache_path("nnunet_pyconv")
-        except (OSError, RuntimeError):  # no home
+        base = cache_folder()
+        if base is None:
             return cls(None, "")
         return cls(base / "scores", _hash(repr(settings).encode(), _code_and_versions()))
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import tempfile
 import traceback
 from collections.abc import Mapping
@@ -10,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from nnunet_pyconv.errors import InputError
+from nnunet_pyconv.extras import require_extra
 from nnunet_pyconv.nnunet_commands import Outcome
 from nnunet_pyconv.reproduction.preparation import Preparation
 from nnunet_pyconv.reproduction.run import Run
@@ -56,11 +56,7 @@ class Executor:
     """
 
     def __init__(self, kind: str, folder: Path, slurm_parameters: Mapping[str, Any]) -> None:
-        if importlib.util.find_spec("submitit") is None:
-            raise InputError(
-                "submitit is not installed, which runs the jobs; install the extra of this package: "
-                'pip install "nnunet-pyconv[slurm]"'
-            )
+        require_extra("slurm", "submitit")
         import submitit
 
         self._is_slurm = kind == "slurm"

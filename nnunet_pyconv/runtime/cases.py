@@ -107,7 +107,7 @@ def cases_left(cases: Sequence[Case], *, probabilities: bool, keep: bool, overwr
     if there and not keep and not overwrite:
         some = ", ".join(sorted(str(case.labels) for case in there)[:3])
         raise InputError(
-            f"{len(there)} predictions are there already ({some}); keep them with --continue_prediction, replace them "
+            f"{len(there)} predictions exist already ({some}); keep them with --continue_prediction, replace them "
             "with --overwrite, or choose another folder with -o"
         )
     return [case for case in cases if not (keep and case in there)]
@@ -124,7 +124,7 @@ def write_beside(model: ModelFile, target: Path, arguments: Mapping[str, str], *
         file = target / name
         if file.exists() and not overwrite and file.read_text("utf-8", "replace") != _text(content):
             raise InputError(
-                f"{file} is there already and belongs to something else; choose another folder with -o, or replace it "
+                f"{file} exists already and belongs to something else; choose another folder with -o, or replace it "
                 "with --overwrite"
             )
     for name, content in {**contents, "predict_from_raw_data_args.json": arguments}.items():

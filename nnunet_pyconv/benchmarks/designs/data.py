@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from copy import deepcopy
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -82,7 +81,7 @@ class Prepared:
     def stock_plans(self) -> dict[str, Any]:
         """The plans of nnU-Net with the patch and the batch of the comparison, and the network planned for them."""
         preprocessed = nnunet_folder("nnUNet_preprocessed") / self.dataset
-        plans: dict[str, Any] = deepcopy(load_json(str(preprocessed / f"{self.subject.plans_name}.json")))
+        plans: dict[str, Any] = load_json(str(preprocessed / f"{self.subject.plans_name}.json"))
         small = plan(self.subject.patch_size, self.subject.batch_size)
         network = small.plans["configurations"][small.configuration]["architecture"]
         planned = plans["configurations"][CONFIGURATION]

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from nnunet_pyconv import markdown
 from nnunet_pyconv.errors import InputError
 from nnunet_pyconv.evaluation.metrics import difference, estimate
-from nnunet_pyconv.writing import whole_files
+from nnunet_pyconv.writing import check_target, whole_files
 
 Row = Mapping[str, str]
 Key = tuple[str, int, str]
@@ -82,10 +82,17 @@ class Summary:
         found = difference(entry.dice.mean(axis=0), baseline.dice.mean(axis=0))
         return f"{found.mean:+.4f} ({found.p:.3f})"
 
-    def write(self, folder: Path) -> None:
-        """Write `designs.md` and the learning curves, `designs.png`, replacing earlier ones."""
-        with whole_files(folder / "designs.md", folder / "designs.png") as (table, picture):
-            table.write_text(self.to_markdown())
+    def write(self, folder: Path, *, overwrite: bool = False) -> None:
+        """Write `designs.md` and the learning curves, `designs.png`.
+
+        Raises:
+            InputError: They exist and `overwrite` is false, or the folder can't be written.
+        """
+        files = (folder / "designs.md", folder / "designs.png")
+        for file in files:
+            check_target(file, overwrite=overwrite, kind="file")
+        with whole_files(*files) as (table, picture):
+            table.write_text(self.to_markdown(), "utf-8")
             self._draw_curves(picture)
 
     def _draw_curves(self, file: Path) -> None:

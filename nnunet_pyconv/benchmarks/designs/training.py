@@ -41,7 +41,7 @@ class nnUNetTrainerDesign(SeededTrainer):
         """Seed again after the network has drawn its weights, so that the batches don't depend on the design."""
         super().on_train_start()
         assert self.seed is not None
-        seed = self.seed + 1000 * self.current_epoch  # a training that goes on draws other batches than at its begin
+        seed = self.seed + 1000 * self.current_epoch  # a training that goes on draws other batches than at its start
         random.seed(seed)
         np.random.seed(seed)
         torch.manual_seed(seed)

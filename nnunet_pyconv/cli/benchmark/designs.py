@@ -31,6 +31,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--iterations", type=positive, nargs="+", default=[300], metavar="N", help="training steps (default: 300)")
     add("--seeds", type=positive, nargs="+", default=[1, 2, 3], metavar="N", help="default: 1 2 3")
     add("--baseline", default="stock-w0.5", metavar="DESIGN", help="of the summary (default: %(default)s)")
+    add("--overwrite", action="store_true", help="replace an earlier summary in DIR")
     add("-device", choices=DEVICES, help="where to train (default: the fastest there is)")
 
 
@@ -38,16 +39,19 @@ def run(args: argparse.Namespace) -> None:
     """Train what is not done yet, or summarise what is."""
     from nnunet_pyconv.benchmarks.designs import data, runs, summary  # imports torch, which takes seconds
     from nnunet_pyconv.benchmarks.designs.design import parse_design
+    from nnunet_pyconv.benchmarks.designs.training import ITERATIONS_PER_EPOCH
     from nnunet_pyconv.device import pick_device
 
     if args.designs is None:
         summarised = summary.summarise(runs.read_rows(args.rows), args.baseline)
         print(summarised.to_markdown())
         if args.folder is not None:
-            summarised.write(args.folder)
+            summarised.write(args.folder, overwrite=args.overwrite)
         return
     if args.source is None or args.folder is None:
         raise InputError("to train designs, give the folder of the data with -i and a folder for checkpoints with -o")
+    if wrong := [number for number in args.iterations if number % ITERATIONS_PER_EPOCH]:
+        raise InputError(f"--iterations {wrong[0]}: expected a multiple of {ITERATIONS_PER_EPOCH}, an epoch")
     device = pick_device(args.device)
     designs = [parse_design(name) for name in args.designs]
     wanted = [

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from nnunet_pyconv.cli.benchmark.common import add_common_arguments, run_benchmark
 from nnunet_pyconv.cli.parser import positive
+from nnunet_pyconv.errors import InputError
 
 if TYPE_CHECKING:
     import torch
@@ -43,7 +44,9 @@ def run(args: argparse.Namespace) -> None:
 
     designs = [parse_design(name) for name in args.designs]
 
-    def measure(device: torch.device) -> list[Measurements]:  # noqa: ARG001  # all on the CPU
+    def measure(device: torch.device) -> list[Measurements]:
+        if device.type != "cpu":
+            raise InputError(f"runtimes are measured on a CPU, not on {device}; give -device cpu")
         return benchmark_runtimes(args.patch, designs, args.threads, args.rounds)
 
     run_benchmark(args, measure)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,11 +21,13 @@ from nnunet_pyconv.evaluation.report.paper_figures import NETWORK_NAMES, neurite
 from nnunet_pyconv.evaluation.report.request import ReportRequest
 from nnunet_pyconv.evaluation.scores import ModelScores, score_models
 from nnunet_pyconv.evaluation.training_log import TrainingLog, read_training_log
+from nnunet_pyconv.extras import require_extra
 from nnunet_pyconv.writing import whole_folder
 
 PAGE = "report.html"
 TABLES, FIGURES = "tables", "figures"
-_EXTRA = ("jinja2", "monai", "PIL")
+MODULES = ("jinja2", "monai", "PIL")
+"""What the extra of the report installs."""
 
 
 @dataclass(frozen=True)
@@ -51,16 +52,6 @@ class _CaseSet:
     models: Sequence[Model]
 
 
-def require_extra() -> None:
-    """Raise an InputError where the extra of the report is not installed."""
-    missing = [name for name in _EXTRA if importlib.util.find_spec(name) is None]
-    if missing:
-        raise InputError(
-            f"the report needs {', '.join(missing)}, which is not installed; install the extra of this package: "
-            'pip install "nnunet-pyconv[report]"'
-        )
-
-
 def write_report(request: ReportRequest) -> Report:
     """Write a report.
 
@@ -73,7 +64,7 @@ def write_report(request: ReportRequest) -> Report:
     Raises:
         InputError: Anything that can't be used; then nothing is written and what was there stays.
     """
-    require_extra()
+    require_extra("report", *MODULES)
     _check_output(request.folder, overwrite=request.overwrite)
     # all names and logs are checked before the first score is computed
     sets = _case_sets(request)

@@ -32,7 +32,7 @@ def write_page(model: ModelFile, folder: Path, onnxruntime_web: Path | None, *, 
     """
     check_for_page(model)
     if folder.exists() and not overwrite:
-        raise InputError(f"--web {folder} is there already; replace it with --overwrite, or choose another")
+        raise InputError(f"--web {folder} exists already; replace it with --overwrite, or choose another")
     if folder.exists() and not (folder / DESCRIPTION).is_file():
         raise InputError(f"--web {folder} holds something else than a page of ours; choose another folder")
     with whole_folder(folder) as new:

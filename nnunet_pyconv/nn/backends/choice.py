@@ -219,5 +219,5 @@ def _check(setting: str) -> None:
     if setting not in ("auto", *BACKENDS):
         raise ValueError(
             f"backend {setting!r} (given in the call or in ${VARIABLE}) is unknown; "
-            "expected auto, native, fold, triton or reference"
+            f"expected {', '.join(('auto', *BACKENDS))}"
         )

@@ -140,22 +140,19 @@ def _is_ordinary(levels: list[nn.Module], dim: int) -> bool:
     all modules are those of profilers, which want to see what runs otherwise.
     """
     convolution = nn.Conv2d if dim == 2 else nn.Conv3d
-    return (
-        bool(levels)
-        and all(
-            type(level) is convolution  # a subclass may compute something else
-            and "forward" not in vars(level)
-            and level.stride == levels[0].stride
-            and level.padding
-            == tuple(d * (k // 2) for k, d in zip(level.weight.shape[2:], level.dilation, strict=False))
-            and level.padding_mode == "zeros"
-            and (level.bias is None) == (levels[0].bias is None)
-            and not (level._forward_hooks or level._forward_pre_hooks)
-            and not (level._backward_hooks or level._backward_pre_hooks)
-            for level in levels
-        )
+    return bool(levels) and all(
+        type(level) is convolution  # a subclass may compute something else
+        and "forward" not in vars(level)
+        and level.stride == levels[0].stride
+        and level.padding == _same_padding(level)
+        and level.padding_mode == "zeros"
+        and (level.bias is None) == (levels[0].bias is None)
+        and not (level._forward_hooks or level._forward_pre_hooks)
+        and not (level._backward_hooks or level._backward_pre_hooks)
+        for level in levels
     )
 
 
-def _same_padding(level: Conv) -> tuple[int, ...]:
-    return tuple(d * (k // 2) for k, d in zip(level.weight.shape[2:], level.dilation, strict=True))
+def _same_padding(level: nn.Conv2d | nn.Conv3d) -> tuple[int, ...]:
+    # an older torch.compile can't trace a strict zip
+    return tuple(d * (k // 2) for k, d in zip(level.weight.shape[2:], level.dilation, strict=False))

@@ -11,9 +11,7 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
-import platformdirs
-
-VARIABLE = "NNUNET_PYCONV_CACHE"
+from nnunet_pyconv.cache_folder import VARIABLE, cache_folder
 
 
 class CacheError(OSError):
@@ -32,8 +30,9 @@ def open_cache(name: str) -> Path:
     """
     if sys.platform == "win32":
         raise CacheError("the cache of PyConv's backends needs Linux or macOS")
-    given = os.environ.get(VARIABLE)
-    base = Path(given).absolute() if given else _user_cache()
+    base = cache_folder()
+    if base is None:
+        raise CacheError(f"this user has no home folder; set {VARIABLE} to a folder of this user")
     folder = base / name
     try:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -53,13 +52,3 @@ def is_private(path: Path, kind: Callable[[int], bool]) -> bool:
     """Tell whether a path is of a kind, belongs to this user, and can be written by nobody else."""
     status = path.lstat()
     return kind(status.st_mode) and status.st_uid == os.geteuid() and not status.st_mode & (stat.S_IWGRP | stat.S_IWOTH)
-
-
-def _user_cache() -> Path:
-    try:
-        folder = Path(platformdirs.user_cache_dir("nnunet_pyconv", appauthor=False))
-    except RuntimeError:  # newer platformdirs; older ones leave a "~"
-        folder = Path("~")
-    if not folder.is_absolute():
-        raise CacheError(f"this user has no home folder; set {VARIABLE} to a folder of this user")
-    return folder
