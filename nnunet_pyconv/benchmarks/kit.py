@@ -52,9 +52,8 @@ class Part:
 
 def _network(name: str, size: Sequence[str], networks: Sequence[str], compiled: bool = True) -> Part:
     smallest = ("--more",) if "--more" in size else ()
-    chosen = ("--networks", *networks)
-    rehearsal = (*smallest, "--sizes", "16", "--batch", "1", "--rounds", "1", *chosen)
-    return Part(name, "network", (*size, *chosen), rehearsal, compiled)
+    rehearsal = (*smallest, "--sizes", "16", "--batch", "1", "--rounds", "1", "--networks", networks[0])
+    return Part(name, "network", (*size, "--networks", *networks), rehearsal, compiled)
 
 
 PARTS = (
