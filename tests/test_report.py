@@ -263,7 +263,7 @@ def test_volumes(nnunet_folders: NnunetFolders, tmp_path: Path, capsys: pytest.C
         (["-d", "5"], "dataset '5' not found in your nnU-Net folders"),
         (["--tolerance", "nan"], "--tolerance nan: expected a distance"),
         (["--predictions", "mine"], "--predictions mine: expected NAME=FOLDER"),
-        (["--predictions", "a=x", "a=y"], "the name a stands twice"),
+        (["--predictions", "a=x", "a=y"], "the name a is given twice"),
         (["--baseline", "nix"], "--baseline nix: no such model"),
         (["-d", "313", "7"], "no trained model of Dataset007_Untrained"),
         (["-d", "313", "-c", "3d_fullres"], "-c 3d_fullres: no trained model of Dataset313_KaggleLung has this"),
