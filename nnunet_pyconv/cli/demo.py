@@ -62,7 +62,9 @@ def run(args: argparse.Namespace) -> None:
 
 
 def _next_steps(folder: DemoFolder, source: Path, dataset: str, device: str) -> str:
-    dataset_id = int(dataset[len("Dataset") :][:3])
+    from nnunet_pyconv.nnunet_folders import dataset_id  # imports torch, which takes seconds
+
+    number = dataset_id(dataset)
     flag = "" if device == "cuda" else f" -device {device}"
     return f"""Picture: {folder.picture}
 What nnU-Net printed: {folder.log}
@@ -72,9 +74,9 @@ The same by hand, at nnU-Net's full size:
   mkdir -p "$nnUNet_raw" "$nnUNet_preprocessed" "$nnUNet_results"
   export nnUNet_extTrainer="$(nnunet_pyconv trainer_dir)"
   nnunet_pyconv convert isbi_cell -i {shlex.quote(str(source))}
-  nnUNetv2_plan_and_preprocess -d {dataset_id} -c 2d --verify_dataset_integrity
-  nnUNetv2_train {dataset_id} 2d 0 -tr nnUNetTrainerPyConv{flag}
-  nnUNetv2_predict -d {dataset_id} -c 2d -f 0 -tr nnUNetTrainerPyConv{flag} \\
+  nnUNetv2_plan_and_preprocess -d {number} -c 2d --verify_dataset_integrity
+  nnUNetv2_train {number} 2d 0 -tr nnUNetTrainerPyConv{flag}
+  nnUNetv2_predict -d {number} -c 2d -f 0 -tr nnUNetTrainerPyConv{flag} \\
       -i "$nnUNet_raw/{dataset}/imagesTs" -o predictions
   nnUNetv2_evaluate_folder "$nnUNet_raw/{dataset}/labelsTs" predictions \\
       -djfile predictions/dataset.json -pfile predictions/plans.json"""  # noqa: E501  # lines to paste

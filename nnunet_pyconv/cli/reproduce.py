@@ -71,6 +71,10 @@ def _request(args: argparse.Namespace) -> ExperimentRequest:
     from nnunet_pyconv.device import pick_device
     from nnunet_pyconv.reproduction import ExperimentRequest
 
+    if sum((args.dry_run, args.pack is not None, args.unpack is not None)) > 1:
+        raise InputError("--dry_run, --pack and --unpack do different things; give one of them")
+    if args.overwrite and args.pack is None:
+        raise InputError("--overwrite is for --pack: results that exist are never replaced")
     for flag, value in (("-num_gpus", args.num_gpus), ("-np", args.num_processes)):
         if value < 1:
             raise InputError(f"{flag} {value}: expected at least 1")

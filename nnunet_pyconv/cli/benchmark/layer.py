@@ -34,10 +34,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         choices=DTYPES,
         help="half precision is measured under autocast (default: float32; on a GPU float16 and bfloat16)",
     )
-    parser.add_argument(
+    which = parser.add_mutually_exclusive_group()
+    which.add_argument(
         "--more", action="store_true", help="stride 2, three dimensions and narrow maps instead of the usual cases"
     )
-    parser.add_argument(
+    which.add_argument(
         "--cases", nargs="+", type=_case, metavar="NxCxEDGE", help="2D cases of your own, for example 2x32x256"
     )
 
