@@ -18,6 +18,7 @@ from pathlib import Path
 
 import blosc2
 import numpy as np
+import psutil
 import pytest
 import skimage.io as io
 import torch
@@ -159,26 +160,47 @@ run_command(lambda: run_steps("job", [Step("train", {python(code)!r})], Path("lo
     assert run_steps("job", [], tmp_path / "log").failure is None
 
 
-@pytest.mark.slow
-@pytest.mark.skipif(os.name != "posix", reason="locks")
-def test_command_that_survived_its_job_keeps_the_lock(tmp_path: Path) -> None:
+@pytest.fixture
+def killed_job(tmp_path: Path, request: pytest.FixtureRequest) -> int:
+    """Kill a job while its command runs, and return the number of the command's process."""
+    sleeper = python("import os, pathlib, time; pathlib.Path('pid').write_text(str(os.getpid())); time.sleep(600)")
     job = f"""
 from pathlib import Path
-from nnunet_pyconv.nnunet_commands import Step, run_steps
-run_steps("job", [Step("train", {python("input()")!r})], Path("log"))
+from nnunet_pyconv import nnunet_commands
+{request.param}
+nnunet_commands.run_steps("job", [nnunet_commands.Step("train", {sleeper!r})], Path("log"))
 """
-    sleeper = python("import os, pathlib, time; pathlib.Path('pid').write_text(str(os.getpid())); time.sleep(600)")
-    process = subprocess.Popen(python(job.replace(repr(python("input()")), repr(sleeper))), cwd=tmp_path)
+    process = subprocess.Popen(python(job), cwd=tmp_path)
     pid = tmp_path / "pid"
     while not (pid.exists() and pid.read_text()):
         assert process.poll() is None
         time.sleep(0.05)
     process.kill()
     process.wait()
+    return int(pid.read_text())
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(sys.platform != "linux", reason="the kernel's parent-death signal")
+@pytest.mark.parametrize("killed_job", [""], indirect=True)
+def test_command_ends_with_its_killed_job(killed_job: int, tmp_path: Path) -> None:
+    while psutil.pid_exists(killed_job):
+        time.sleep(0.05)
+    assert run_steps("job", [], tmp_path / "log").failure is None
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(os.name != "posix", reason="locks")
+@pytest.mark.parametrize(
+    "killed_job",
+    ["nnunet_commands.end_command_with_this_thread = lambda: None  # as where there is no such signal"],
+    indirect=True,
+)
+def test_command_that_survived_its_job_keeps_the_lock(killed_job: int, tmp_path: Path) -> None:
     try:
         assert run_steps("job", [], tmp_path / "log").failure == "is running already, in another process"
     finally:
-        os.kill(int(pid.read_text()), signal.SIGKILL)
+        os.kill(killed_job, signal.SIGKILL)
 
 
 @pytest.mark.parametrize(
