@@ -53,7 +53,7 @@ def test_a_forced_kernel_that_is_missing_is_an_error(x):
 
 
 def test_unknown_setting(monkeypatch, x):
-    with pytest.raises(ValueError, match=r"'fastest'.*expected auto, .*triton or reference"), use_backend("fastest"):
+    with pytest.raises(ValueError, match=r"'fastest'.*expected auto, .*triton, reference"), use_backend("fastest"):
         pass
     monkeypatch.setattr("nnunet_pyconv.nn.backends.choice._setting", "quick")  # as from the environment variable
     with pytest.raises(ValueError, match=r"'quick'.*NNUNET_PYCONV_BACKEND"):
