@@ -7,6 +7,7 @@ import tempfile
 from pathlib import Path
 from typing import get_args
 
+from nnunet_pyconv.cli.parser import add_trust
 from nnunet_pyconv.errors import InputError
 from nnunet_pyconv.runtime.description import Precision
 
@@ -52,12 +53,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     add("--force", action="store_true", help="write int8 even where it loses more than 0.006 of the Dice")
     add("--overwrite", action="store_true", help="replace FILE and DIR")
-    add(
-        "--trust",
-        action="store_true",
-        help="load checkpoints that hold more than nnU-Net's do; this runs the code in them, so use it for your own "
-        "only",
-    )
+    add_trust(parser, "load")
 
 
 def run(args: argparse.Namespace) -> None:

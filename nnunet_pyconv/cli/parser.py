@@ -65,3 +65,18 @@ def positive(text: str) -> int:
     if not (text.isdigit() and int(text)):
         raise argparse.ArgumentTypeError(f"{text!r} is not a positive number")
     return int(text)
+
+
+def add_trust(parser: argparse.ArgumentParser, purpose: str) -> None:
+    """Add --trust, for a command that reads checkpoints.
+
+    Args:
+        parser: Of the command.
+        purpose: What the command does with them, for example `load`.
+    """
+    parser.add_argument(
+        "--trust",
+        action="store_true",
+        help=f"{purpose} checkpoints that hold more than nnU-Net's do; this runs the code in them, so use it for your "
+        "own only",
+    )

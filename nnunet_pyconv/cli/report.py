@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from nnunet_pyconv.cli.parser import add_trust
 from nnunet_pyconv.errors import InputError
 
 if TYPE_CHECKING:
@@ -125,12 +126,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     add("-np", dest="num_processes", type=int, default=4, metavar="N", help="cases at a time (default: %(default)s)")
     add("--overwrite", action="store_true", help="replace an earlier report in DIR")
-    add(
-        "--trust",
-        action="store_true",
-        help="read the curves from checkpoints that hold more than nnU-Net's do; this runs the code in them, so use it "
-        "for your own only",
-    )
+    add_trust(parser, "read the curves from")
 
 
 def _named_folders(arguments: Sequence[str]) -> dict[str, Path]:

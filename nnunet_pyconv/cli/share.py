@@ -6,6 +6,8 @@ import argparse
 import shlex
 from pathlib import Path
 
+from nnunet_pyconv.cli.parser import add_trust
+
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the command's arguments."""
@@ -32,12 +34,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     add("--report", type=Path, metavar="DIR", help="folder of nnunet_pyconv report, whose tables enter the card")
     add("--overwrite", action="store_true", help="replace FILE")
-    add(
-        "--trust",
-        action="store_true",
-        help="load checkpoints that hold more than nnU-Net's do; this runs the code in them, so use it "
-        "for your own only",
-    )
+    add_trust(parser, "load")
 
 
 def run(args: argparse.Namespace) -> None:
