@@ -55,13 +55,14 @@ def run(args: argparse.Namespace) -> None:
         folder.prepare(overwrite=args.overwrite)
         try:
             dataset = chain.run(folder, source, device)
+            model = chain.model_folder(dataset.name)
         except InputError:  # nothing has been trained yet
             folder.clear()
             raise
-    print(_next_steps(folder, source or folder.source, dataset.name, device.type))
+    print(_next_steps(folder, source or folder.source, dataset.name, model, device.type))
 
 
-def _next_steps(folder: DemoFolder, source: Path, dataset: str, device: str) -> str:
+def _next_steps(folder: DemoFolder, source: Path, dataset: str, model: Path, device: str) -> str:
     from nnunet_pyconv.nnunet_folders import dataset_id  # imports torch, which takes seconds
 
     number = dataset_id(dataset)
@@ -79,4 +80,11 @@ The same by hand, at nnU-Net's full size:
   nnUNetv2_predict -d {number} -c 2d -f 0 -tr nnUNetTrainerPyConv{flag} \\
       -i "$nnUNet_raw/{dataset}/imagesTs" -o predictions
   nnUNetv2_evaluate_folder "$nnUNet_raw/{dataset}/labelsTs" predictions \\
-      -djfile predictions/dataset.json -pfile predictions/plans.json"""  # noqa: E501  # lines to paste
+      -djfile predictions/dataset.json -pfile predictions/plans.json
+
+The model that was trained here, in your browser (needs the extra onnx, and npm for a package of its own):
+  npm pack onnxruntime-web
+  nnunet_pyconv export {shlex.quote(str(model))} \\
+      --web page --onnxruntime_web onnxruntime-web-*.tgz
+  python -m http.server -d page    # open http://localhost:8000 and drop an image of
+                                   # {folder.raw / dataset / "imagesTs"}"""  # noqa: E501  # lines to paste

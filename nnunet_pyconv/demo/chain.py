@@ -86,6 +86,11 @@ def run(folder: DemoFolder, source: Path | None, device: torch.device) -> Path:
     return dataset
 
 
+def model_folder(dataset_name: str) -> Path:
+    """Return the folder of the model that the demo trains; to be called inside `folder.environment()`."""
+    return Path(get_output_folder(dataset_name, TRAINER, PLANS, CONFIGURATION))
+
+
 class _Console:
     """Says each step and its time; what nnU-Net prints goes to a log."""
 
@@ -141,8 +146,7 @@ def _train(dataset_name: str, training: DemoTraining, device: torch.device) -> A
 
 def _predict(folder: DemoFolder, dataset: Path, device: torch.device) -> None:
     predictor = nnUNetPredictor(device=device)
-    model = get_output_folder(dataset.name, TRAINER, PLANS, CONFIGURATION)
-    predictor.initialize_from_trained_model_folder(model, use_folds=(FOLD,))
+    predictor.initialize_from_trained_model_folder(str(model_folder(dataset.name)), use_folds=(FOLD,))
     folder.predictions.mkdir()
     # few and small images: done before worker processes have imported torch, and nothing is left where this is killed
     predictor.predict_from_files_sequential(str(dataset / "imagesTs"), str(folder.predictions))

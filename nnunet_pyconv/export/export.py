@@ -156,7 +156,7 @@ def _export(network: nn.Module, model: ModelFolder, fold: str, description: Desc
         )
     if cases is None:
         return _Export(file, difference, None)
-    quantized = quantize(file, cases.patches(patch_size), cases.validation(), description)
+    quantized = quantize(file, cases.patches(patch_size), list(cases.validation()), description)
     file.write_bytes(quantized.content)
     return _Export(file, difference, quantized)
 

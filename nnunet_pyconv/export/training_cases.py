@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -75,10 +75,11 @@ class TrainingCases:
             for number in range(CALIBRATION_PATCHES)
         ]
 
-    def validation(self) -> list[Case]:
-        """Load some validation cases, evenly spread over all."""
-        chosen = np.linspace(0, len(self._validation) - 1, min(VALIDATION_CASES, len(self._validation)))
-        return [self._load(self._validation[round(number)]) for number in chosen]
+    def validation(self, at_most: int | None = VALIDATION_CASES) -> Iterator[Case]:
+        """Load validation cases, evenly spread over all; None for all."""
+        count = len(self._validation)
+        chosen = np.linspace(0, count - 1, count if at_most is None else min(at_most, count))
+        return (self._load(self._validation[round(number)]) for number in chosen)
 
     def _load(self, name: str) -> Case:
         data, seg, _, _ = self._cases.load_case(name)
@@ -101,7 +102,7 @@ def _patch(case: Case, patch_size: Sequence[int], rng: np.random.Generator, *, f
     return np.ascontiguousarray(data[index][None])
 
 
-def mean_dice(network: NetworkFunction, cases: Sequence[Case], description: Description) -> float:
+def mean_dice(network: NetworkFunction, cases: Iterable[Case], description: Description) -> float:
     """Predict preprocessed cases and score them: mean Dice over cases and classes or regions.
 
     A class that is neither in the labels nor in the prediction doesn't count; voxels with the ignore label neither.

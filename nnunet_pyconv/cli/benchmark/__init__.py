@@ -16,6 +16,7 @@ SUBJECTS = {
     "designs": "trainings of blocks, widths and depths on the paper's data sets, scored on unseen cases",
     "volumes": "stock and PyConv trainings of nnU-Net on small volumes: speed, memory and Dice",
     "runtimes": "the planned network of each design in PyTorch, ONNX Runtime and OpenVINO",
+    "precisions": "trained models in float32, half precision and 8 bit: Dice, file, time and memory",
     "training_memory": "the planners' estimate of a training's memory against what it takes (GPU)",
     "all": "what compares PyConv with the stock network, as steps that can be resumed",
 }
