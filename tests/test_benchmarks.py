@@ -243,6 +243,7 @@ def test_bad_input_is_told_before_anything_is_measured(
 def test_a_gpu_that_is_not_there(subject: str, capsys: pytest.CaptureFixture[str]) -> None:
     required = {
         "designs": ["--rows", "rows.csv", "--designs", "stock", "-i", "data", "-o", "runs"],
+        "precisions": ["model"],
         "all": ["-o", "tables"],
     }.get(subject, [])
     with pytest.raises(SystemExit, match="2"):

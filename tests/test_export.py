@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -80,6 +81,19 @@ def test_8_bit(
         export_model(made.folder, tmp_path / "worse.pyz", precision="int8")
     assert not (tmp_path / "worse.pyz").exists()
     assert not list(tmp_path.glob(".*"))
+
+
+@pytest.mark.slow
+def test_precisions_are_compared(made: Made, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    main(["benchmark", "precisions", str(made.folder), "--rounds", "1", "-device", "cpu", "-o", str(tmp_path)])
+    (table,) = json.loads((tmp_path / "precisions.json").read_text())["tables"]
+    whole, half, eighth = table["rows"]
+    assert [row["precision"] for row in table["rows"]] == ["fp32", "fp16", "int8"]
+    assert whole["file, MB"] > half["file, MB"] > eighth["file, MB"]
+    assert whole["slice / fp32"]["ratio"] == whole["file / fp32"] == 1
+    assert 0.98 * float(whole["Dice"]) <= float(half["Dice"]) <= 1
+    if sys.platform == "linux":
+        assert all(row["peak memory, MB"] > 30 for row in table["rows"])  # more than Python alone
 
 
 def test_8_bit_need_the_training_cases(made: Made, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -44,7 +44,7 @@ def benchmark_runtimes(
         same runtime.
     """
     require_extra("onnx", "onnx", "onnxruntime", "onnxscript", "openvino")
-    networks = {design_name(design): _network(patch_size, design) for design in (STOCK, *designs)}
+    networks = {design_name(design): designed_network(patch_size, design) for design in (STOCK, *designs)}
     x = torch.randn(1, 1, *patch_size)
     rows: dict[str, dict[str, Value]] = {
         name: {"design": name, "parameters, M": sum(p.numel() for p in network.parameters()) / 1e6}
@@ -75,7 +75,8 @@ def benchmark_runtimes(
     return [Measurements(title, list(rows.values()))]
 
 
-def _network(patch_size: Sequence[int], design: Design) -> nn.Module:
+def designed_network(patch_size: Sequence[int], design: Design) -> nn.Module:
+    """Build what becomes of nnU-Net's default network for a patch: one channel in, two labels out, not trained."""
     planned = plan(patch_size)
     configuration = deepcopy(planned.plans["configurations"][planned.configuration])
     architecture: dict[str, Any] = design.architecture(configuration["architecture"], patch_size)
