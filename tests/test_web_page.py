@@ -299,6 +299,7 @@ def _png(array: np.ndarray, folder: Path) -> bytes:
     [
         ({"patch_size": (4, 8, 8), "spacing": (1.0, 1.0, 1.0), "mirror_axes": None}, "export the 2d configuration"),
         ({"previous_stage": "3d_lowres"}, "second stage"),
+        ({"precision": "int8"}, "export it with --precision fp16"),
         ({"reader": "NibabelIOWithReorient"}, "which turns them"),
     ],
 )

@@ -49,7 +49,8 @@ def check_for_page(model: ModelFile) -> None:
     """Refuse a model that the page can't run.
 
     Raises:
-        InputError: A model of volumes, a cascade, or one whose images the page does not read as nnU-Net does.
+        InputError: A model of volumes or of 8 bit, a cascade, or one whose images the page does not read as nnU-Net
+            does.
     """
     description = model.description
     reason = None
@@ -57,6 +58,11 @@ def check_for_page(model: ModelFile) -> None:
         reason = f"is of {description.configuration}, and the page predicts slices: export the 2d configuration"
     elif description.previous_stage is not None:
         reason = "is the second stage of a cascade"
+    elif description.precision == "int8":  # each flip of a rounding spreads; the same happens between two builds
+        reason = (
+            "is of 8 bit, whose roundings differ from system to system, so that some 0.3 % of the labels would not be "
+            "Python's: export it with --precision fp16"
+        )
     elif description.reader not in _READERS:
         reason = f"reads images by {description.reader}, which turns them"
     elif description.resample_image.function != "resample_data_or_seg_to_shape":
@@ -64,7 +70,7 @@ def check_for_page(model: ModelFile) -> None:
     elif not {description.resample_image.order, description.resample_logits.order} <= {0, 1, 3}:
         reason = "resamples by splines of another order than 0, 1 and 3"
     if reason is not None:
-        raise InputError(f"--web: the model {reason}; use the file of -o instead")
+        raise InputError(f"--web: the model {reason}, or use the file of -o instead")
 
 
 def _copy_runtime(source: Path | None, target: Path) -> None:
