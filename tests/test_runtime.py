@@ -12,10 +12,11 @@ import sys
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 import onnx
+import onnxruntime
 import pytest
 import SimpleITK as sitk  # noqa: N813  # its own habit
 import skimage.io
@@ -26,8 +27,9 @@ from runtime_models import DESCRIPTION, threshold_network, write_model
 from nnunet_pyconv.cli import main
 from nnunet_pyconv.errors import InputError
 from nnunet_pyconv.runtime import Predictor
-from nnunet_pyconv.runtime.description import SCHEMA, Description
+from nnunet_pyconv.runtime.description import SCHEMA, Description, Device
 from nnunet_pyconv.runtime.model_file import ModelFile
+from nnunet_pyconv.runtime.network import PROVIDERS
 from nnunet_pyconv.runtime.predictor import Settings
 
 VOLUMES: dict[str, Any] = {"file_ending": ".nii.gz", "reader": "SimpleITKIO"}
@@ -379,7 +381,6 @@ def test_refuses_images(
         (["--continue_prediction", "--overwrite"], "give one of them"),
         (["--postprocess"], "the model has none"),
         (["-prev_stage_predictions", "."], "not the second stage"),
-        (["-device", "openvino"], "pip install onnxruntime-openvino"),
     ],
     ids=str,
 )
@@ -388,6 +389,21 @@ def test_refuses_flags(
 ) -> None:
     assert message in refused(capsys, lambda: predict(model, images, tmp_path / "out", *flags))
     assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("device", get_args(Device))
+def test_devices(device: Device, model: Path, images: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Another package of ONNX Runtime has OpenVINO or CUDA; where this one lacks a device, the message names that."""
+    provider, package = PROVIDERS[device]
+    out = tmp_path / "out"
+    if provider not in onnxruntime.get_available_providers():
+        message = refused(capsys, lambda: predict(model, images, out, "-device", device))
+        assert f"-device {device}: ONNX Runtime has no {provider} here" in message
+        assert f"pip install {package}" in message
+        assert not out.exists()
+        return
+    predict(model, images, out, "-device", device)
+    np.testing.assert_array_equal(skimage.io.imread(out / "a.png"), disc() > 100)
 
 
 def test_a_full_disk(
