@@ -43,7 +43,7 @@ def float_labels(made: Made, tmp_path_factory: pytest.TempPathFactory) -> np.nda
 
 def labels_of(model: Path, made: Made) -> np.ndarray:
     predictor = Predictor(model)
-    image = reader_named("NaturalImage2DIO").read([Path(file) for file in made.cases()[0]])
+    image = reader_named("NaturalImage2DIO", ".png").read([Path(file) for file in made.cases()[0]])
     return predictor.labels(*predictor.logits(*predictor.prepare(image.array, image.spacing)))
 
 

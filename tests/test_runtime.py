@@ -183,9 +183,9 @@ def test_missing_packages_are_named(
     model = write_model(tmp_path / "model.pyz", **VOLUMES)
     present = choice.importlib.util.find_spec
     monkeypatch.setattr(
-        choice.importlib.util, "find_spec", lambda name: None if name in ("SimpleITK", "scipy") else present(name)
+        choice.importlib.util, "find_spec", lambda name: None if name in ("nibabel", "scipy") else present(name)
     )
-    assert "pip install scipy SimpleITK" in refused(capsys, lambda: predict(model, images, tmp_path / "out"))
+    assert "pip install scipy nibabel" in refused(capsys, lambda: predict(model, images, tmp_path / "out"))
 
 
 # ------------------------------------------------------------------------------------------------ files of others

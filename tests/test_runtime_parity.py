@@ -151,7 +151,7 @@ def check(made: Made, recipe: Recipe, folder: Path, name: str, previous: Path | 
         ])  # fmt: skip
         (file,) = theirs.glob(f"*{made.ending}")
         expected, found = read(file), read(ours / file.name)
-        assert found[1] == expected[1]
+        assert found[1] == pytest.approx(expected[1], rel=1e-6, abs=1e-6)
         assert found[0].shape == expected[0].shape
         assert found[0].dtype == expected[0].dtype
         assert len(np.unique(expected[0])) >= 2  # else agreement would say nothing
@@ -165,12 +165,12 @@ def check(made: Made, recipe: Recipe, folder: Path, name: str, previous: Path | 
     print(f"| {name} | {100 * same:.4f} | {difference:.0e} |")
 
 
-def read(file: Path) -> tuple[np.ndarray, object]:
+def read(file: Path) -> tuple[np.ndarray, list[float]]:
     """Labels, and where they lie in space."""
     if file.suffix == ".png":
-        return skimage.io.imread(file), None
+        return skimage.io.imread(file), []
     if file.suffix == ".tif":
         beside = file.with_suffix(".json")
-        return tifffile.imread(file), json.loads(beside.read_text()) if beside.exists() else None
+        return tifffile.imread(file), json.loads(beside.read_text())["spacing"] if beside.exists() else []
     image = sitk.ReadImage(str(file))
-    return sitk.GetArrayFromImage(image), (image.GetSpacing(), image.GetOrigin(), image.GetDirection())
+    return sitk.GetArrayFromImage(image), [*image.GetSpacing(), *image.GetOrigin(), *image.GetDirection()]

@@ -207,7 +207,8 @@ class TestSameAsPython:
         network = random_network(len(settings.get("channels", "1")))
         model = write_model(tmp_path / "model.pyz", network, **settings)
         file = write_image(tmp_path / name, array, **kwargs)
-        image = reader_named(ModelFile.open(model).description.reader).read([file])
+        description = ModelFile.open(model).description
+        image = reader_named(description.reader, description.file_ending).read([file])
         predictor = Predictor(model)
         expected = predictor.labels(*predictor.logits(*predictor.prepare(image.array, image.spacing)))
         assert len(np.unique(expected)) == 3

@@ -19,7 +19,7 @@ from nnunet_pyconv.runtime.errors import InputError
 from nnunet_pyconv.runtime.predictor import Predictor
 from nnunet_pyconv.runtime.preprocessing import Geometry
 from nnunet_pyconv.runtime.readers import reader_named
-from nnunet_pyconv.runtime.readers.base import ReadImage
+from nnunet_pyconv.runtime.readers.base import Reader, ReadImage
 
 _Prepared = tuple[NDArray[np.float32], Geometry, ReadImage]
 
@@ -78,7 +78,7 @@ def _prepared(
 
 
 def _prepare(predictor: Predictor, case: Case) -> _Prepared:
-    reader = reader_named(predictor.model.description.reader)
+    reader = _reader(predictor)
     with _named(case):
         image = reader.read(case.images)
         previous = None if case.previous is None else reader.read_labels(case.previous)
@@ -95,7 +95,7 @@ def _write(
     *,
     probabilities: bool,
 ) -> None:
-    reader = reader_named(predictor.model.description.reader)
+    reader = _reader(predictor)
     target = case.labels.parent
     with _named(case), tempfile.TemporaryDirectory(prefix=f".{case.name}-", dir=target) as folder:
         hidden = Path(folder)
@@ -108,6 +108,10 @@ def _write(
         reader.write(labels, hidden / case.labels.name, image)
         for file in sorted(hidden.iterdir(), key=lambda file: file.name == case.labels.name):  # the labels last
             file.replace(target / file.name)
+
+
+def _reader(predictor: Predictor) -> Reader:
+    return reader_named(predictor.model.description.reader, predictor.model.description.file_ending)
 
 
 def _properties(geometry: Geometry, image: ReadImage) -> dict[str, Any]:

@@ -19,12 +19,11 @@ from nnunet_pyconv.runtime.model_file import ModelFile
 from nnunet_pyconv.runtime.network import OnnxNetwork
 from nnunet_pyconv.runtime.postprocessing import keep_largest
 from nnunet_pyconv.runtime.preprocessing import Geometry, preprocess
+from nnunet_pyconv.runtime.readers.base import FLAT
 from nnunet_pyconv.runtime.sliding_window import predict_logits
 
 IN_MEMORY_BYTES = 1 << 30
 """Logits of more than this accumulate in a file."""
-FLAT = 999
-"""nnU-Net's distance between the slices of an image that has one only, as a multiple of its largest spacing."""
 
 
 @dataclass(frozen=True)

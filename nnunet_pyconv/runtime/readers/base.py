@@ -14,6 +14,9 @@ from numpy.typing import NDArray
 
 from nnunet_pyconv.runtime.errors import InputError
 
+FLAT = 999
+"""nnU-Net's distance between the slices of an image that has one only, as a multiple of its largest spacing."""
+
 
 @dataclass(frozen=True)
 class ReadImage:

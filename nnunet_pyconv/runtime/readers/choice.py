@@ -24,7 +24,7 @@ _TIFF = {"tifffile": "tifffile"}
 _ITK = {"SimpleITK": "SimpleITK"}
 _NIBABEL = {"nibabel": "nibabel"}
 
-READERS: dict[ReaderName, _Source] = {
+_READERS: dict[ReaderName, _Source] = {
     "NaturalImage2DIO": _Source("natural_image", "NaturalImage", _PNG),
     "SimpleITKIO": _Source("sitk", "Itk", _ITK),
     "SimpleITKIOWithReorient": _Source("sitk", "ItkReoriented", _ITK),
@@ -33,19 +33,28 @@ READERS: dict[ReaderName, _Source] = {
     "NibabelIOWithReorient": _Source("nifti", "NiftiReoriented", _NIBABEL),
 }
 """By the name of nnU-Net's class."""
+_BY_ENDING: dict[tuple[ReaderName, str], _Source] = {
+    ("NaturalImage2DIO", ".tif"): _Source("natural_image", "NaturalImage", _TIFF),
+    ("NaturalImage2DIO", ".tiff"): _Source("natural_image", "NaturalImage", _TIFF),
+    ("SimpleITKIO", ".nii"): _Source("itk_nifti", "ItkNifti", _NIBABEL),
+    ("SimpleITKIO", ".nii.gz"): _Source("itk_nifti", "ItkNifti", _NIBABEL),
+}
+"""Files for which that reader needs less."""
 
 
 def missing_packages(reader: ReaderName, file_ending: str) -> list[str]:
     """List, by their names for pip, the packages that a model needs and that are not installed."""
-    needed = _ALL | READERS[reader].packages
-    if reader == "NaturalImage2DIO" and file_ending.lower() in (".tif", ".tiff"):
-        needed = _ALL | _TIFF
+    needed = _ALL | _source(reader, file_ending).packages
     return [package for module, package in needed.items() if importlib.util.find_spec(module) is None]
 
 
-def reader_named(name: ReaderName) -> Reader:
+def reader_named(name: ReaderName, file_ending: str) -> Reader:
     """Make the reader that stands for nnU-Net's of that name."""
-    source = READERS[name]
+    source = _source(name, file_ending)
     module = importlib.import_module(f"nnunet_pyconv.runtime.readers.{source.module}")
     reader: Reader = getattr(module, source.name)()
     return reader
+
+
+def _source(reader: ReaderName, file_ending: str) -> _Source:
+    return _BY_ENDING.get((reader, file_ending.lower()), _READERS[reader])

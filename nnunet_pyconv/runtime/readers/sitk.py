@@ -1,4 +1,4 @@
-"""NIfTI, NRRD, MHA and GIPL by SimpleITK (nnU-Net's SimpleITKIO)."""
+"""NRRD, MHA and GIPL by SimpleITK (nnU-Net's SimpleITKIO), and NIfTI that is turned (SimpleITKIOWithReorient)."""
 
 from __future__ import annotations
 
@@ -11,10 +11,7 @@ import SimpleITK as sitk  # noqa: N813  # its own habit
 from numpy.typing import NDArray
 
 from nnunet_pyconv.runtime.errors import InputError
-from nnunet_pyconv.runtime.readers.base import Reader, ReadImage
-
-_FLAT = 999
-"""nnU-Net's distance between the slices of a 2D image, as a multiple of its largest spacing."""
+from nnunet_pyconv.runtime.readers.base import FLAT, Reader, ReadImage
 
 
 class Itk(Reader):
@@ -27,7 +24,7 @@ class Itk(Reader):
         image, header = self._load(file)
         spacing, array = image.GetSpacing(), sitk.GetArrayFromImage(image)
         if array.ndim == 2:
-            array, reverse = array[None, None], (_FLAT * max(spacing), *spacing[::-1])
+            array, reverse = array[None, None], (FLAT * max(spacing), *spacing[::-1])
         elif array.ndim == 3:
             array, reverse = array[None], spacing[::-1]
         else:  # of four axes, nnU-Net reads one as the channels, and then can't write the labels
