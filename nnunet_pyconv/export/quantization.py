@@ -17,6 +17,7 @@ from onnxruntime.quantization.calibrate import TensorsData, create_calibrator
 from onnxruntime.quantization.qdq_quantizer import QDQQuantizer
 from onnxruntime.quantization.shape_inference import quant_pre_process
 
+from nnunet_pyconv.export.precision import with_8_bit_weights
 from nnunet_pyconv.export.training_cases import Case, mean_dice
 from nnunet_pyconv.runtime.description import Description
 from nnunet_pyconv.runtime.network import INPUT, OnnxNetwork
@@ -37,7 +38,7 @@ class Quantized:
         content: The ONNX file.
         dice: Mean Dice of the 8-bit network on validation cases.
         dice_float: That of the network in float32.
-        in_float: Number of convolutions that stay in float32.
+        in_float: Number of convolutions that compute in float32.
         convolutions: Number of all.
     """
 
@@ -59,8 +60,8 @@ def quantize(
     """Quantise the convolutions, and give those back to float32 that cost the most until the Dice is held.
 
     Weights are signed, of 7 bit, and have a scale for each channel; activations are unsigned and have one for each
-    tensor. So no CPU saturates. Scales come from the smallest and largest values on the patches. Depthwise convolutions
-    stay in float32.
+    tensor. So no CPU saturates. Scales come from the smallest and largest values on the patches. Of
+    grouped convolutions, which ONNX Runtime computes slowly in 8 bit, only the weights are stored so.
 
     Args:
         model: ONNX file in float32.
@@ -78,7 +79,9 @@ def quantize(
             prepared = Path(folder) / "prepared.onnx"
             quant_pre_process(str(model), str(prepared), skip_symbolic_shape=True)
             ranges = _ranges(prepared, patches, Path(folder))
-            convolutions, nodes = _convolutions(onnx.load(prepared).graph)
+            convolutions = [node for node in onnx.load(prepared).graph.node if node.op_type in _OPERATORS]
+            nodes = [node.name for node in convolutions if not _is_grouped(node)]
+            grouped = [node.input[1] for node in convolutions if _is_grouped(node)]
             reference = OnnxNetwork(model.read_bytes(), "cpu", model.name)
             dice_float = mean_dice(reference, validation, description)
             best: Quantized | None = None
@@ -86,9 +89,10 @@ def quantize(
             for in_float in _numbers(len(nodes)):
                 if in_float and not ranking:
                     ranking = _ranked(prepared, nodes, ranges, reference, patches[:_RANKING_PATCHES])
-                content = _quantized(prepared, [node for node in nodes if node not in ranking[:in_float]], ranges)
+                quantized = [node for node in nodes if node not in ranking[:in_float]]
+                content = _quantized(prepared, quantized, ranges, grouped)
                 dice = mean_dice(OnnxNetwork(content, "cpu", model.name), validation, description)
-                found = Quantized(content, dice, dice_float, convolutions - len(nodes) + in_float, convolutions)
+                found = Quantized(content, dice, dice_float, len(grouped) + in_float, len(convolutions))
                 if best is None or found.loss < best.loss:
                     best = found
                 if best.loss <= DICE_LIMIT:
@@ -99,16 +103,8 @@ def quantize(
     return best
 
 
-def _convolutions(graph: onnx.GraphProto) -> tuple[int, list[str]]:
-    """Count the convolutions, and name those to quantise: ONNX Runtime is slow at depthwise ones in 8 bit."""
-    shapes = {weight.name: weight.dims for weight in graph.initializer}
-    nodes = [node for node in graph.node if node.op_type in _OPERATORS]
-    depthwise = [node.op_type == "Conv" and shapes[node.input[1]][1] == 1 < _groups(node) for node in nodes]
-    return len(nodes), [node.name for node, leave in zip(nodes, depthwise, strict=True) if not leave]
-
-
-def _groups(convolution: onnx.NodeProto) -> int:
-    return next((attribute.i for attribute in convolution.attribute if attribute.name == "group"), 1)
+def _is_grouped(convolution: onnx.NodeProto) -> bool:
+    return any(attribute.name == "group" and attribute.i > 1 for attribute in convolution.attribute)
 
 
 def _numbers(convolutions: int) -> Iterator[int]:
@@ -126,13 +122,14 @@ def _ranges(model: Path, patches: Sequence[NDArray[np.float32]], folder: Path) -
     return calibrator.compute_data()
 
 
-def _quantized(model: Path, nodes: Sequence[str], ranges: TensorsData) -> bytes:
+def _quantized(model: Path, nodes: Sequence[str], ranges: TensorsData, stored: Sequence[str] = ()) -> bytes:
+    """Quantise some convolutions, and store the weights of others in 8 bit."""
     seven_bit = True  # of weights: CPUs without VNNI add two products in 16 bit, which more would saturate
     quantizer = QDQQuantizer(
         onnx.load(model), True, seven_bit, QuantType.QInt8, QuantType.QUInt8, ranges, list(nodes), [], _OPERATORS, {}
     )
     quantizer.quantize_model()
-    content: bytes = quantizer.model.model.SerializeToString()
+    content: bytes = with_8_bit_weights(quantizer.model.model, stored).SerializeToString()
     return content
 
 
