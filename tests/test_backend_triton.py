@@ -137,7 +137,7 @@ def test_deterministic_mode():
 def test_operator_keeps_its_contract():
     layer, x = PyConv2d(4, 4, Pyramid((3, 5)), bias=True, stride=2), torch.randn(1, 4, 4, 5, requires_grad=True)
     weights, biases = ([getattr(level, name) for level in layer.levels] for name in ("weight", "bias"))
-    arguments = (x, weights, biases, [level.groups for level in layer.levels], list(layer.stride))
+    arguments = (x, weights, biases, [level.groups for level in layer.levels], list(layer.stride), [])
     torch.library.opcheck(torch.ops.nnunet_pyconv.triton.default, arguments)
 
 
