@@ -18,7 +18,7 @@ from backends import assert_agrees
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from nnunet_pyconv.nn import PyConv2d, PyConv3d, Pyramid
+from nnunet_pyconv.nn import DEPTHWISE, DILATED, PyConv2d, PyConv3d, Pyramid
 from nnunet_pyconv.nn.backends import available_backends, choice, use_backend
 from nnunet_pyconv.nn.backends.contract import describe
 from nnunet_pyconv.nn.backends.reference import convolve
@@ -69,6 +69,36 @@ def test_agrees_in_2d(channels, size, kernels, stride):
 def test_agrees_in_3d(kernels, stride):
     layer = PyConv3d(4, 8, Pyramid(kernels), stride=stride)
     assert_agrees("triton", layer, torch.randn(2, 4, 3, 4, 5, requires_grad=True))
+
+
+@interpreted
+@pytest.mark.parametrize(
+    ("channels", "size", "pyramid", "stride"),
+    [
+        ((16, 16), (5, 9), DILATED, 1),
+        ((8, 12), (7, 10), DILATED, 2),
+        ((3, 8), (11, 4), DILATED, (3, 1)),
+        ((4, 4), (6, 7), Pyramid((3, 5, (1, 3)), dilations=((1, 2), 2, (1, 5))), (1, 2)),
+        ((16, 16), (7, 6), DEPTHWISE, 1),
+        ((14, 14), (6, 9), DEPTHWISE, 2),
+        ((5, 5), (4, 8), Pyramid((3, 5), depthwise=True, dilations=(2, 1)), (1, 3)),
+    ],
+    ids=str,
+)
+def test_agrees_for_dilation_and_shares_in_2d(channels, size, pyramid, stride):
+    layer = PyConv2d(*channels, pyramid, stride=stride, bias=True)
+    assert_agrees("triton", layer, torch.randn(2, channels[0], *size, requires_grad=True))
+
+
+@interpreted
+@pytest.mark.parametrize("stride", [1, 2, (1, 2, 2)], ids=str)
+@pytest.mark.parametrize(
+    "pyramid",
+    [Pyramid((3, 3), groups=(1, 1), dilations=(1, 2)), Pyramid((3, (1, 5, 5)), depthwise=True)],
+    ids=["dilated", "depthwise"],
+)
+def test_agrees_for_dilation_and_shares_in_3d(pyramid, stride):
+    assert_agrees("triton", PyConv3d(8, 8, pyramid, stride=stride), torch.randn(1, 8, 3, 4, 5, requires_grad=True))
 
 
 @interpreted

@@ -58,13 +58,11 @@ def limits(work: Workload) -> str | None:
         return f"the Triton kernels run on an NVIDIA GPU, not on {work.device.type}"
     if work.dtype not in DTYPES:
         return f"the Triton kernels compute in half or single precision, not in {work.dtype}"
-    if not work.is_plain:
-        return "the Triton kernels take levels of all channels without dilation"
     out_channels = sum(level.groups * level.outputs for level in work.levels)
     values = work.x_size[0] * math.prod(work.x_size[2:]) * max(work.x_size[1], out_channels)
     weights = sum(math.prod(level.kernel_size) * level.groups * level.outputs * level.inputs for level in work.levels)
     if values >= 1 << 31 or weights >= _MOST_WEIGHTS or not tiles.supports(work.levels, work.stride):
-        return "the Triton kernels take kernels up to 61, less than 8192 channels, 2^27 weights and 2^31 values"
+        return "the Triton kernels take dilated kernels up to 61 pixels, less than 8192 channels, 2^27 weights and 2^31 values"
     return None
 
 

@@ -12,7 +12,7 @@ import triton.language as tl
 
 SET = tl.constexpr(16)
 """Columns of `Layout.sets`."""
-PART = tl.constexpr(12)
+PART = tl.constexpr(16)
 """Columns of `Layout.parts`."""
 FAR = tl.constexpr(1 << 29)
 """A place outside of any image, for padding; sums of two of them are still int32."""
@@ -118,6 +118,7 @@ def arrange_weights(
     outputs = tl.load(parts + 4)
     kernel_z, kernel_y, kernel_x = _load_three(parts + 5)
     edge_z, edge_y, edge_x = _load_three(parts + 8)
+    dilation_z, dilation_y, dilation_x = _load_three(parts + 11)
 
     row = first_in_tile - (tl.load(parts) - tl.load(parts + 1)) + tl.arange(0, ROWS)
     size = edge_z * edge_y * edge_x
@@ -132,9 +133,10 @@ def arrange_weights(
     output = (tile * span + target) % outputs
 
     if BACKWARD:
-        z = dz[None, :] + kernel_z // 2 + (kernel_z // 2 // stride_z - z[:, None]) * stride_z
-        y = dy[None, :] + kernel_y // 2 + (kernel_y // 2 // stride_y - y[:, None]) * stride_y
-        x = dx[None, :] + kernel_x // 2 + (kernel_x // 2 // stride_x - x[:, None]) * stride_x
+        half_z, half_y, half_x = kernel_z // 2 * dilation_z, kernel_y // 2 * dilation_y, kernel_x // 2 * dilation_x
+        z = dz[None, :] + half_z + (half_z // stride_z - z[:, None]) * stride_z
+        y = dy[None, :] + half_y + (half_y // stride_y - y[:, None]) * stride_y
+        x = dx[None, :] + half_x + (half_x // stride_x - x[:, None]) * stride_x
         out_channel = group[None, :] * inputs + (source % inputs)[:, None]
         offset = out_channel * outputs + output[None, :]
     else:
@@ -142,7 +144,9 @@ def arrange_weights(
         y = y[:, None] - dy[None, :] * stride_y
         x = x[:, None] - dx[None, :] * stride_x
         offset = (group * outputs + output)[None, :] * inputs + (source % inputs)[:, None]
-    exists = (z >= 0) & (z < kernel_z) & (y >= 0) & (y < kernel_y) & (x >= 0) & (x < kernel_x)
+    exists = (z >= 0) & (z % dilation_z == 0) & (y >= 0) & (y % dilation_y == 0) & (x >= 0) & (x % dilation_x == 0)
+    z, y, x = z // dilation_z, y // dilation_y, x // dilation_x
+    exists &= (z < kernel_z) & (y < kernel_y) & (x < kernel_x)
     exists &= (source // inputs)[:, None] == group_in_tile[None, :]
     exists &= (target < span)[None, :]
     offset = ((offset * kernel_z + z) * kernel_y + y) * kernel_x + x
@@ -390,6 +394,7 @@ def collect_weight_gradient(
     outputs = tl.load(parts + 4)
     kernel_z, kernel_y, kernel_x = _load_three(parts + 5)
     edge_z, edge_y, edge_x = _load_three(parts + 8)
+    dilation_z, dilation_y, dilation_x = _load_three(parts + 11)
     span = tl.load(sets + 5)
     fold_z, fold_y, fold_x = _load_three(sets + 6)
 
@@ -402,8 +407,9 @@ def collect_weight_gradient(
     result = tl.zeros((SIZE,), dtype=tl.float32)
     for pixel in range(fold_z * fold_y * fold_x):
         dz, dy, dx = _unfold(pixel, fold_y, fold_x)
-        place = source // VECTOR * edge_z + kz + dz * stride_z
-        place = (place * edge_y + ky + dy * stride_y) * edge_x + kx + dx * stride_x
+        place = source // VECTOR * edge_z + kz * dilation_z + dz * stride_z
+        place = place * edge_y + ky * dilation_y + dy * stride_y
+        place = place * edge_x + kx * dilation_x + dx * stride_x
         row = first + place * VECTOR + source % VECTOR
         offset = row * COLUMNS + target * (fold_z * fold_y * fold_x) + pixel
         for share in range(shares):

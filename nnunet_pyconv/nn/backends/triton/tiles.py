@@ -6,10 +6,11 @@ neighbouring pixels (the fold):
 
     columns: (channel, z, y, x) of the block;    rows: (channel, z, y, x) of the window that the whole block sees.
 
-The weights are arranged so that each column has its kernel at its place in the window, and zeros elsewhere. The
-gradient of the input is such a product on the gradient of the output: there, a tile's rows are those of all levels, and
-with a stride the block is a multiple of it, so that each phase has columns of its own. "Source" and "target" are the
-input and the output forward, and their gradients the other way round backward.
+The weights are arranged so that each column has its kernel at its place in the window, and zeros elsewhere. Along an
+axis on which a block is one pixel, the window of a dilated level holds only what the kernel's elements meet. The
+gradient of the input is such a product on the gradient of the output: there, a tile's rows are those of all levels that
+convolve the same channels, and with a stride the block is a multiple of it, so that each phase has columns of its own.
+"Source" and "target" are the input and the output forward, and their gradients the other way round backward.
 """
 
 from __future__ import annotations
@@ -26,8 +27,10 @@ from nnunet_pyconv.nn.level import Level
 
 Axes = tuple[int, int, int]
 
-ROWS = 64
+ROWS = 16
 """The rows of each level in a tile are padded to a multiple of this."""
+TILE_ROWS = 64
+"""The rows of a tile are padded to a multiple of this."""
 _COLUMNS = (16, 32, 64)
 _GATHER = 32
 """What it costs to bring a value of the source to the tensor core, in multiplications. Reasoned, not measured: with 32
@@ -38,7 +41,8 @@ _LARGEST_WINDOW = 1 << 6
 
 @dataclass(frozen=True)
 class Layout:
-    """All tiles of a launch. Tiles of the same shape form a set: forward those of one level, backward all.
+    """All tiles of a launch. Tiles of the same shape form a set: those of one level, or backward of all that share
+    their input channels.
 
     Attributes:
         columns: Columns of the products.
@@ -46,9 +50,9 @@ class Layout:
         tile_sets: For each set the number of tiles, the rows of each, and the target pixels of its block.
         sets: `(sets, 16)`, int32: tiles, rows of each, first row, first target channel, first part, span, then along z,
             y and x: fold, step of the window from block to block, pixels of the window before the block; a zero.
-        parts: `(parts, 12)`, int32, the levels in the rows of a set's tiles: end of its rows in the tile, rows, first
+        parts: `(parts, 16)`, int32, the levels in the rows of a set's tiles: end of its rows in the tile, rows, first
             weight in the concatenation of all, channels of a group in the source and in the target, then along z, y and
-            x: kernel, window; a zero.
+            x: kernel, places of the window, places from one element of the kernel to the next; two zeros.
         window: int32, for each `vector` of rows what they take from the source: channel / vector, and place in the
             window along z, y and x in six bits each; -1 for padding.
     """
@@ -68,14 +72,42 @@ class Layout:
 
 @dataclass(frozen=True)
 class _Part:
-    """A level in one direction: groups, channels of a group in source and target, kernel, first channel and weight."""
+    """A level in one direction.
+
+    Attributes:
+        groups: Number of groups.
+        inputs: Channels of a group in the source.
+        outputs: Channels of a group in the target.
+        kernel: Its edges.
+        dilation: Of the kernel, in pixels.
+        source: Its first channel of the source.
+        weight: Its first weight in the concatenation of all.
+    """
 
     groups: int
     inputs: int
     outputs: int
     kernel: Axes
+    dilation: Axes
     source: int
     weight: int
+
+
+@dataclass(frozen=True)
+class _Window:
+    """The pixels of the source that a block of the target sees, along each axis.
+
+    Attributes:
+        edges: How many.
+        apart: Pixels from one to the next.
+        dilation: How many of them from one element of the kernel to the next.
+        before: Pixels from the first of them to the block's own first pixel.
+    """
+
+    edges: Axes
+    apart: Axes
+    dilation: Axes
+    before: Axes
 
 
 @dataclass(frozen=True)
@@ -89,9 +121,10 @@ class _Cut:
 
 def supports(levels: Sequence[Level], stride: Sequence[int]) -> bool:
     """Tell whether such tiles exist: the bits of `Layout.window` and the largest number of columns must be enough."""
-    channels = max(levels[0].inputs * levels[0].groups, sum(level.outputs * level.groups for level in levels))
-    edge = max(max(level.kernel_size) for level in levels)
-    return channels < _MOST_CHANNELS and edge + 1 < _LARGEST_WINDOW and math.prod(stride) <= _COLUMNS[-1]
+    in_channels = max(level.first_in_channel + level.in_channels for level in levels)
+    channels = max(in_channels, sum(level.out_channels for level in levels))
+    reach = max(max(level.reach) for level in levels)
+    return channels < _MOST_CHANNELS and reach + 1 < _LARGEST_WINDOW and math.prod(stride) <= _COLUMNS[-1]
 
 
 def three(per_axis: Sequence[int]) -> Axes:
@@ -122,19 +155,18 @@ def lay_out(levels: tuple[Level, ...], stride: Axes, backward: bool, most_at_onc
     first_row = target = 0
     for parts, cut in zip(part_sets, cuts, strict=True):
         tiles, first_part = parts[0].groups * parts[0].outputs // cut.span, len(part_rows)
-        before = _most([_before(part, stride, backward) for part in parts])
-        rows, places = 0, []
-        for part in parts:
-            edges = _window(part, cut.fold, stride, backward)
-            count = _rows(part, cut.span, edges)
-            rows += count
-            part_rows.append([rows, count, part.weight, part.inputs, part.outputs, *part.kernel, *edges, 0])
-            shift = [b - own for b, own in zip(before, _before(part, stride, backward), strict=True)]
-            places.append(_places(part, cut.span, tiles, count, edges, shift, vector))
+        shapes = [_window(part, cut.fold, stride, backward) for part in parts]
+        counts = _rows(parts, cut.span, shapes)
+        before = three([max(axis) for axis in zip(*(shape.before for shape in shapes), strict=True)])
+        places = []
+        for n, (part, shape, count) in enumerate(zip(parts, shapes, counts, strict=True), 1):
+            part_rows.append([sum(counts[:n]), count, part.weight, part.inputs, part.outputs])
+            part_rows[-1] += [*part.kernel, *shape.edges, *shape.dilation, 0, 0]
+            places.append(_places(part, cut.span, tiles, count, shape, before, vector))
         windows.append(torch.cat(places, dim=1).flatten())
         step = [r // s if backward else r * s for r, s in zip(cut.fold, stride, strict=True)]
-        sets.append([tiles, rows, first_row, target, first_part, cut.span, *cut.fold, *step, *before, 0])
-        first_row += tiles * rows
+        sets.append([tiles, sum(counts), first_row, target, first_part, cut.span, *cut.fold, *step, *before, 0])
+        first_row += tiles * sum(counts)
         target += tiles * cut.span
     return Layout(
         columns,
@@ -147,13 +179,32 @@ def lay_out(levels: tuple[Level, ...], stride: Axes, backward: bool, most_at_onc
 
 
 def _places(
-    part: _Part, span: int, tiles: int, rows: int, edges: Axes, shift: Sequence[int], vector: int
+    part: _Part, span: int, tiles: int, rows: int, window: _Window, before: Axes, vector: int
 ) -> torch.Tensor:
-    """What the rows of a part take in each tile, `(tiles, rows / vector)`, see `Layout.window`."""
+    """What the rows of a part take in each tile, `(tiles, rows / vector)`, see `Layout.window`.
+
+    Args:
+        part: The part.
+        span: Target channels of a tile.
+        tiles: How many tiles.
+        rows: Of the part in a tile.
+        window: What it takes of the source.
+        before: Pixels before the block's own first in the window of all parts.
+        vector: See `Layout.vector`.
+    """
     row = torch.arange(rows // vector)
-    (_, edge_y, edge_x), size = edges, math.prod(edges)
+    (_, edge_y, edge_x), size = window.edges, math.prod(window.edges)
     block, place = row // size, row % size
-    z, y, x = place // (edge_y * edge_x) + shift[0], place // edge_x % edge_y + shift[1], place % edge_x + shift[2]
+    z, y, x = (
+        (along * apart + all_before - own)
+        for along, apart, all_before, own in zip(
+            (place // (edge_y * edge_x), place // edge_x % edge_y, place % edge_x),
+            window.apart,
+            before,
+            window.before,
+            strict=True,
+        )
+    )
     group = torch.arange(tiles)[:, None] * span // part.outputs
     channel = (part.source + group * part.inputs) // vector + block
     taken = channel << 18 | (z << 12 | y << 6 | x)
@@ -177,16 +228,17 @@ def _best_cut(levels: tuple[Level, ...], stride: Axes, backward: bool) -> tuple[
 
 
 def _part_sets(levels: Sequence[Level], backward: bool) -> list[list[_Part]]:
-    parts, channels, weights = [], 0, 0
+    parts, outputs, weights = [], 0, 0
     for z in levels:
-        kernel = three(z.kernel_size)
+        kernel, dilation = three(z.kernel_size), three(z.dilation)
         if backward:
-            parts.append(_Part(z.groups, z.outputs, z.inputs, kernel, channels, weights))
+            parts.append(_Part(z.groups, z.outputs, z.inputs, kernel, dilation, outputs, weights))
         else:
-            parts.append(_Part(z.groups, z.inputs, z.outputs, kernel, 0, weights))
-        channels += z.groups * z.outputs
-        weights += z.groups * z.outputs * z.inputs * math.prod(kernel)
-    return [parts] if backward else [[part] for part in parts]
+            parts.append(_Part(z.groups, z.inputs, z.outputs, kernel, dilation, z.first_in_channel, weights))
+        outputs += z.out_channels
+        weights += z.out_channels * z.inputs * math.prod(kernel)
+    together = backward and all(z.first_in_channel == 0 for z in levels)
+    return [parts] if together else [[part] for part in parts]
 
 
 def _cuts(parts: Sequence[_Part], stride: Axes, backward: bool, columns: int) -> list[_Cut]:
@@ -204,9 +256,9 @@ def _cuts(parts: Sequence[_Part], stride: Axes, backward: bool, columns: int) ->
         gather = _GATHER * max(1, 4 // _at_once(parts, span))  # as many instructions for one value as for four
         for fold in folds:
             pixels = math.prod(fold)
-            edges = [_window(part, fold, stride, backward) for part in parts]
-            if pixels * span <= columns and max(map(max, edges)) < _LARGEST_WINDOW:
-                rows = sum(_rows(part, span, e) for part, e in zip(parts, edges, strict=True))
+            windows = [_window(part, fold, stride, backward) for part in parts]
+            if pixels * span <= columns and max(_largest(window) for window in windows) < _LARGEST_WINDOW:
+                rows = sum(_rows(parts, span, windows))
                 cuts.append(_Cut(span, fold, channels / span * rows / pixels * (columns + gather)))
     return cuts
 
@@ -221,25 +273,28 @@ def _at_once(parts: Sequence[_Part], span: int) -> int:
     return math.gcd(8, *(n for part in parts for n in (_channels(part, span), part.source)))
 
 
-def _rows(part: _Part, span: int, edges: Axes) -> int:
-    return -(-_channels(part, span) * math.prod(edges) // ROWS) * ROWS
+def _rows(parts: Sequence[_Part], span: int, windows: Sequence[_Window]) -> list[int]:
+    """Rows of each part in a tile; the last has the tile's padding."""
+    rows = [
+        -(-_channels(part, span) * math.prod(window.edges) // ROWS) * ROWS
+        for part, window in zip(parts, windows, strict=True)
+    ]
+    rows[-1] += -sum(rows) % TILE_ROWS
+    return rows
 
 
-def _window(part: _Part, fold: Axes, stride: Axes, backward: bool) -> Axes:
-    """Pixels of the source that a block of the target sees."""
-    if backward:
-        z, y, x = ((r - 1 + k // 2) // s + k // 2 // s + 1 for r, s, k in zip(fold, stride, part.kernel, strict=True))
-    else:
-        z, y, x = ((r - 1) * s + k for r, s, k in zip(fold, stride, part.kernel, strict=True))
-    return z, y, x
+def _window(part: _Part, fold: Axes, stride: Axes, backward: bool) -> _Window:
+    """What a block of the target sees of the source."""
+    axes = []
+    for k, d, r, s in zip(part.kernel, part.dilation, fold, stride, strict=True):
+        apart = d if r == 1 else 1
+        dilation = d // apart
+        half = k // 2 * dilation
+        before, after = (half // s, (r - 1 + half) // s) if backward else (half, (r - 1) * s + half)
+        axes.append((before + after + 1, apart, dilation, before * apart))
+    return _Window(*(three(values) for values in zip(*axes, strict=True)))
 
 
-def _before(part: _Part, stride: Axes, backward: bool) -> Axes:
-    """How many of them lie before the block's own first pixel."""
-    z, y, x = (k // 2 // s if backward else k // 2 for s, k in zip(stride, part.kernel, strict=True))
-    return z, y, x
-
-
-def _most(values: Sequence[Axes]) -> Axes:
-    z, y, x = (max(axis) for axis in zip(*values, strict=True))
-    return z, y, x
+def _largest(window: _Window) -> int:
+    """Pixels that it covers, along the axis where they are most."""
+    return max((edge - 1) * apart + 1 for edge, apart in zip(window.edges, window.apart, strict=True))
