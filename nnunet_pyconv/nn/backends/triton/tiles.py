@@ -32,6 +32,7 @@ ROWS = 16
 TILE_ROWS = 64
 """The rows of a tile are padded to a multiple of this."""
 _COLUMNS = (16, 32, 64)
+_AT_ONCE = (8, 4, 2, 1)
 _GATHER = 32
 """What it costs to bring a value of the source to the tensor core, in multiplications. Reasoned, not measured: with 32
 columns, shared memory, address arithmetic and tensor cores of an A100 are about equally busy."""
@@ -147,8 +148,8 @@ def lay_out(levels: tuple[Level, ...], stride: Axes, backward: bool, most_at_onc
     Raises:
         ValueError: No tiles exist, see `supports`.
     """
-    columns, part_sets, cuts = _best_cut(levels, stride, backward)
-    vector = math.gcd(most_at_once, *(_at_once(parts, cut.span) for parts, cut in zip(part_sets, cuts, strict=True)))
+    columns, at_once, part_sets, cuts = _best_cut(levels, stride, backward)
+    vector = min(at_once, most_at_once)
     sets: list[list[int]] = []
     part_rows: list[list[int]] = []
     windows = []
@@ -212,19 +213,21 @@ def _places(
 
 
 @functools.lru_cache(maxsize=256)
-def _best_cut(levels: tuple[Level, ...], stride: Axes, backward: bool) -> tuple[int, list[list[_Part]], list[_Cut]]:
-    """Choose columns, and how each set of parts is cut for them, by the estimated cost."""
+def _best_cut(
+    levels: tuple[Level, ...], stride: Axes, backward: bool
+) -> tuple[int, int, list[list[_Part]], list[_Cut]]:
+    """Choose columns, channels to read at once, and how each set of parts is cut for them, by the estimated cost."""
     part_sets = _part_sets(levels, backward)
     choices = []
-    for columns in _COLUMNS:
-        cuts = [_cuts(parts, stride, backward, columns) for parts in part_sets]
+    for columns, at_once in itertools.product(_COLUMNS, _AT_ONCE):
+        cuts = [_cuts(parts, stride, backward, columns, at_once) for parts in part_sets]
         if all(cuts):
             best = [min(some, key=lambda cut: cut.cost) for some in cuts]
-            choices.append((sum(cut.cost for cut in best), columns, best))
+            choices.append((sum(cut.cost for cut in best), columns, at_once, best))
     if not choices:
         raise ValueError(f"no tiles for stride {stride} and {levels}")
-    _, columns, best = min(choices, key=lambda choice: choice[0])
-    return columns, part_sets, best
+    _, columns, at_once, best = min(choices, key=lambda choice: choice[0])
+    return columns, at_once, part_sets, best
 
 
 def _part_sets(levels: Sequence[Level], backward: bool) -> list[list[_Part]]:
@@ -241,10 +244,11 @@ def _part_sets(levels: Sequence[Level], backward: bool) -> list[list[_Part]]:
     return [parts] if together else [[part] for part in parts]
 
 
-def _cuts(parts: Sequence[_Part], stride: Axes, backward: bool, columns: int) -> list[_Cut]:
-    """All ways to cut the targets of some parts for so many columns."""
+def _cuts(parts: Sequence[_Part], stride: Axes, backward: bool, columns: int, at_once: int) -> list[_Cut]:
+    """All ways to cut the targets of some parts for so many columns and channels to read at once."""
     cuts = []
     channels = parts[0].groups * parts[0].outputs
+    gather = _GATHER * max(1, 4 // at_once)  # as many instructions for one value as for four
     least = stride if backward else (1, 1, 1)
     grows = [any(part.kernel[axis] > 1 for part in parts) for axis in range(3)]
     folds = list(
@@ -253,7 +257,8 @@ def _cuts(parts: Sequence[_Part], stride: Axes, backward: bool, columns: int) ->
     for span in range(1, min(channels, columns) + 1):
         if channels % span or any(span % part.outputs and part.outputs % span for part in parts):
             continue
-        gather = _GATHER * max(1, 4 // _at_once(parts, span))  # as many instructions for one value as for four
+        if any(n % at_once for part in parts for n in (_channels(part, span), part.source)):
+            continue
         for fold in folds:
             pixels = math.prod(fold)
             windows = [_window(part, fold, stride, backward) for part in parts]
@@ -266,11 +271,6 @@ def _cuts(parts: Sequence[_Part], stride: Axes, backward: bool, columns: int) ->
 def _channels(part: _Part, span: int) -> int:
     """Channels of the source that a tile reads: those of one group, or of several where the span covers several."""
     return part.inputs * max(1, span // part.outputs)
-
-
-def _at_once(parts: Sequence[_Part], span: int) -> int:
-    """Channels, at most 8, by which a tile's channels of the source can be read."""
-    return math.gcd(8, *(n for part in parts for n in (_channels(part, span), part.source)))
 
 
 def _rows(parts: Sequence[_Part], span: int, windows: Sequence[_Window]) -> list[int]:
