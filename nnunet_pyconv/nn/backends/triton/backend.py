@@ -62,7 +62,10 @@ def limits(work: Workload) -> str | None:
     values = work.x_size[0] * math.prod(work.x_size[2:]) * max(work.x_size[1], out_channels)
     weights = sum(math.prod(level.kernel_size) * level.groups * level.outputs * level.inputs for level in work.levels)
     if values >= 1 << 31 or weights >= _MOST_WEIGHTS or not tiles.supports(work.levels, work.stride):
-        return "the Triton kernels take dilated kernels up to 61 pixels, less than 8192 channels, 2^27 weights and 2^31 values"
+        return (
+            "the Triton kernels take dilated kernels up to 61 pixels, less than 8192 channels, 2^27 weights and 2^31 "
+            "values"
+        )
     return None
 
 

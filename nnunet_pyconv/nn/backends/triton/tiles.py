@@ -42,8 +42,9 @@ _LARGEST_WINDOW = 1 << 6
 
 @dataclass(frozen=True)
 class Layout:
-    """All tiles of a launch. Tiles of the same shape form a set: those of one level, or backward of all that share
-    their input channels.
+    """All tiles of a launch.
+
+    Tiles of the same shape form a set: those of one level, or backward of all that convolve the same channels.
 
     Attributes:
         columns: Columns of the products.
@@ -179,9 +180,7 @@ def lay_out(levels: tuple[Level, ...], stride: Axes, backward: bool, most_at_onc
     )
 
 
-def _places(
-    part: _Part, span: int, tiles: int, rows: int, window: _Window, before: Axes, vector: int
-) -> torch.Tensor:
+def _places(part: _Part, span: int, tiles: int, rows: int, window: _Window, before: Axes, vector: int) -> torch.Tensor:
     """What the rows of a part take in each tile, `(tiles, rows / vector)`, see `Layout.window`.
 
     Args:
