@@ -11,8 +11,8 @@ from collections.abc import Callable, Iterator, Sequence
 
 import torch
 
-from nnunet_pyconv.nn.backends.reference import convolve
-from nnunet_pyconv.nn.backends.spec import Workload
+from nnunet_pyconv.nn.backends.reference import convolve_levels
+from nnunet_pyconv.nn.backends.spec import Workload, geometry_of
 from nnunet_pyconv.nn.backends.table import Choice, Question, table_of
 from nnunet_pyconv.nn.backends.triton.backend import triton_levels
 
@@ -51,7 +51,7 @@ def _measure(work: Workload, trained: bool) -> Choice:
         Exception: Whatever compilers and drivers raise.
     """
     dtype, device, stride = work.dtype, work.device, list(work.stride)
-    groups = [level.groups for level in work.levels]
+    groups, geometry = [level.groups for level in work.levels], geometry_of(work.levels)
     with (
         torch.cuda.device_of(torch.empty(0, device=device)),  # type: ignore[no-untyped-call]
         torch.autocast(device.type, enabled=False),
@@ -68,11 +68,10 @@ def _measure(work: Workload, trained: bool) -> Choice:
             return [y, *(torch.autograd.grad(y, [x, *weights], y.detach()) if trained else ())]
 
         def by_triton() -> list[torch.Tensor]:
-            return run(triton_levels(x, weights, [], groups, stride, []))
+            return run(triton_levels(x, weights, [], groups, stride, geometry))
 
         def by_reference() -> list[torch.Tensor]:
-            parts = [convolve(x, w, None, stride, g) for w, g in zip(weights, groups, strict=True)]
-            return run(torch.cat(parts, dim=1))
+            return run(convolve_levels(x, weights, work.levels, stride))
 
         if not all(_agree(a, b) for a, b in zip(by_triton(), by_reference(), strict=True)):
             raise ArithmeticError(f"what they compute for an input {work.x_size} in {dtype} differs")
