@@ -135,7 +135,7 @@ def register(kernels: Kernels) -> Forward:
         if need_biases and ctx.biases:
             total = gradient.sum([0, *range(2, gradient.dim())])
             bias_gradients = list(torch.split(total, [w.shape[0] for w in weights]))
-        of_geometry = None if ctx.geometry else []  # torch takes an empty list for one of tensors
+        of_geometry: list[int] | None = None if ctx.geometry else []  # torch takes an empty list for one of tensors
         return x_gradient, weight_gradients, bias_gradients, None, None, of_geometry
 
     def refuse_second_order(ctx: Any, *gradients: Any) -> Any:
