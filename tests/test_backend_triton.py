@@ -273,12 +273,12 @@ def fastest(monkeypatch, tmp_path):
     measured = []
 
     def ask(triton_ms, levels_ms, size=(1, 8, 9, 9), trained=False, dtype=torch.float32, pyramid=None):
-        times = iter((triton_ms, levels_ms))
+        turns = iter(enumerate((triton_ms, levels_ms, levels_ms)))
 
-        def fake(function):
-            assert torch.backends.cudnn.benchmark
+        def fake(function, warm_up=3, times=5):
+            turn, time = next(turns)
+            assert torch.backends.cudnn.benchmark == (turn == 2)
             measured.append(function)
-            time = next(times)
             if isinstance(time, Exception):
                 raise time
             return time
@@ -294,14 +294,23 @@ def fastest(monkeypatch, tmp_path):
 def test_the_faster_one_is_taken_and_remembered(fastest):
     assert fastest(1.0, 2.0) == "triton"
     assert fastest(3.0, 2.0) == "triton"  # as measured before
-    assert len(fastest.measured) == 2
+    assert len(fastest.measured) == 3
     assert fastest(3.0, 2.0, size=(2, 8, 9, 9)) == "reference"
     assert fastest(3.0, 2.0, trained=True) == "reference"
     assert fastest(3.0, 2.0, dtype=torch.float16) == "reference"
-    assert len(fastest.measured) == 8
+    assert len(fastest.measured) == 12
     assert fastest(1.0, 2.0, pyramid=DILATED) == fastest(1.0, 2.0, trained=True, pyramid=DEPTHWISE) == "triton"
     assert fastest(3.0, 2.0, pyramid=replace(DILATED, dilations=(1, 2, 3, 5))) == "reference"
     assert not torch.backends.cudnn.benchmark  # as before
+
+
+def test_no_search_for_what_is_much_slower(fastest):
+    assert fastest(1.0, 4.0) == "triton"
+    assert len(fastest.measured) == 2
+
+
+def test_what_is_compared_fits_into_half_precision(fastest):
+    assert fastest(1.0, 4.0, size=(1, 8, 512, 512), trained=True, dtype=torch.float16) == "triton"
 
 
 def test_kernels_that_compute_something_else_are_left_with_a_warning(fastest, monkeypatch):
