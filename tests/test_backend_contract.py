@@ -217,9 +217,9 @@ def test_the_operator_refuses_what_a_convolution_refuses(fault, dim, device):
     with FakeTensorMode(allow_non_fake_inputs=True) if device == "fake" else torch.no_grad():
         if fault not in FINE:
             with pytest.raises(RuntimeError, match="PyConv"):
-                operator(*values)
+                operator(*values, [])
         else:
-            assert_same_shape_or_values(operator(*values), by_convolutions(*values), compare=device == "cpu")
+            assert_same_shape_or_values(operator(*values, []), by_convolutions(*values), compare=device == "cpu")
 
 
 def assert_same_shape_or_values(result: torch.Tensor, expected: torch.Tensor, compare: bool) -> None:
@@ -273,8 +273,8 @@ def test_the_operators_of_the_gradients_check_their_arguments(fault, device):
         given_arguments = {name: to_meta(value) for name, value in given_arguments.items()}
     x, weights, groups, stride, gradient = given_arguments.values()
     calls = [
-        lambda: torch.ops.nnunet_pyconv.native_input_gradient(gradient, weights, groups, stride, list(x.shape)),
-        lambda: torch.ops.nnunet_pyconv.native_weight_gradient(gradient, x, weights, groups, stride),
+        lambda: torch.ops.nnunet_pyconv.native_input_gradient(gradient, weights, groups, stride, list(x.shape), []),
+        lambda: torch.ops.nnunet_pyconv.native_weight_gradient(gradient, x, weights, groups, stride, []),
     ]
     for call in calls:
         if fault == "nothing":
@@ -290,7 +290,7 @@ def test_the_gradient_of_the_input_checks_the_size_that_it_is_given(size):
     a = arguments(2)
     with pytest.raises(RuntimeError, match="PyConv"):
         torch.ops.nnunet_pyconv.native_input_gradient(
-            torch.randn(2, 8, 4, 3), a["weights"], a["groups"], a["stride"], size
+            torch.randn(2, 8, 4, 3), a["weights"], a["groups"], a["stride"], size, []
         )
 
 
@@ -387,7 +387,7 @@ def test_the_operators_refuse_to_drop_tangents(needs_gradient):
     a = arguments(2)
     x = a.pop("x").requires_grad_(needs_gradient)
     with pytest.raises(NotImplementedError, match="no forward-mode derivative"):
-        torch.func.jvp(lambda x: torch.ops.nnunet_pyconv.native(x, *a.values()), (x,), (torch.ones_like(x),))
+        torch.func.jvp(lambda x: torch.ops.nnunet_pyconv.native(x, *a.values(), []), (x,), (torch.ones_like(x),))
 
 
 @pytest.mark.slow

@@ -19,10 +19,11 @@ from torch import nn
 from trainers_of_nnunet import make_trainer
 
 from nnunet_pyconv import doctor
-from nnunet_pyconv.nn import PyConv2d
+from nnunet_pyconv.nn import DEPTHWISE, DILATED, PyConv2d, Pyramid
 from nnunet_pyconv.nn.ahead import Use, choose_ahead, describe_choices
 from nnunet_pyconv.nn.backends import choice, dispatch, use_backend
-from nnunet_pyconv.nn.backends.reference import convolve
+from nnunet_pyconv.nn.backends.reference import convolve_levels
+from nnunet_pyconv.nn.backends.spec import levels_of
 from nnunet_pyconv.nn.backends.table import Machine, Question, Table, read, table_of
 from nnunet_pyconv.nn.backends.triton import autotune
 
@@ -36,7 +37,7 @@ CPU = torch.device("cpu")
 )
 def doubled(x: Any, weights: Any, biases: Any, groups: Any, stride: Any, geometry: Any = ()) -> torch.Tensor:
     """Stands for the Triton kernels, and shows that it ran: twice the reference."""
-    return 2 * torch.cat([convolve(x, w, None, stride, g) for w, g in zip(weights, groups, strict=True)], dim=1)
+    return 2 * convolve_levels(x, weights, levels_of(weights, groups, geometry), stride)
 
 
 @doubled.register_fake
@@ -164,9 +165,10 @@ class Counting:
         return graph.forward
 
 
-def test_a_compiled_layer_takes_what_the_table_says(measured: list[Any]) -> None:
+@pytest.mark.parametrize("pyramid", [Pyramid(), DILATED, DEPTHWISE], ids=["plain", "dilated", "depthwise"])
+def test_a_compiled_layer_takes_what_the_table_says(pyramid: Pyramid, measured: list[Any]) -> None:
     torch._dynamo.reset()
-    layer, x = PyConv2d(8, 8), torch.randn(2, 8, 16, 16)
+    layer, x = PyConv2d(8, 8, pyramid), torch.randn(2, 8, 16, 16)
     with use_backend("reference"), torch.no_grad():
         expected = layer(x)
     table_of(CPU).add({question(layer, x): "triton"})

@@ -55,6 +55,7 @@ def test_operator_keeps_its_contract():
             [level.bias for level in layer.levels if level.bias is not None],
             [level.groups for level in layer.levels],
             list(layer.stride),
+            [],
         )
         torch.library.opcheck(torch.ops.nnunet_pyconv.native.default, arguments)
 

@@ -6,6 +6,7 @@ The interpreter has to be chosen before Triton is imported. So the tests of resu
 
 from __future__ import annotations
 
+import math
 import os
 import subprocess
 import sys
@@ -18,13 +19,12 @@ from backends import assert_agrees
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from nnunet_pyconv.nn import PyConv2d, PyConv3d, Pyramid
+from nnunet_pyconv.nn import DEPTHWISE, DILATED, PyConv2d, PyConv3d, Pyramid
 from nnunet_pyconv.nn.backends import available_backends, choice, use_backend
-from nnunet_pyconv.nn.backends.contract import describe
-from nnunet_pyconv.nn.backends.reference import convolve
+from nnunet_pyconv.nn.backends.reference import convolve_levels
 from nnunet_pyconv.nn.backends.spec import levels_of
 from nnunet_pyconv.nn.backends.table import table_of
-from nnunet_pyconv.nn.backends.triton import autotune, tiles
+from nnunet_pyconv.nn.backends.triton import autotune, cuts, tiles
 from nnunet_pyconv.nn.backends.triton import backend as triton_backend
 
 pytest.importorskip("triton", reason="Triton, which comes with PyTorch for CUDA on Linux, is not installed")
@@ -69,6 +69,36 @@ def test_agrees_in_2d(channels, size, kernels, stride):
 def test_agrees_in_3d(kernels, stride):
     layer = PyConv3d(4, 8, Pyramid(kernels), stride=stride)
     assert_agrees("triton", layer, torch.randn(2, 4, 3, 4, 5, requires_grad=True))
+
+
+@interpreted
+@pytest.mark.parametrize(
+    ("channels", "size", "pyramid", "stride"),
+    [
+        ((16, 16), (5, 9), DILATED, 1),
+        ((8, 12), (7, 10), DILATED, 2),
+        ((3, 8), (11, 4), DILATED, (3, 1)),
+        ((4, 4), (6, 7), Pyramid((3, 5, (1, 3)), dilations=((1, 2), 2, (1, 5))), (1, 2)),
+        ((8, 8), (7, 6), DEPTHWISE, 1),
+        ((6, 6), (5, 9), Pyramid((3, 7), depthwise=True), 2),
+        ((5, 5), (4, 8), Pyramid((3, 5), depthwise=True, dilations=(2, 1)), (1, 3)),
+    ],
+    ids=str,
+)
+def test_agrees_for_dilation_and_shares_in_2d(channels, size, pyramid, stride):
+    layer = PyConv2d(*channels, pyramid, stride=stride, bias=True)
+    assert_agrees("triton", layer, torch.randn(2, channels[0], *size, requires_grad=True))
+
+
+@interpreted
+@pytest.mark.parametrize("stride", [1, 2, (1, 2, 2)], ids=str)
+@pytest.mark.parametrize(
+    "pyramid",
+    [Pyramid((3, 3), groups=(1, 1), dilations=(1, 2)), Pyramid((3, (1, 5, 5)), depthwise=True)],
+    ids=["dilated", "depthwise"],
+)
+def test_agrees_for_dilation_and_shares_in_3d(pyramid, stride):
+    assert_agrees("triton", PyConv3d(8, 8, pyramid, stride=stride), torch.randn(1, 8, 3, 4, 5, requires_grad=True))
 
 
 @interpreted
@@ -137,7 +167,7 @@ def test_deterministic_mode():
 def test_operator_keeps_its_contract():
     layer, x = PyConv2d(4, 4, Pyramid((3, 5)), bias=True, stride=2), torch.randn(1, 4, 4, 5, requires_grad=True)
     weights, biases = ([getattr(level, name) for level in layer.levels] for name in ("weight", "bias"))
-    arguments = (x, weights, biases, [level.groups for level in layer.levels], list(layer.stride))
+    arguments = (x, weights, biases, [level.groups for level in layer.levels], list(layer.stride), [])
     torch.library.opcheck(torch.ops.nnunet_pyconv.triton.default, arguments)
 
 
@@ -177,7 +207,7 @@ def test_compiles_for_a_gpu_that_is_not_here(capability, dtype, monkeypatch, tmp
     for kernel, others in (
         (triton_kernels.convolve, {"HAS_BIAS": True, "BLOCKS": 128, "ROWS": 64 if half else 32}),
         (triton_kernels.weight_gradient, {"BLOCKS": 32 if half else 16, "ROWS": 128}),
-        (triton_kernels.arrange_weights, {"ROWS": 64, "BACKWARD": True}),
+        (triton_kernels.arrange_weights, {"ROWS": cuts.ROWS, "BACKWARD": True}),
         (triton_kernels.collect_weight_gradient, {"SIZE": 128}),
     ):
         all_constants = {name: c for name, c in {**constants, **others}.items() if name in kernel.arg_names}
@@ -225,14 +255,12 @@ def test_without_triton(monkeypatch):
     assert "Triton is not installed" in available_backends()["triton"]
 
 
-def work_for(x):
-    levels = PyConv2d(8, 8).levels
-    weights = [level.weight.to(x.dtype) for level in levels]
-    return describe(x, weights, [], [level.groups for level in levels], (1, 1))
+def work_for(x, pyramid=None):
+    return PyConv2d(8, 8, pyramid or Pyramid()).to(x.dtype).workload(x)
 
 
 def by_reference(x, weights, biases, groups, stride, geometry):
-    return torch.cat([convolve(x, w, None, stride, g) for w, g in zip(weights, groups, strict=True)], dim=1)
+    return convolve_levels(x, weights, levels_of(weights, groups, geometry), stride)
 
 
 @pytest.fixture
@@ -244,19 +272,19 @@ def fastest(monkeypatch, tmp_path):
     monkeypatch.setattr(autotune, "triton_levels", by_reference)
     measured = []
 
-    def ask(triton_ms, levels_ms, size=(1, 8, 9, 9), trained=False, dtype=torch.float32):
-        times = iter((triton_ms, levels_ms))
+    def ask(triton_ms, levels_ms, size=(1, 8, 9, 9), trained=False, dtype=torch.float32, pyramid=None):
+        turns = iter(enumerate((triton_ms, levels_ms, levels_ms)))
 
-        def fake(function):
-            assert torch.backends.cudnn.benchmark
+        def fake(function, warm_up=3, times=5):
+            turn, time = next(turns)
+            assert torch.backends.cudnn.benchmark == (turn == 2)
             measured.append(function)
-            time = next(times)
             if isinstance(time, Exception):
                 raise time
             return time
 
         monkeypatch.setattr(autotune, "milliseconds", fake)
-        return autotune.fastest(work_for(torch.empty(size, dtype=dtype)), trained)
+        return autotune.fastest(work_for(torch.empty(size, dtype=dtype), pyramid), trained)
 
     ask.measured = measured
     yield ask
@@ -266,12 +294,23 @@ def fastest(monkeypatch, tmp_path):
 def test_the_faster_one_is_taken_and_remembered(fastest):
     assert fastest(1.0, 2.0) == "triton"
     assert fastest(3.0, 2.0) == "triton"  # as measured before
-    assert len(fastest.measured) == 2
+    assert len(fastest.measured) == 3
     assert fastest(3.0, 2.0, size=(2, 8, 9, 9)) == "reference"
     assert fastest(3.0, 2.0, trained=True) == "reference"
     assert fastest(3.0, 2.0, dtype=torch.float16) == "reference"
-    assert len(fastest.measured) == 8
+    assert len(fastest.measured) == 12
+    assert fastest(1.0, 2.0, pyramid=DILATED) == fastest(1.0, 2.0, trained=True, pyramid=DEPTHWISE) == "triton"
+    assert fastest(3.0, 2.0, pyramid=replace(DILATED, dilations=(1, 2, 3, 5))) == "reference"
     assert not torch.backends.cudnn.benchmark  # as before
+
+
+def test_no_search_for_what_is_much_slower(fastest):
+    assert fastest(1.0, 4.0) == "triton"
+    assert len(fastest.measured) == 2
+
+
+def test_what_is_compared_fits_into_half_precision(fastest):
+    assert fastest(1.0, 4.0, size=(1, 8, 512, 512), trained=True, dtype=torch.float16) == "triton"
 
 
 def test_kernels_that_compute_something_else_are_left_with_a_warning(fastest, monkeypatch):
@@ -309,10 +348,10 @@ def test_choice_on_a_gpu(deterministic, expected, monkeypatch):
 
 
 @pytest.mark.parametrize("backward", [False, True], ids=["forward", "backward"])
+@pytest.mark.parametrize("pyramid", [Pyramid(), DILATED, DEPTHWISE], ids=["plain", "dilated", "depthwise"])
 @pytest.mark.parametrize("channels", [8, 32, 64, 256])
-def test_tiles_of_a_layer(channels, backward):
-    layer = PyConv2d(channels, channels)
-    levels = levels_of([level.weight for level in layer.levels], [level.groups for level in layer.levels])
+def test_tiles_of_a_layer(channels, pyramid, backward):
+    levels = pyramid.levels(channels, channels, 2)
     layout = tiles.lay_out(levels, (1, 1, 1), backward, 8, torch.device("cpu"))
     sets = layout.sets.tolist()
     targets = sorted(s[3] + t * s[5] + c for s in sets for t in range(s[0]) for c in range(s[5]))
@@ -324,6 +363,6 @@ def test_tiles_of_a_layer(channels, backward):
         *_,
     ) in sets:
         taken = layout.window[first_row // layout.vector : (first_row + tile_count * rows) // layout.vector]
-        assert int(taken.max()) >> 18 < channels // layout.vector
-    needed = sum(weight.numel() for weight in layer.parameters())
+        assert int(taken.max()) >> 18 < channels * layout.pixels // layout.vector
+    needed = sum(math.prod(level.kernel_size) * level.inputs * level.out_channels for level in levels)
     assert layout.rows * layout.columns >= needed

@@ -198,7 +198,7 @@ def test_subject(subject: str, tmp_path: Path, capsys: pytest.CaptureFixture[str
     main(["benchmark", subject, *arguments, "--rounds", "1", "-device", "cpu", "-o", str(tmp_path)])
     rows = check_files(tmp_path, subject, capsys.readouterr().out)
     if subject == "network":
-        assert [row["network"] for row in rows if "network" in row] == [*network.CANDIDATES, *network.LEVELS]
+        assert [row["network"] for row in rows if "network" in row] == [*network.CANDIDATES, *network.ONCE]
         assert rows[0]["step / stock"]["ratio"] == 1 or rows[1]["step / stock"]["ratio"] == 1
     if subject == "runtimes":
         assert [row["design"] for row in rows] == ["stock", "separable-w0.25"]
@@ -254,7 +254,7 @@ def test_a_gpu_that_is_not_there(subject: str, capsys: pytest.CaptureFixture[str
 def test_networks_by_name(capsys: pytest.CaptureFixture[str]) -> None:
     everywhere, first = network.chosen(["PyConv dilated"])
     assert [*everywhere, *first] == [*STOCK, "PyConv dilated"]
-    assert network.chosen(None) == (network.CANDIDATES, network.LEVELS)
+    assert network.chosen(None) == (network.CANDIDATES, network.ONCE)
     with pytest.raises(SystemExit, match="2"):
         main(["benchmark", "network", "--networks", "ResNet", "-device", "cpu"])
     assert "--networks 'ResNet' is unknown; expected some of 'stock'" in capsys.readouterr().err

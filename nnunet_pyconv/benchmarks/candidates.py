@@ -39,6 +39,7 @@ class Candidate:
         setting: Of `nn.backends.use_backend`.
         channels_last: The memory format.
         bfloat16: Under autocast on a CPU; on a GPU nnU-Net itself computes in float16 under autocast.
+        compiled: By `torch.compile` on a CPU; on a GPU nnU-Net itself compiles, or doesn't.
     """
 
     trainer: type[nnUNetTrainer] = nnUNetTrainerPyConv
@@ -46,6 +47,12 @@ class Candidate:
     setting: str = "auto"
     channels_last: bool = False
     bfloat16: bool = False
+    compiled: bool = False
+
+    @property
+    def is_of_cpu(self) -> bool:
+        """Whether it differs in what nnU-Net decides on a GPU."""
+        return self.bfloat16 or self.compiled
 
     @contextlib.contextmanager
     def conditions(self) -> Iterator[None]:
@@ -59,8 +66,8 @@ STOCK = {"stock": Candidate(nnUNetTrainer), "stock channels_last": Candidate(nnU
 
 
 def measurable(compared: Mapping[str, Candidate], device: torch.device) -> dict[str, Candidate]:
-    """Leave out what is a matter of the CPU alone: on a GPU nnU-Net chooses the dtype."""
-    return {name: candidate for name, candidate in compared.items() if device.type == "cpu" or not candidate.bfloat16}
+    """Leave out what is a matter of the CPU alone: on a GPU nnU-Net chooses the dtype, and whether to compile."""
+    return {name: candidate for name, candidate in compared.items() if device.type == "cpu" or not candidate.is_of_cpu}
 
 
 class Prepared:
@@ -92,6 +99,8 @@ class Prepared:
             self.trainer.network.to(memory_format=memory_format)
             data = data.contiguous(memory_format=memory_format)
         self.batch: dict[str, Any] = {"data": data, "target": target}
+        if candidate.compiled:
+            self.trainer.network = torch.compile(self.trainer.network)
 
     @property
     def network(self) -> nn.Module:
@@ -144,12 +153,13 @@ class Prepared:
 def peaks_of_step(compared: Mapping[str, Candidate], planned: Planned, device: torch.device) -> dict[str, float | None]:
     """Measure each candidate's peak memory of a training step in MB, with network, gradients and momentum.
 
-    In a process of its own each; see `memory.peak_growth_bytes`.
+    On a CPU in a process of its own each; see `memory.peak_growth_bytes`.
     """
-    return {
-        name: megabytes(in_fresh_process(partial(_peak_of_step, candidate, planned, device)))
-        for name, candidate in tqdm(compared.items(), desc="peak memory", unit="network", leave=False)
-    }
+    peaks = {}
+    for name, candidate in tqdm(compared.items(), desc="peak memory", unit="network", leave=False):
+        measure = partial(_peak_of_step, candidate, planned, device)
+        peaks[name] = megabytes(measure() if device.type == "cuda" else in_fresh_process(measure))
+    return peaks
 
 
 def _peak_of_step(candidate: Candidate, planned: Planned, device: torch.device) -> int | None:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import contextlib
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 
@@ -83,12 +84,18 @@ class LayerCall:
             ValueError: A backend was forced that can't run here.
         """
         assert isinstance(self.layer, (PyConv2d, PyConv3d))
-        with use_backend(self.setting):
+        with self._conditions():
             return self.layer.backend_for(self.x)
 
     def _forward(self, x: torch.Tensor) -> torch.Tensor:
-        with use_backend(self.setting), torch.autocast(x.device.type, x.dtype, enabled=x.dtype != torch.float32):
+        with self._conditions():
             return self.layer(x)
+
+    @contextlib.contextmanager
+    def _conditions(self) -> Iterator[None]:
+        half = self.x.dtype != torch.float32
+        with use_backend(self.setting), torch.autocast(self.x.device.type, self.x.dtype, enabled=half):
+            yield
 
 
 def layer_calls(

@@ -32,15 +32,19 @@ CANDIDATES = {
     "PyConv separable, half as wide": Candidate(nnUNetTrainerPyConvSeparable, width=0.5),
     BFLOAT16: Candidate(bfloat16=True),
 }
-LEVELS = {"PyConv level by level": Candidate(setting="reference")}
-"""The published way; ten times as slow, so it is measured for the first patch size alone."""
+ONCE = {
+    "PyConv level by level": Candidate(setting="reference"),
+    "stock, compiled": Candidate(nnUNetTrainer, compiled=True),
+    "PyConv, compiled": Candidate(compiled=True),
+}
+"""What takes long, the published way and `torch.compile`, is measured for the first patch size alone."""
 
 
 def chosen(names: Sequence[str] | None) -> tuple[dict[str, Candidate], dict[str, Candidate]]:
     """Choose candidates by name; those of `STOCK` are always among them.
 
     Args:
-        names: Keys of `CANDIDATES` and `LEVELS`, None for all.
+        names: Keys of `CANDIDATES` and `ONCE`, None for all.
 
     Returns:
         What to measure for all patch sizes, and for the first one.
@@ -48,12 +52,12 @@ def chosen(names: Sequence[str] | None) -> tuple[dict[str, Candidate], dict[str,
     Raises:
         InputError: A name that no candidate has.
     """
-    known = {**CANDIDATES, **LEVELS}
+    known = {**CANDIDATES, **ONCE}
     wanted = list(known) if names is None else [*STOCK, *names]
     if unknown := [name for name in wanted if name not in known]:
         raise InputError(f"--networks {unknown[0]!r} is unknown; expected some of {', '.join(map(repr, known))}")
     everywhere = {name: candidate for name, candidate in CANDIDATES.items() if name in wanted}
-    first = {name: candidate for name, candidate in LEVELS.items() if name in wanted}
+    first = {name: candidate for name, candidate in ONCE.items() if name in wanted}
     return everywhere, first
 
 
@@ -63,7 +67,7 @@ def benchmark_network(
     rounds: int,
     device: torch.device,
     everywhere: Mapping[str, Candidate] = CANDIDATES,
-    first: Mapping[str, Candidate] = LEVELS,
+    first: Mapping[str, Candidate] = ONCE,
 ) -> list[Measurements]:
     """Measure a training step and an inference of nnU-Net's default network for each patch size.
 
@@ -109,8 +113,8 @@ def benchmark_network(
             for name, each in prepared.items()
         }
         del prepared, each  # their memory
-        # level by level differs in time alone and takes long
-        measured = {name: candidate for name, candidate in compared.items() if candidate.setting == "auto"}
+        # the others differ in time alone and take long
+        measured = {name: candidate for name, candidate in compared.items() if name in everywhere}
         peaks = peaks_of_step(measured, planned, device)
         least = min(peaks[name] or 0.0 for name in STOCK)
         for name, peak in peaks.items():

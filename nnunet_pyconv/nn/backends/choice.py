@@ -83,8 +83,8 @@ def choose(work: Workload, x: torch.Tensor) -> str:
         ValueError: A forced backend that can't run here, or an unknown one in the environment variable.
     """
     _check(_setting)
-    if _setting in ("fold", "triton") and not work.is_plain:
-        return "reference"  # they are not written for dilation and shares
+    if _setting == "fold" and not work.is_plain:
+        return "reference"  # it is not written for dilation and shares
     if _setting in ("native", "triton"):
         if refusal := _native_refusal(work) if _setting == "native" else _triton_refusal(work):
             raise ValueError(
@@ -130,7 +130,9 @@ def _can_measure(x: torch.Tensor) -> bool:
 
 def _as_in_the_table(work: Workload) -> str:
     """Look up a choice, within `torch.compile` as well: sizes may be symbols there, and become guards."""
-    levels = tuple((z.kernel_size, z.groups, z.in_channels, z.out_channels) for z in work.levels)
+    levels = tuple(
+        (z.kernel_size, z.groups, z.in_channels, z.out_channels, z.dilation, z.first_in_channel) for z in work.levels
+    )
     sizes = _sizes_for_triton(str(work.device), work.dtype, levels, work.stride, torch.is_grad_enabled())
     for size in sizes:
         if len(size) == len(work.x_size) and all(a == b for a, b in zip(size, work.x_size, strict=True)):
@@ -139,15 +141,15 @@ def _as_in_the_table(work: Workload) -> str:
 
 
 # A constant of the graph, so that a compiled network asks once. What it gets are plain values, which torch.compile of
-# all versions takes for constants; the levels are those of all channels without dilation, which alone come so far.
+# all versions takes for constants.
 @torch.compiler.assume_constant_result  # type: ignore[untyped-decorator]
 def _sizes_for_triton(
     device: str, dtype: torch.dtype, levels: tuple[Any, ...], stride: tuple[int, ...], trained: bool
 ) -> tuple[tuple[int, ...], ...]:
     """Return the sizes of the inputs for which the table says "triton"."""
-    whole = tuple(Level(kernel, g, inputs, outputs, (1,) * len(kernel)) for kernel, g, inputs, outputs in levels)
+    described = tuple(Level(*values) for values in levels)
     choices = table_of(torch.device(device)).choices.items()
-    asked = Question.of(Workload((), dtype, torch.device(device), whole, stride), trained)
+    asked = Question.of(Workload((), dtype, torch.device(device), described, stride), trained)
     return tuple(q.x_size for q, choice in choices if choice == "triton" and replace(q, x_size=()) == asked)
 
 

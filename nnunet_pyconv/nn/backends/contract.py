@@ -27,10 +27,16 @@ def own_dtype(tensor: torch.Tensor) -> torch.dtype:
 def autocast_dtype(tensor: torch.Tensor) -> torch.dtype:
     """Return the dtype in which a tensor takes part in a convolution of torch: that of autocast, or its own."""
     device = tensor.device.type
-    if not torch.amp.is_autocast_available(device) or not torch.is_autocast_enabled(device):
+    if not _knows_autocast(device) or not torch.is_autocast_enabled(device):
         return tensor.dtype
     changed = tensor.is_floating_point() and tensor.dtype != torch.float64
     return torch.get_autocast_dtype(device) if changed else tensor.dtype
+
+
+# A constant of a device: torch.compile of torch 2.11 can't trace the question.
+@torch.compiler.assume_constant_result  # type: ignore[untyped-decorator]
+def _knows_autocast(device_type: str) -> bool:
+    return torch.amp.is_autocast_available(device_type)
 
 
 def describe(

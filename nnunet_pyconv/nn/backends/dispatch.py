@@ -117,13 +117,19 @@ _PLAIN = (torch.Tensor, nn.Parameter, FakeTensor)
 
 def _is_recorded(x: torch.Tensor) -> bool:
     """Tell whether the layer is being written down for another runtime, which knows ordinary convolutions only."""
-    exporting = getattr(torch.compiler, "is_exporting", None)  # newer than the oldest torch that we support
     return (
         not isinstance(x, torch.Tensor)  # a proxy of torch.fx
         or torch.jit.is_tracing()  # type: ignore[attr-defined, no-untyped-call]
         or torch.onnx.is_in_onnx_export()
-        or (exporting is not None and exporting())
+        or _is_exporting()
     )
+
+
+# Where torch.compile of torch 2.11 traces the question itself, the answer is always yes.
+@torch.compiler.assume_constant_result  # type: ignore[untyped-decorator]
+def _is_exporting() -> bool:
+    exporting = getattr(torch.compiler, "is_exporting", None)  # newer than the oldest torch that we support
+    return exporting is not None and exporting()
 
 
 # torch.compile takes the answer as it is; graphs under other transforms it keeps apart by itself.
@@ -140,7 +146,7 @@ def _is_ordinary(levels: list[nn.Module], dim: int) -> bool:
     all modules are those of profilers, which want to see what runs otherwise.
     """
     convolution = nn.Conv2d if dim == 2 else nn.Conv3d
-    return bool(levels) and all(
+    return len(levels) > 0 and all(
         type(level) is convolution  # a subclass may compute something else
         and "forward" not in vars(level)
         and level.stride == levels[0].stride

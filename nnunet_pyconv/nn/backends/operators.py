@@ -57,7 +57,7 @@ def register(kernels: Kernels) -> Forward:
     """Register a backend as `nnunet_pyconv::NAME`, with fake kernels, gradients and numbers of operations.
 
     The operators and their fake kernels refuse arguments that a convolution of torch refuses, see `contract`. A second
-    derivative is refused as well.
+    derivative is refused as well. No argument has a default: torch 2.11 drops those that equal it, and derives wrongly.
 
     Returns:
         The operator: from x, weights, biases, groups, the stride along each axis, and the levels' geometry (see
@@ -71,20 +71,18 @@ def register(kernels: Kernels) -> Forward:
             f"nnunet_pyconv::{name}{suffix}", function, mutates_args=(), device_types=kernels.device, schema=schema
         )
 
-    def forward(
-        x: torch.Tensor, weights: Any, biases: Any, groups: Any, stride: Any, geometry: Any = ()
-    ) -> torch.Tensor:
+    def forward(x: torch.Tensor, weights: Any, biases: Any, groups: Any, stride: Any, geometry: Any) -> torch.Tensor:
         work = kernels.checked(contract.describe(x, weights, biases, groups, stride, geometry))
         return kernels.forward(x, weights, biases, work) if x.shape[0] else x.new_empty(work.y_size)
 
     def input_gradient(
-        gradient: torch.Tensor, weights: Any, groups: Any, stride: Any, x_size: Any, geometry: Any = ()
+        gradient: torch.Tensor, weights: Any, groups: Any, stride: Any, x_size: Any, geometry: Any
     ) -> torch.Tensor:
         work = kernels.checked(contract.describe_input_gradient(gradient, weights, groups, stride, x_size, geometry))
         return kernels.input_gradient(gradient, weights, work) if x_size[0] else gradient.new_empty(x_size)
 
     def weight_gradient(
-        gradient: torch.Tensor, x: torch.Tensor, weights: Any, groups: Any, stride: Any, geometry: Any = ()
+        gradient: torch.Tensor, x: torch.Tensor, weights: Any, groups: Any, stride: Any, geometry: Any
     ) -> Tensors:
         work = kernels.checked(contract.describe_weight_gradient(gradient, x, weights, groups, stride, geometry))
         return (
@@ -96,33 +94,31 @@ def register(kernels: Kernels) -> Forward:
     operator = custom_op(
         "",
         forward,
-        "(Tensor x, Tensor[] weights, Tensor[] biases, int[] groups, int[] stride, int[] geometry=[]) -> Tensor",
+        "(Tensor x, Tensor[] weights, Tensor[] biases, int[] groups, int[] stride, int[] geometry) -> Tensor",
     )
     of_input = custom_op(
         "_input_gradient",
         input_gradient,
-        "(Tensor gradient, Tensor[] weights, int[] groups, int[] stride, int[] x_size, int[] geometry=[]) -> Tensor",
+        "(Tensor gradient, Tensor[] weights, int[] groups, int[] stride, int[] x_size, int[] geometry) -> Tensor",
     )
     of_weights = custom_op(
         "_weight_gradient",
         weight_gradient,
-        "(Tensor gradient, Tensor x, Tensor[] weights, int[] groups, int[] stride, int[] geometry=[]) -> Tensor[]",
+        "(Tensor gradient, Tensor x, Tensor[] weights, int[] groups, int[] stride, int[] geometry) -> Tensor[]",
     )
 
     @operator.register_fake  # type: ignore[untyped-decorator]
-    def _(x: torch.Tensor, weights: Any, biases: Any, groups: Any, stride: Any, geometry: Any = ()) -> torch.Tensor:
+    def _(x: torch.Tensor, weights: Any, biases: Any, groups: Any, stride: Any, geometry: Any) -> torch.Tensor:
         work = kernels.checked(contract.describe(x, weights, biases, groups, stride, geometry))
         return x.new_empty(work.y_size)
 
     @of_input.register_fake  # type: ignore[untyped-decorator]
-    def _(
-        gradient: torch.Tensor, weights: Any, groups: Any, stride: Any, x_size: Any, geometry: Any = ()
-    ) -> torch.Tensor:
+    def _(gradient: torch.Tensor, weights: Any, groups: Any, stride: Any, x_size: Any, geometry: Any) -> torch.Tensor:
         kernels.checked(contract.describe_input_gradient(gradient, weights, groups, stride, x_size, geometry))
         return gradient.new_empty(x_size)
 
     @of_weights.register_fake  # type: ignore[untyped-decorator]
-    def _(gradient: torch.Tensor, x: Any, weights: Any, groups: Any, stride: Any, geometry: Any = ()) -> Tensors:
+    def _(gradient: torch.Tensor, x: Any, weights: Any, groups: Any, stride: Any, geometry: Any) -> Tensors:
         kernels.checked(contract.describe_weight_gradient(gradient, x, weights, groups, stride, geometry))
         return [gradient.new_empty(w.shape) for w in weights]
 
@@ -139,7 +135,8 @@ def register(kernels: Kernels) -> Forward:
         if need_biases and ctx.biases:
             total = gradient.sum([0, *range(2, gradient.dim())])
             bias_gradients = list(torch.split(total, [w.shape[0] for w in weights]))
-        return x_gradient, weight_gradients, bias_gradients, None, None, None
+        of_geometry: list[int] | None = None if ctx.geometry else []  # torch takes an empty list for one of tensors
+        return x_gradient, weight_gradients, bias_gradients, None, None, of_geometry
 
     def refuse_second_order(ctx: Any, *gradients: Any) -> Any:
         raise NotImplementedError(

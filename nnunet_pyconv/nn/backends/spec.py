@@ -37,6 +37,11 @@ def levels_of(
     )
 
 
+def geometry_of(levels: Sequence[Level]) -> list[int]:
+    """Return the geometry of levels, see `levels_of`."""
+    return [n for level in levels for n in (level.first_in_channel, *level.dilation)]
+
+
 @dataclass(frozen=True)
 class Workload:
     """What a backend is asked to compute.

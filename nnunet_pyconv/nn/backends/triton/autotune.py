@@ -11,10 +11,14 @@ from collections.abc import Callable, Iterator, Sequence
 
 import torch
 
-from nnunet_pyconv.nn.backends.reference import convolve
-from nnunet_pyconv.nn.backends.spec import Workload
+from nnunet_pyconv.nn.backends.reference import convolve_levels
+from nnunet_pyconv.nn.backends.spec import Workload, geometry_of
 from nnunet_pyconv.nn.backends.table import Choice, Question, table_of
 from nnunet_pyconv.nn.backends.triton.backend import triton_levels
+from nnunet_pyconv.nn.level import Level
+
+_MOST_GAIN_OF_SEARCH = 3.0
+"""By how much cuDNN's search may make the reference faster."""
 
 
 def fastest(work: Workload, trained: bool) -> Choice:
@@ -46,53 +50,66 @@ def fastest(work: Workload, trained: bool) -> Choice:
 def _measure(work: Workload, trained: bool) -> Choice:
     """Try both.
 
+    cuDNN's search for its fastest algorithm takes seconds for groups of few channels. It is left out where "reference"
+    is too slow for it to matter.
+
     Raises:
         ArithmeticError: They compute different things.
         Exception: Whatever compilers and drivers raise.
     """
     dtype, device, stride = work.dtype, work.device, list(work.stride)
-    groups = [level.groups for level in work.levels]
+    groups, geometry = [level.groups for level in work.levels], geometry_of(work.levels)
     with (
         torch.cuda.device_of(torch.empty(0, device=device)),  # type: ignore[no-untyped-call]
         torch.autocast(device.type, enabled=False),
         torch.inference_mode(False),
         torch.enable_grad(),
-        _cudnn_benchmark(),
+        _cudnn_benchmark(False),
     ):
-        x, *weights = (
-            _values(shape, dtype, device).requires_grad_(trained)
-            for shape in (work.x_size, *((z.groups * z.outputs, z.inputs, *z.kernel_size) for z in work.levels))
-        )
+        x = _values(work.x_size, 1.0, dtype, device).requires_grad_(trained)
+        weights = [_weight(level, dtype, device).requires_grad_(trained) for level in work.levels]
+        scale = math.prod((work.x_size[0], *work.x_size[2:])) ** -0.5
 
         def run(y: torch.Tensor) -> list[torch.Tensor]:
-            return [y, *(torch.autograd.grad(y, [x, *weights], y.detach()) if trained else ())]
+            # so small that sums over all pixels stay within half precision
+            return [y, *(torch.autograd.grad(y, [x, *weights], y.detach() * scale) if trained else ())]
 
         def by_triton() -> list[torch.Tensor]:
-            return run(triton_levels(x, weights, [], groups, stride, []))
+            return run(triton_levels(x, weights, [], groups, stride, geometry))
 
         def by_reference() -> list[torch.Tensor]:
-            parts = [convolve(x, w, None, stride, g) for w, g in zip(weights, groups, strict=True)]
-            return run(torch.cat(parts, dim=1))
+            return run(convolve_levels(x, weights, work.levels, stride))
 
         if not all(_agree(a, b) for a, b in zip(by_triton(), by_reference(), strict=True)):
             raise ArithmeticError(f"what they compute for an input {work.x_size} in {dtype} differs")
-        return "triton" if milliseconds(by_triton) < milliseconds(by_reference) else "reference"
+        time_ms = milliseconds(by_triton)
+        if milliseconds(by_reference, warm_up=0, times=1) > _MOST_GAIN_OF_SEARCH * time_ms:
+            return "triton"
+        with _cudnn_benchmark(True):
+            return "triton" if time_ms < milliseconds(by_reference) else "reference"
 
 
 @contextlib.contextmanager
-def _cudnn_benchmark() -> Iterator[None]:
-    """Let cuDNN look for its fastest algorithms, as nnU-Net does, perhaps only after a choice."""
+def _cudnn_benchmark(searches: bool) -> Iterator[None]:
+    """Let cuDNN look for its fastest algorithms, as nnU-Net does, perhaps only after a choice; or not."""
     before = torch.backends.cudnn.benchmark
-    torch.backends.cudnn.benchmark = True
+    torch.backends.cudnn.benchmark = searches
     try:
         yield
     finally:
         torch.backends.cudnn.benchmark = before
 
 
-def _values(shape: Sequence[int], dtype: torch.dtype, device: torch.device) -> torch.Tensor:
-    """Fill a tensor with numbers that look random."""
-    return (torch.arange(math.prod(shape), device=device, dtype=torch.float64) * 12.9898).sin().to(dtype).view(shape)
+def _weight(level: Level, dtype: torch.dtype, device: torch.device) -> torch.Tensor:
+    """Weights of a level with which outputs are as large as inputs."""
+    fan_in = level.inputs * math.prod(level.kernel_size)
+    return _values((level.out_channels, level.inputs, *level.kernel_size), fan_in**-0.5, dtype, device)
+
+
+def _values(shape: Sequence[int], scale: float, dtype: torch.dtype, device: torch.device) -> torch.Tensor:
+    """Fill a tensor with numbers between -scale and scale that look random."""
+    digits = (torch.arange(math.prod(shape), device=device, dtype=torch.float64) * 12.9898).sin() * 43758.5453
+    return ((digits.frac() * scale).to(dtype)).view(shape)
 
 
 def _agree(a: torch.Tensor, b: torch.Tensor) -> bool:
@@ -100,19 +117,19 @@ def _agree(a: torch.Tensor, b: torch.Tensor) -> bool:
     return bool((a.float() - b.float()).abs().max() <= 0.02 * b.float().abs().max())
 
 
-def milliseconds(function: Callable[[], object]) -> float:
-    """Time a function on a GPU: median of five after three calls that don't count."""
-    for _ in range(3):
+def milliseconds(function: Callable[[], object], warm_up: int = 3, times: int = 5) -> float:
+    """Time a function on a GPU: the median of some calls, after some that don't count."""
+    for _ in range(warm_up):
         function()
-    times = []
-    for _ in range(5):
+    measured = []
+    for _ in range(times):
         start, end = (torch.cuda.Event(enable_timing=True) for _ in range(2))  # type: ignore[no-untyped-call]
         start.record()
         function()
         end.record()
         end.synchronize()
-        times.append(start.elapsed_time(end))
-    return statistics.median(times)
+        measured.append(start.elapsed_time(end))
+    return statistics.median(measured)
 
 
 @functools.lru_cache(maxsize=1)

@@ -12,7 +12,7 @@ import triton.language as tl
 
 SET = tl.constexpr(16)
 """Columns of `Layout.sets`."""
-PART = tl.constexpr(12)
+PART = tl.constexpr(16)
 """Columns of `Layout.parts`."""
 FAR = tl.constexpr(1 << 29)
 """A place outside of any image, for padding; sums of two of them are still int32."""
@@ -118,23 +118,28 @@ def arrange_weights(
     outputs = tl.load(parts + 4)
     kernel_z, kernel_y, kernel_x = _load_three(parts + 5)
     edge_z, edge_y, edge_x = _load_three(parts + 8)
+    dilation_z, dilation_y, dilation_x = _load_three(parts + 11)
+    pixels = tl.load(parts + 14)  # of a vector
+    unused = tl.load(parts + 15)
 
     row = first_in_tile - (tl.load(parts) - tl.load(parts + 1)) + tl.arange(0, ROWS)
     size = edge_z * edge_y * edge_x
     z, y, x = _unfold(row // VECTOR % size, edge_y, edge_x)
-    source = row // VECTOR // size * VECTOR + row % VECTOR
+    x = x * pixels + row % pixels - unused
+    source = row // VECTOR // size * (VECTOR // pixels) + row % VECTOR // pixels
     column = tl.arange(0, COLUMNS)
-    pixels = fold_z * fold_y * fold_x
-    dz, dy, dx = _unfold(column % pixels, fold_y, fold_x)
-    target = column // pixels  # in the tile
+    block = fold_z * fold_y * fold_x
+    dz, dy, dx = _unfold(column % block, fold_y, fold_x)
+    target = column // block  # in the tile
     group_in_tile = target // outputs
     group = tile * span // outputs + group_in_tile
     output = (tile * span + target) % outputs
 
     if BACKWARD:
-        z = dz[None, :] + kernel_z // 2 + (kernel_z // 2 // stride_z - z[:, None]) * stride_z
-        y = dy[None, :] + kernel_y // 2 + (kernel_y // 2 // stride_y - y[:, None]) * stride_y
-        x = dx[None, :] + kernel_x // 2 + (kernel_x // 2 // stride_x - x[:, None]) * stride_x
+        half_z, half_y, half_x = kernel_z // 2 * dilation_z, kernel_y // 2 * dilation_y, kernel_x // 2 * dilation_x
+        z = dz[None, :] + half_z + (half_z // stride_z - z[:, None]) * stride_z
+        y = dy[None, :] + half_y + (half_y // stride_y - y[:, None]) * stride_y
+        x = dx[None, :] + half_x + (half_x // stride_x - x[:, None]) * stride_x
         out_channel = group[None, :] * inputs + (source % inputs)[:, None]
         offset = out_channel * outputs + output[None, :]
     else:
@@ -142,7 +147,9 @@ def arrange_weights(
         y = y[:, None] - dy[None, :] * stride_y
         x = x[:, None] - dx[None, :] * stride_x
         offset = (group * outputs + output)[None, :] * inputs + (source % inputs)[:, None]
-    exists = (z >= 0) & (z < kernel_z) & (y >= 0) & (y < kernel_y) & (x >= 0) & (x < kernel_x)
+    exists = (z >= 0) & (z % dilation_z == 0) & (y >= 0) & (y % dilation_y == 0) & (x >= 0) & (x % dilation_x == 0)
+    z, y, x = z // dilation_z, y // dilation_y, x // dilation_x
+    exists &= (z < kernel_z) & (y < kernel_y) & (x < kernel_x)
     exists &= (source // inputs)[:, None] == group_in_tile[None, :]
     exists &= (target < span)[None, :]
     offset = ((offset * kernel_z + z) * kernel_y + y) * kernel_x + x
@@ -182,7 +189,7 @@ def convolve(
     """Compute the target; one program for one tile of `BLOCKS` blocks of pixels.
 
     Args:
-        source: `(batch, channels / VECTOR, depth, height, width, VECTOR)`.
+        source: `(batch, channels, depth, height, width, VECTOR)`; "channels" and "width" are counted in vectors.
         arranged: `(rows, COLUMNS)`, from `arrange_weights`.
         bias: `(target_channels,)`, float32; ignored without HAS_BIAS.
         target: `(batch, target_channels, target_depth, target_height, target_width)`.
@@ -209,9 +216,7 @@ def convolve(
     z_m += bz << box_z
     y_m += by << box_y
     x_m += bx << box_x
-    offset_m = (
-        (n_m * (channels // VECTOR) * depth + z_m * step_z - before_z) * height + y_m * step_y - before_y
-    ) * width
+    offset_m = ((n_m * channels * depth + z_m * step_z - before_z) * height + y_m * step_y - before_y) * width
     offset_m = (offset_m + x_m * step_x - before_x) * VECTOR
     from_z, from_x = z_m * step_z - before_z, x_m * step_x - before_x
     from_y = tl.where(n_m < batch, y_m * step_y - before_y, FAR)
@@ -279,7 +284,8 @@ def weight_gradient(
     """Sum the gradients of arranged weights over a share of the pixels; one program for `ROWS` rows and one share.
 
     Args:
-        source: `(batch, channels / VECTOR, depth, height, width, VECTOR)`, the input.
+        source: `(batch, channels, depth, height, width, VECTOR)`, the input; "channels" and "width" are counted in
+            vectors.
         gradient: `(batch, target_channels, target_depth, target_height, target_width)`, of the output.
         sums: `(shares, rows, COLUMNS)`, float32.
         sets, window: See `tiles.Layout`, forward.
@@ -315,7 +321,7 @@ def weight_gradient(
     share = tl.cdiv(boxes, tl.num_programs(1))
     from_box = tl.program_id(1) * share
     n_m, z_m, y_m, x_m = _split_box(BLOCKS, box_z, box_y, box_x)
-    in_source = n_m * (channels // VECTOR) * depth + z_m * step_z
+    in_source = n_m * channels * depth + z_m * step_z
     in_source = ((in_source * height + y_m * step_y) * width + x_m * step_x) * VECTOR
     in_target = n_m * target_channels * target_depth + z_m * fold_z
     in_target = (in_target * target_height + y_m * fold_y) * target_width + x_m * fold_x
@@ -327,7 +333,7 @@ def weight_gradient(
         exists = n_m < batch - n
 
         z, y, x = bz * step_z - before_z, by * step_y - before_y, bx * step_x - before_x
-        offset = (((n * (channels // VECTOR) * depth + z) * height + y) * width + x) * VECTOR
+        offset = (((n * channels * depth + z) * height + y) * width + x) * VECTOR
         from_y = tl.where(exists, y_m * step_y + y, FAR)
         a = _gather(
             source + offset,
@@ -390,6 +396,9 @@ def collect_weight_gradient(
     outputs = tl.load(parts + 4)
     kernel_z, kernel_y, kernel_x = _load_three(parts + 5)
     edge_z, edge_y, edge_x = _load_three(parts + 8)
+    dilation_z, dilation_y, dilation_x = _load_three(parts + 11)
+    pixels = tl.load(parts + 14)  # of a vector
+    unused = tl.load(parts + 15)
     span = tl.load(sets + 5)
     fold_z, fold_y, fold_x = _load_three(sets + 6)
 
@@ -399,12 +408,14 @@ def collect_weight_gradient(
     target = channel % span
     source = target // outputs * inputs + filter_ % inputs
     first = tl.load(sets + 2) + channel // span * tl.load(sets + 1)
+    channels = VECTOR // pixels  # of a vector
     result = tl.zeros((SIZE,), dtype=tl.float32)
     for pixel in range(fold_z * fold_y * fold_x):
         dz, dy, dx = _unfold(pixel, fold_y, fold_x)
-        place = source // VECTOR * edge_z + kz + dz * stride_z
-        place = (place * edge_y + ky + dy * stride_y) * edge_x + kx + dx * stride_x
-        row = first + place * VECTOR + source % VECTOR
+        place = source // channels * edge_z + kz * dilation_z + dz * stride_z
+        place = place * edge_y + ky * dilation_y + dy * stride_y
+        x = kx * dilation_x + dx * stride_x + unused
+        row = first + (place * edge_x + x // pixels) * VECTOR + source % channels + x % pixels
         offset = row * COLUMNS + target * (fold_z * fold_y * fold_x) + pixel
         for share in range(shares):
             result += tl.load(sums + share * rows * COLUMNS + offset, mask=index < weights, other=0.0)
