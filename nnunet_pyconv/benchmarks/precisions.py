@@ -6,7 +6,7 @@ import os
 import subprocess
 import sys
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 from typing import get_args
@@ -84,11 +84,11 @@ def _rows(model: ModelFolder, rounds: int) -> list[dict[str, Value]]:
         }
         description = exports[REFERENCE].description
         slice_ = np.random.default_rng(0).normal(size=(len(description.channels), EDGE, EDGE)).astype(np.float32)
-        predictors = {
+        predictions: dict[str, Callable[[], object]] = {
             precision: partial(Predictor(file, Settings("cpu", mirroring=False)), slice_, description.spacing)
             for precision, file in files.items()
         }
-        times = ratios(time_in_turn(predictors, rounds, torch.device("cpu"), model.model), [REFERENCE])
+        times = ratios(time_in_turn(predictions, rounds, torch.device("cpu"), model.model), [REFERENCE])
         bytes_ = {precision: file.stat().st_size for precision, file in files.items()}
         rows: list[dict[str, Value]] = []
         for precision, file in files.items():
