@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 import torch
+from conftest import NnunetFolders
 
 from nnunet_pyconv.benchmarks import kit, layer, network, report, volumes
 from nnunet_pyconv.benchmarks.candidates import STOCK, Candidate, Prepared
@@ -260,6 +261,9 @@ def test_networks_by_name(capsys: pytest.CaptureFixture[str]) -> None:
     assert "--networks 'ResNet' is unknown; expected some of 'stock'" in capsys.readouterr().err
 
 
+MEASURED = [part for part in kit.PARTS if isinstance(part, kit.Part)]
+
+
 def test_steps_of_all(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     main(["benchmark", "all", "-device", "cpu", "-o", str(tmp_path / "new"), "--list"])
     commands = capsys.readouterr().out.splitlines()
@@ -268,9 +272,14 @@ def test_steps_of_all(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Non
     assert [command.startswith("nnUNet_compile=f ") for command in commands] == [
         "eager" in part.name for part in kit.PARTS
     ]
-    for part in kit.PARTS:  # the subjects take their arguments
+    for part in MEASURED:  # the subjects take their arguments
         for arguments in (part.arguments, part.rehearsal):
             parse(["benchmark", part.subject, *arguments])
+    assert [command.rpartition(" --datasets ")[2].split()[0] for command in commands[-3:]] == [
+        "liver",
+        "kaggle_lung",
+        "isbi_cell",
+    ]
     with pytest.raises(SystemExit, match="2"):
         main(["benchmark", "all", "-device", "cpu", "-o", str(tmp_path), "--steps", "everything"])
     assert "--steps everything is unknown; expected some of layer, " in capsys.readouterr().err
@@ -281,7 +290,7 @@ def test_steps_of_all(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Non
 def test_all_goes_on_where_it_ended(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    (small,) = (part for part in kit.PARTS if part.name == "layer")
+    (small,) = (part for part in MEASURED if part.name == "layer")
     monkeypatch.setattr(kit, "PARTS", (kit.Part("broken", "layer", rehearsal=("--cases", "none")), small))
     arguments = ["benchmark", "all", "-device", "cpu", "-o", str(tmp_path), "--rehearse"]
     with pytest.raises(SystemExit, match="1"):
@@ -296,9 +305,10 @@ def test_all_goes_on_where_it_ended(
 
 
 @pytest.mark.long
-def test_rehearsal_of_all(tmp_path: Path) -> None:
+def test_rehearsal_of_all(tmp_path: Path, nnunet_folders: NnunetFolders) -> None:
     main(["benchmark", "all", "-device", "cpu", "-o", str(tmp_path), "--rehearse"])
-    assert all(part.is_done(tmp_path) for part in kit.PARTS)
+    assert all(part.is_done(tmp_path) for part in MEASURED)
+    assert "nnUNetv2_train 314 2d_pyconv_unet" in (tmp_path / "paper-liver" / "log.txt").read_text()
 
 
 def test_earlier_tables_are_replaced_on_demand(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import numpy as np
@@ -10,8 +11,11 @@ import torch
 from conftest import NnunetFolders
 
 from nnunet_pyconv.benchmarks.designs import data, runs
+from nnunet_pyconv.benchmarks.designs.costs import RUNTIMES, read_costs
 from nnunet_pyconv.benchmarks.designs.design import design_name, parse_design
 from nnunet_pyconv.benchmarks.designs.summary import summarise
+from nnunet_pyconv.benchmarks.report import Measurements, to_json
+from nnunet_pyconv.benchmarks.timing import Ratio
 from nnunet_pyconv.cli import main
 from nnunet_pyconv.errors import InputError
 from nnunet_pyconv.planning import Design
@@ -71,15 +75,16 @@ def test_summary_compares_the_means_of_the_seeds() -> None:
             row("stock", 2, [0.7, 0.9]),
             row("plain", 1, [0.8, 0.9]),
             row("plain", 2, [0.8, 1.0]),
+            row("plain", 3, [0.8, 0.95]),
         ],
         baseline="stock",
     )
     table = summary.to_markdown()
     assert "**liver, 50 iterations, 2 unseen cases**" in table
     plain, stock = (line.split(" | ") for line in table.splitlines() if line.startswith(("| plain", "| stock")))
-    # stock has 0.6 and 0.8 a case over both seeds, plain 0.8 and 0.95; the means of its seeds are 0.85 and 0.9
-    assert plain[1:4] == ["2", "0.8750 (0.8000-0.9500)", "0.0500"]
-    assert plain[4].startswith("+0.1750 (")
+    # stock has 0.6 and 0.8 a case over both seeds, plain 0.8 and 0.95; the means of its seeds are 0.85, 0.9 and 0.875
+    assert plain[1:4] == ["3", "0.8750 (0.8000-0.9500)", "0.0500"]
+    assert re.fullmatch(r"\+0\.1750 \(.*; 2 of 2\)", plain[4])
     assert stock[4] == "-"
     assert "v_rand" not in table  # a score of cells
 
@@ -94,6 +99,26 @@ def test_summary_needs_rows(tmp_path: Path, capsys: pytest.CaptureFixture[str]) 
 def test_summary_is_written(tmp_path: Path) -> None:
     summarise([row("stock", 1, [0.5, 0.7])], "stock").write(tmp_path)
     assert sorted(file.name for file in tmp_path.iterdir()) == ["designs.md", "designs.png"]
+
+
+def test_costs_stand_beside_the_scores(tmp_path: Path) -> None:
+    times = {f"{runtime} / stock": Ratio(1.0, 0.5, 0.4, 0.6) for runtime in RUNTIMES}
+    measured = [{"design": name, "parameters, M": 1.25, "GMac": 3.5, **times} for name in ("stock", "plain-w0.5")]
+    file = tmp_path / "runtimes.json"
+    file.write_text(to_json({}, [Measurements("title", measured)]))
+    summary = summarise([row("stock", 1, [0.5, 0.7])], "stock", read_costs(file))
+    summary.write(tmp_path)
+    assert "| stock | 1.25 | 3.50 | 0.50 | 0.50 | 0.50 |" in (tmp_path / "designs.md").read_text()
+    assert "plain" not in summary.to_markdown()  # not trained
+
+
+@pytest.mark.parametrize("content", ["", "[]", '{"tables": [{"rows": [{}]}]}', None])
+def test_other_files_are_no_costs(content: str | None, tmp_path: Path) -> None:
+    file = tmp_path / "runtimes.json"
+    if content is not None:
+        file.write_text(content)
+    with pytest.raises(InputError, match=r"--costs .*runtimes\.json can't be read .*benchmark runtimes"):
+        read_costs(file)
 
 
 def test_scores_of_a_shifted_square() -> None:

@@ -50,13 +50,39 @@ class Part:
         return all((folder / self.name / f"{self.subject}.{ending}").is_file() for ending in ("md", "json"))
 
 
+@dataclass(frozen=True)
+class Reproduction:
+    """A step: the paper's networks on one of its datasets, which has to be converted before.
+
+    Attributes:
+        dataset: Key of the dataset.
+    """
+
+    dataset: str
+
+    @property
+    def name(self) -> str:
+        """Of the step, and of the folder of its report."""
+        return f"paper-{self.dataset}"
+
+    def command(self, device: str, folder: Path, rehearse: bool) -> Step:
+        """Return the command that trains what is left, in rehearsal the one that lists it."""
+        words = [sys.executable, "-m", "nnunet_pyconv", "reproduce", "--datasets", self.dataset, "--seed", "1"]
+        words += ["-device", device, "-o", str(folder / self.name)]
+        return Step("reproduce", [*words, "--dry_run"] if rehearse else words)
+
+    def is_done(self, folder: Path) -> bool:  # noqa: ARG002  # the interface of `Part`
+        """Tell no: the command itself leaves out what is done."""
+        return False
+
+
 def _network(name: str, size: Sequence[str], networks: Sequence[str], compiled: bool = True) -> Part:
     smallest = ("--more",) if "--more" in size else ()
     rehearsal = (*smallest, "--sizes", "16", "--batch", "1", "--rounds", "1", "--networks", networks[0])
     return Part(name, "network", (*size, "--networks", *networks), rehearsal, compiled)
 
 
-PARTS = (
+PARTS: tuple[Part | Reproduction, ...] = (
     Part("layer", "layer", (), ("--cases", "1x8x16", "--rounds", "1")),
     _network("network-2d", IN_2D, ("PyConv", "PyConv level by level")),
     _network("network-3d", IN_3D, ("PyConv", "PyConv level by level")),
@@ -71,11 +97,12 @@ PARTS = (
     _network("network-3d-eager", IN_3D, ("PyConv", *LIGHT, *HALF), compiled=False),
     Part("scaling", "scaling", (), ("--largest", "64", "--rounds", "1")),
     Part("runtimes", "runtimes", (), ("--designs", "plain", "--patch", "32", "32", "--rounds", "1")),
+    *map(Reproduction, ("liver", "kaggle_lung", "isbi_cell")),
 )
 """The steps, the most important first. nnU-Net compiles in those of a network, on a GPU, unless they are eager."""
 
 
-def run_parts(parts: Sequence[Part], device: str, folder: Path, rehearse: bool) -> list[Outcome]:
+def run_parts(parts: Sequence[Part | Reproduction], device: str, folder: Path, rehearse: bool) -> list[Outcome]:
     """Run the steps whose tables are not there yet, each in a process of its own; one that fails leaves the others.
 
     Args:
@@ -99,7 +126,7 @@ def run_parts(parts: Sequence[Part], device: str, folder: Path, rehearse: bool) 
     outcomes = []
     for part in parts:
         if part.is_done(folder):
-            print(f"{part.name}: done before, see {folder / part.name / part.subject}.md")
+            print(f"{part.name}: done before, see {folder / part.name}")
             continue
         step = part.command(device, folder, rehearse)
         outcomes.append(run_steps(part.name, [step], folder / part.name / "log.txt"))

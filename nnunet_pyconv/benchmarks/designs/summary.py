@@ -1,64 +1,54 @@
-"""The rows of the comparison as a table: means over seeds and cases, and paired tests against a baseline."""
+"""The rows of the comparison as a table: means over seeds and cases, paired tests against a baseline, costs."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import groupby
 from pathlib import Path
 
 import numpy as np
-from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from nnunet_pyconv import markdown
+from nnunet_pyconv.benchmarks.designs import pictures
+from nnunet_pyconv.benchmarks.designs.costs import RUNTIMES, Cost
+from nnunet_pyconv.benchmarks.designs.entry import Entry, Key, Row, entry_of
 from nnunet_pyconv.errors import InputError
 from nnunet_pyconv.evaluation.metrics import difference, estimate
 from nnunet_pyconv.writing import check_target, whole_files
-
-Row = Mapping[str, str]
-Key = tuple[str, int, str]
-"""Data set, iterations, design."""
 
 _SHOWN = (("iou", 4), ("mean_iou", 4), ("hd95", 2), ("nsd", 4), ("v_rand", 4), ("v_info", 4))
 _ONLY_CELLS = ("v_rand", "v_info")
 
 
 @dataclass(frozen=True)
-class Entry:
-    """A design on a data set after so many iterations.
+class Summary:
+    """All entries, the design that the others are compared with, and what designs cost.
 
     Attributes:
-        dataset: Key of the data set.
-        iterations: Training steps.
-        design: The design.
-        dice: `(seeds, cases)`.
-        metrics: Mean over seeds of each further metric; NaN where it isn't one of the data set.
-        pseudo_dice: `(seeds, epochs)`, of the validation patches.
+        entries: The entries.
+        baseline: Name of a design.
+        costs: Of the designs, as far as they are known.
     """
-
-    dataset: str
-    iterations: int
-    design: str
-    dice: NDArray[np.float64]
-    metrics: Mapping[str, float]
-    pseudo_dice: NDArray[np.float64]
-
-
-@dataclass(frozen=True)
-class Summary:
-    """All entries, and the design that the others are compared with."""
 
     entries: Mapping[Key, Entry]
     baseline: str
+    costs: Mapping[str, Cost]
+
+    @property
+    def groups(self) -> list[list[Entry]]:
+        """The entries of each data set and number of iterations, in the order of the designs' names."""
+        return [[self.entries[key] for key in keys] for _, keys in groupby(sorted(self.entries), lambda key: key[:2])]
 
     def to_markdown(self) -> str:
-        """Return a table for each data set and number of iterations."""
+        """Return a table for each data set and number of iterations, and one of the costs."""
         lines: list[str] = []
-        for dataset, iterations in sorted({key[:2] for key in self.entries}):
-            group = [entry for key, entry in sorted(self.entries.items()) if key[:2] == (dataset, iterations)]
-            shown = [each for each in _SHOWN if dataset == "isbi_cell" or each[0] not in _ONLY_CELLS]
+        for group in self.groups:
+            first = group[0]
+            shown = [each for each in _SHOWN if first.dataset == "isbi_cell" or each[0] not in _ONLY_CELLS]
             columns = ["design", "seeds", "Dice (95 % interval over cases)", "spread of seeds"]
-            columns += [f"- {self.baseline} (p)", *(name for name, _ in shown)]
+            columns += [f"- {self.baseline} (p; seeds above)", *(name for name, _ in shown)]
             rows = [
                 [
                     entry.design,
@@ -70,20 +60,40 @@ class Summary:
                 ]
                 for entry in group
             ]
-            lines += [f"**{dataset}, {iterations} iterations, {group[0].dice.shape[1]} unseen cases**", ""]
+            lines += [f"**{first.dataset}, {first.iterations} iterations, {first.dice.shape[1]} unseen cases**", ""]
             lines += [*markdown.table(columns, rows, numeric=range(1, len(columns))), ""]
+        if self.costs:
+            columns = ["design", "parameters, M", "GMac", *(f"{runtime} / stock" for runtime in RUNTIMES)]
+            rows = [
+                [
+                    name,
+                    f"{cost.parameters_m:.2f}",
+                    f"{cost.gmac:.2f}",
+                    *(f"{cost.times[each]:.2f}" for each in RUNTIMES),
+                ]
+                for name, cost in self.costs.items()
+            ]
+            lines += [
+                "**Cost of an inference**",
+                "",
+                *markdown.table(columns, rows, numeric=range(1, len(columns))),
+                "",
+            ]
         return "\n".join(lines)
 
     def _difference(self, entry: Entry) -> str:
-        """Mean difference in Dice of the common seeds' means, case by case, and Wilcoxon's p over the cases."""
+        """Compare the Dice of the common seeds: mean difference, Wilcoxon's p over the cases' means, better seeds."""
         baseline = self.entries.get((entry.dataset, entry.iterations, self.baseline))
-        if baseline is None or baseline is entry:
+        common = [] if baseline is None else [seed for seed in entry.seeds if seed in baseline.seeds]
+        if baseline is None or baseline is entry or not common:
             return "-"
-        found = difference(entry.dice.mean(axis=0), baseline.dice.mean(axis=0))
-        return f"{found.mean:+.4f} ({found.p:.3f})"
+        mine, its = entry.dice_of_seeds(common), baseline.dice_of_seeds(common)
+        found = difference(mine.mean(axis=0), its.mean(axis=0))
+        better = int((mine.mean(axis=1) > its.mean(axis=1)).sum())
+        return f"{found.mean:+.4f} ({found.p:.3f}; {better} of {len(common)})"
 
     def write(self, folder: Path, *, overwrite: bool = False) -> None:
-        """Write `designs.md` and the learning curves, `designs.png`.
+        """Write `designs.md` and `designs.png`: learning curves, and where costs are known Dice against cost.
 
         Raises:
             InputError: They exist and `overwrite` is false, or the folder can't be written.
@@ -93,27 +103,16 @@ class Summary:
             check_target(file, overwrite=overwrite, kind="file")
         with whole_files(*files) as (table, picture):
             table.write_text(self.to_markdown(), "utf-8")
-            self._draw_curves(picture)
-
-    def _draw_curves(self, file: Path) -> None:
-        groups = sorted({key[:2] for key in self.entries})
-        figure = Figure(figsize=(5 * len(groups), 4), layout="constrained")
-        for axis, (dataset, iterations) in zip(figure.subplots(1, len(groups), squeeze=False)[0], groups, strict=True):
-            for key, entry in sorted(self.entries.items()):
-                if key[:2] == (dataset, iterations):
-                    epochs = np.arange(1, entry.pseudo_dice.shape[1] + 1)
-                    axis.plot(epochs * iterations / len(epochs), entry.pseudo_dice.mean(axis=0), label=entry.design)
-            axis.set(title=f"{dataset}, {iterations} iterations", xlabel="iteration", ylabel="Dice, validation patches")
-            axis.legend(fontsize=7)
-        figure.savefig(file, dpi=100)
+            pictures.draw(self.groups, self.costs, picture)
 
 
-def summarise(rows: Sequence[Row], baseline: str) -> Summary:
+def summarise(rows: Sequence[Row], baseline: str, costs: Mapping[str, Cost] | None = None) -> Summary:
     """Summarise the rows of all seeds.
 
     Args:
         rows: Of the CSV file.
         baseline: Name of the design that the others are compared with.
+        costs: Of the designs; None if they are not known.
 
     Raises:
         InputError: There is no row.
@@ -121,24 +120,9 @@ def summarise(rows: Sequence[Row], baseline: str) -> Summary:
     if not rows:
         raise InputError("the file has no rows yet; train designs first, with --designs")
     keys = sorted({(row["dataset"], int(row["iterations"]), row["design"]) for row in rows})
-    return Summary({key: _entry(key, rows) for key in keys}, baseline)
-
-
-def _entry(key: Key, rows: Sequence[Row]) -> Entry:
-    mine = [row for row in rows if (row["dataset"], int(row["iterations"]), row["design"]) == key]
-    dataset, iterations, design = key
-    return Entry(
-        dataset,
-        iterations,
-        design,
-        dice=np.array([_numbers(row["dice_of_cases"]) for row in mine]),
-        metrics={name: float(np.mean([float(row[name]) for row in mine])) for name, _ in _SHOWN},
-        pseudo_dice=np.array([_numbers(row["pseudo_dice_of_epochs"]) for row in mine]),
-    )
-
-
-def _numbers(text: str) -> list[float]:
-    return [float(number) for number in text.split()]
+    entries = {key: entry_of(key, rows, [name for name, _ in _SHOWN]) for key in keys}
+    trained = {design for _, _, design in keys}
+    return Summary(entries, baseline, {name: cost for name, cost in (costs or {}).items() if name in trained})
 
 
 def _interval(dice: NDArray[np.float64]) -> str:

@@ -15,7 +15,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "Run the subjects that compare PyConv with the stock network, as steps, the most important first: layers, 2D "
         "(512 x 512, batch 12) and 3D (128 x 128 x 128, batch 2) networks compiled and not, prediction, memory. Each "
         "step is a process of its own and writes Markdown and JSON into DIR/STEP. The same command goes on where an "
-        "earlier one ended: a step that has its tables is not run again, so remove its folder to repeat it."
+        "earlier one ended: a step that has its tables is not run again, so remove its folder to repeat it. The "
+        "paper's experiment comes last, on the datasets that are converted; it can be ended at any time, and goes on "
+        "from nnU-Net's checkpoints."
     )
     add = parser.add_argument
     add("-device", choices=("cpu", "cuda"), help="where to measure (default: cuda if torch sees it)")

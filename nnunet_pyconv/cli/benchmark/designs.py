@@ -31,6 +31,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--iterations", type=positive, nargs="+", default=[300], metavar="N", help="training steps (default: 300)")
     add("--seeds", type=positive, nargs="+", default=[1, 2, 3], metavar="N", help="default: 1 2 3")
     add("--baseline", default="stock-w0.5", metavar="DESIGN", help="of the summary (default: %(default)s)")
+    add("--costs", type=Path, metavar="JSON", help="what `benchmark runtimes -o` wrote, for the summary")
     add("--overwrite", action="store_true", help="replace an earlier summary in DIR")
     add("-device", choices=DEVICES, help="where to train (default: the fastest there is)")
 
@@ -38,12 +39,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> None:
     """Train what is not done yet, or summarise what is."""
     from nnunet_pyconv.benchmarks.designs import data, runs, summary  # imports torch, which takes seconds
+    from nnunet_pyconv.benchmarks.designs.costs import read_costs
     from nnunet_pyconv.benchmarks.designs.design import parse_design
     from nnunet_pyconv.benchmarks.designs.training import ITERATIONS_PER_EPOCH
     from nnunet_pyconv.device import pick_device
 
     if args.designs is None:
-        summarised = summary.summarise(runs.read_rows(args.rows), args.baseline)
+        costs = None if args.costs is None else read_costs(args.costs)
+        summarised = summary.summarise(runs.read_rows(args.rows), args.baseline, costs)
         print(summarised.to_markdown())
         if args.folder is not None:
             summarised.write(args.folder, overwrite=args.overwrite)

@@ -146,9 +146,9 @@ def _levels(
         wrong = _wrong_weight(tuple(weight.shape), g, x_size)
         if wrong is not None:
             return wrong
-    for weight, bias in zip(weights, biases, strict=False):  # no bias at all is right
-        if tuple(bias.shape) != (weight.shape[0],):
-            return f"expected a bias ({weight.shape[0]},) for its level, but got {tuple(bias.shape)}"
+    for z, bias in enumerate(biases):  # no bias at all is right
+        if tuple(bias.shape) != (weights[z].shape[0],):
+            return f"expected a bias ({weights[z].shape[0]},) for its level, but got {tuple(bias.shape)}"
     wrong = _wrong_geometry(geometry, len(weights), axes)
     if wrong is not None:
         return wrong

@@ -88,9 +88,10 @@ def _geometry(convs: list[Conv], shares: bool) -> list[int]:
     """Return the geometry of the levels, see `levels_of`."""
     if not shares and all(max(conv.dilation) == 1 for conv in convs):
         return []
-    ends = itertools.accumulate(conv.in_channels for conv in convs)
-    firsts = [0, *ends] if shares else [0] * len(convs)
-    return [n for first, conv in zip(firsts, convs, strict=False) for n in (first, *conv.dilation)]
+    firsts = [0] * len(convs)
+    if shares:
+        firsts[1:] = itertools.accumulate(conv.in_channels for conv in convs[:-1])
+    return [n for first, conv in zip(firsts, convs, strict=True) for n in (first, *conv.dilation)]
 
 
 def _by_kernel(chosen: str, x: torch.Tensor, convs: list[Conv], shares: bool) -> torch.Tensor:
@@ -148,7 +149,7 @@ def _is_ordinary(levels: list[nn.Module], dim: int) -> bool:
     convolution = nn.Conv2d if dim == 2 else nn.Conv3d
     return len(levels) > 0 and all(
         type(level) is convolution  # a subclass may compute something else
-        and "forward" not in vars(level)
+        and "forward" not in level.__dict__  # by name: torch 2.4 can't trace `vars`
         and level.stride == levels[0].stride
         and level.padding == _same_padding(level)
         and level.padding_mode == "zeros"

@@ -1,0 +1,50 @@
+"""What each design costs, as `nnunet_pyconv benchmark runtimes` has measured it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from nnunet_pyconv.errors import InputError
+
+RUNTIMES = ("PyTorch", "ONNX Runtime", "OpenVINO")
+
+
+@dataclass(frozen=True)
+class Cost:
+    """The cost of a design.
+
+    Attributes:
+        parameters_m: Parameters, in millions.
+        gmac: Multiplications for one patch, in 10^9.
+        times: For each of `RUNTIMES` the time of an inference, as a multiple of the stock network's.
+    """
+
+    parameters_m: float
+    gmac: float
+    times: Mapping[str, float]
+
+
+def read_costs(file: Path) -> dict[str, Cost]:
+    """Read `runtimes.json`; the costs under the names of the designs.
+
+    Raises:
+        InputError: The file isn't there, or isn't one that `benchmark runtimes -o` writes.
+    """
+    try:
+        (table,) = json.loads(file.read_text("utf-8"))["tables"]
+        return {
+            row["design"]: Cost(
+                row["parameters, M"],
+                row["GMac"],
+                {runtime: row[f"{runtime} / stock"]["ratio"] for runtime in RUNTIMES},
+            )
+            for row in table["rows"]
+        }
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise InputError(
+            f"--costs {file} can't be read ({type(error).__name__}: {error}); expected the runtimes.json that "
+            "`nnunet_pyconv benchmark runtimes --designs ... -o DIR` writes"
+        ) from error

@@ -1,0 +1,59 @@
+"""What the rows of one design say together."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+Row = Mapping[str, str]
+Key = tuple[str, int, str]
+"""Data set, iterations, design."""
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A design on a data set after so many iterations.
+
+    Attributes:
+        dataset: Key of the data set.
+        iterations: Training steps.
+        design: The design.
+        seeds: Of the trainings.
+        dice: `(seeds, cases)`.
+        metrics: Mean over seeds of each further metric; NaN where it isn't one of the data set.
+        pseudo_dice: `(seeds, epochs)`, of the validation patches.
+    """
+
+    dataset: str
+    iterations: int
+    design: str
+    seeds: tuple[int, ...]
+    dice: NDArray[np.float64]
+    metrics: Mapping[str, float]
+    pseudo_dice: NDArray[np.float64]
+
+    def dice_of_seeds(self, seeds: Sequence[int]) -> NDArray[np.float64]:
+        """Return the Dice of some of the seeds, `(seeds, cases)`."""
+        return self.dice[[self.seeds.index(seed) for seed in seeds]]
+
+
+def entry_of(key: Key, rows: Sequence[Row], metrics: Sequence[str]) -> Entry:
+    """Put together the rows of a key, of which there must be some."""
+    mine = [row for row in rows if (row["dataset"], int(row["iterations"]), row["design"]) == key]
+    dataset, iterations, design = key
+    return Entry(
+        dataset,
+        iterations,
+        design,
+        seeds=tuple(int(row["seed"]) for row in mine),
+        dice=np.array([_numbers(row["dice_of_cases"]) for row in mine]),
+        metrics={name: float(np.mean([float(row[name]) for row in mine])) for name in metrics},
+        pseudo_dice=np.array([_numbers(row["pseudo_dice_of_epochs"]) for row in mine]),
+    )
+
+
+def _numbers(text: str) -> list[float]:
+    return [float(number) for number in text.split()]

@@ -1,0 +1,55 @@
+"""The pictures of the comparison: learning curves, and Dice against cost."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from nnunet_pyconv.benchmarks.designs.costs import RUNTIMES, Cost
+from nnunet_pyconv.benchmarks.designs.entry import Entry
+
+
+def draw(groups: Sequence[Sequence[Entry]], costs: Mapping[str, Cost], file: Path) -> None:
+    """Draw a column of axes for each data set and number of iterations.
+
+    Args:
+        groups: The entries of each data set and number of iterations.
+        costs: Of the designs; without any, the learning curves are drawn alone.
+        file: The PNG.
+    """
+    rows = 2 if costs else 1
+    figure = Figure(figsize=(5 * len(groups), 4 * rows), layout="constrained")
+    axes = figure.subplots(rows, len(groups), squeeze=False)
+    for column, group in enumerate(groups):
+        title = f"{group[0].dataset}, {group[0].iterations} iterations"
+        _draw_curves(axes[0][column], group)
+        axes[0][column].set_title(title)
+        if costs:
+            _draw_frontier(axes[1][column], group, costs)
+            axes[1][column].set_title(title)
+    figure.savefig(file, dpi=100, format="png")
+
+
+def _draw_curves(axis: Axes, group: Sequence[Entry]) -> None:
+    for entry in group:
+        epochs = np.arange(1, entry.pseudo_dice.shape[1] + 1)
+        axis.plot(epochs * entry.iterations / len(epochs), entry.pseudo_dice.mean(axis=0), label=entry.design)
+    axis.set(xlabel="iteration", ylabel="Dice, validation patches")
+    axis.legend(fontsize=7)
+
+
+def _draw_frontier(axis: Axes, group: Sequence[Entry], costs: Mapping[str, Cost]) -> None:
+    """Draw each design's Dice, with the range of its seeds, over its time: the mean of the runtimes."""
+    for entry in group:
+        if entry.design not in costs:
+            continue
+        cost = float(np.mean([costs[entry.design].times[runtime] for runtime in RUNTIMES]))
+        of_seeds = entry.dice.mean(axis=1)
+        mean = of_seeds.mean()
+        axis.errorbar(cost, mean, [[mean - of_seeds.min()], [of_seeds.max() - mean]], fmt="o", capsize=3)
+        axis.annotate(entry.design, (cost, mean), xytext=(4, 4), textcoords="offset points", fontsize=7)
+    axis.set(xlabel="time / stock, mean of the runtimes", ylabel="Dice, unseen cases (bars: seeds)", xscale="log")
