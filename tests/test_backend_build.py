@@ -333,6 +333,7 @@ def test_the_limits_are_those_of_the_sources():
         assert any(f"#define {name} {value}\n" in source.read_text() for source in build.SOURCES.iterdir())
 
 
+@pytest.mark.slow
 @needs_kernel
 @pytest.mark.usefixtures("fresh")
 @pytest.mark.parametrize("capability", ["default", "avx2"])

@@ -157,6 +157,7 @@ def test_state_dict_knows_nothing_of_it():
     ]
 
 
+@pytest.mark.slow
 def test_import_compiles_nothing(tmp_path, monkeypatch):
     monkeypatch.setenv("NNUNET_PYCONV_CACHE", str(tmp_path))
     subprocess.run([sys.executable, "-c", "import nnunet_pyconv.nn"], check=True)

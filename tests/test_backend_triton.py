@@ -189,6 +189,7 @@ def test_second_derivative_is_refused_with_a_way_out():
         gradient.sum().backward()
 
 
+@pytest.mark.slow
 @compiled
 @pytest.mark.parametrize("capability", [80, 90], ids=lambda c: f"sm_{c}")
 @pytest.mark.parametrize("dtype", ["fp16", "bf16", "fp32"])

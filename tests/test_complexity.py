@@ -192,6 +192,7 @@ def test_files(tmp_path: Path) -> None:
             write_tables([made("other")], {}, tmp_path / "new" / file)
 
 
+@pytest.mark.slow
 def test_command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     tiny = [Subject("tiny", partial(nn.Conv2d, 1, 2, 1), (1, 4, 4), Cost(1.0, 2.0))]
     monkeypatch.setattr(complexity_subjects, "paper_subjects", lambda: tiny)

@@ -81,6 +81,7 @@ def find(dotted: str) -> object:
     return None
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "page", [page for page in PAGES if blocks(page, "python") and "extend" not in page.parts], ids=ids
 )
