@@ -245,6 +245,7 @@ def test_a_gpu_that_is_not_there(subject: str, capsys: pytest.CaptureFixture[str
     required = {
         "designs": ["--rows", "rows.csv", "--designs", "stock", "-i", "data", "-o", "runs"],
         "precisions": ["model"],
+        "cold_start": ["model", "-i", "images"],
         "all": ["-o", "tables"],
     }.get(subject, [])
     with pytest.raises(SystemExit, match="2"):

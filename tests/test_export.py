@@ -99,6 +99,17 @@ def test_precisions_are_compared(made: Made, capsys: pytest.CaptureFixture[str],
         assert all(row["peak memory, MB"] > 30 for row in table["rows"])  # more than Python alone
 
 
+@pytest.mark.slow
+def test_cold_starts_are_compared(made: Made, tmp_path: Path) -> None:
+    arguments = [str(made.folder), "-i", str(made.images), "--rounds", "1", "-device", "cpu", "-o", str(tmp_path)]
+    main(["benchmark", "cold_start", *arguments])
+    (table,) = json.loads((tmp_path / "cold_start.json").read_text())["tables"]
+    (row,) = table["rows"]
+    assert row["nnUNetv2_predict / model file"]["ratio"] == pytest.approx(
+        row["nnUNetv2_predict, s"] / row["model file, s"]
+    )
+
+
 def test_grouped_weights_in_8_bit() -> None:
     """The largest weight of a channel is 127 steps, and the network computes with whole steps."""
     weight = np.zeros((4, 2, 3, 3), np.float32)

@@ -17,6 +17,7 @@ SUBJECTS = {
     "volumes": "stock and PyConv trainings of nnU-Net on small volumes: speed, memory and Dice",
     "runtimes": "the planned network of each design in PyTorch, ONNX Runtime and OpenVINO",
     "precisions": "trained models in float32, half precision and 8 bit: Dice, file, time and memory",
+    "cold_start": "a prediction from the shell to the labels: nnUNetv2_predict, and a model file",
     "training_memory": "the planners' estimate of a training's memory against what it takes (GPU)",
     "all": "what compares PyConv with the stock network, as steps that can be resumed",
 }
