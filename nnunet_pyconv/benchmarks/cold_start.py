@@ -12,7 +12,7 @@ from pathlib import Path
 
 import torch
 
-from nnunet_pyconv.benchmarks.report import Measurements
+from nnunet_pyconv.benchmarks.report import Measurements, Value
 from nnunet_pyconv.benchmarks.timing import ratios, time_in_turn
 from nnunet_pyconv.errors import InputError
 from nnunet_pyconv.export import export_model
@@ -38,7 +38,7 @@ def benchmark_cold_start(folders: Sequence[Path], images: Path, mirroring: bool,
     Raises:
         InputError: A model that can't be exported, or a prediction that fails.
     """
-    rows = []
+    rows: list[dict[str, Value]] = []
     for folder in folders:
         model = open_model(folder, None, CHECKPOINT)
         with tempfile.TemporaryDirectory() as scratch:
