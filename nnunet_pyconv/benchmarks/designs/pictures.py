@@ -24,25 +24,28 @@ def draw(groups: Sequence[Sequence[Entry]], costs: Mapping[str, Cost], file: Pat
     rows = 2 if costs else 1
     figure = Figure(figsize=(5 * len(groups), 4 * rows), layout="constrained")
     axes = figure.subplots(rows, len(groups), squeeze=False)
+    names = sorted({entry.design for group in groups for entry in group})
+    colours = {name: f"C{number}" for number, name in enumerate(names)}
     for column, group in enumerate(groups):
         title = f"{group[0].dataset}, {group[0].iterations} iterations"
-        _draw_curves(axes[0][column], group)
+        _draw_curves(axes[0][column], group, colours)
         axes[0][column].set_title(title)
         if costs:
-            _draw_frontier(axes[1][column], group, costs)
+            _draw_frontier(axes[1][column], group, costs, colours)
             axes[1][column].set_title(title)
     figure.savefig(file, dpi=100, format="png")
 
 
-def _draw_curves(axis: Axes, group: Sequence[Entry]) -> None:
+def _draw_curves(axis: Axes, group: Sequence[Entry], colours: Mapping[str, str]) -> None:
     for entry in group:
         epochs = np.arange(1, entry.pseudo_dice.shape[1] + 1)
-        axis.plot(epochs * entry.iterations / len(epochs), entry.pseudo_dice.mean(axis=0), label=entry.design)
+        iterations, colour = epochs * entry.iterations / len(epochs), colours[entry.design]
+        axis.plot(iterations, entry.pseudo_dice.mean(axis=0), color=colour, label=entry.design)
     axis.set(xlabel="iteration", ylabel="Dice, validation patches")
     axis.legend(fontsize=7)
 
 
-def _draw_frontier(axis: Axes, group: Sequence[Entry], costs: Mapping[str, Cost]) -> None:
+def _draw_frontier(axis: Axes, group: Sequence[Entry], costs: Mapping[str, Cost], colours: Mapping[str, str]) -> None:
     """Draw each design's Dice, with the range of its seeds, over its time: the mean of the runtimes."""
     for entry in group:
         if entry.design not in costs:
@@ -50,6 +53,7 @@ def _draw_frontier(axis: Axes, group: Sequence[Entry], costs: Mapping[str, Cost]
         cost = float(np.mean([costs[entry.design].times[runtime] for runtime in RUNTIMES]))
         of_seeds = entry.dice.mean(axis=1)
         mean = of_seeds.mean()
-        axis.errorbar(cost, mean, [[mean - of_seeds.min()], [of_seeds.max() - mean]], fmt="o", capsize=3)
+        range_ = [[mean - of_seeds.min()], [of_seeds.max() - mean]]
+        axis.errorbar(cost, mean, range_, fmt="o", capsize=3, color=colours[entry.design])
         axis.annotate(entry.design, (cost, mean), xytext=(4, 4), textcoords="offset points", fontsize=7)
     axis.set(xlabel="time / stock, mean of the runtimes", ylabel="Dice, unseen cases (bars: seeds)", xscale="log")
