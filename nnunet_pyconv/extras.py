@@ -8,6 +8,8 @@ from typing import Literal
 from nnunet_pyconv.errors import InputError
 
 Extra = Literal["onnx", "report", "slurm"]
+ONNX_MODULES = ("onnx", "onnxruntime", "onnxscript")
+"""Of the extra onnx, what an export needs."""
 
 
 def require_extra(extra: Extra, *modules: str) -> None:

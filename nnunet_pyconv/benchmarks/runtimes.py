@@ -20,7 +20,7 @@ from nnunet_pyconv.benchmarks.designs.design import design_name
 from nnunet_pyconv.benchmarks.plans import plan
 from nnunet_pyconv.benchmarks.report import Measurements, Value
 from nnunet_pyconv.benchmarks.timing import ratios, time_in_turn
-from nnunet_pyconv.extras import require_extra
+from nnunet_pyconv.extras import ONNX_MODULES, require_extra
 from nnunet_pyconv.nn.backends import use_backend
 from nnunet_pyconv.planning import Design
 
@@ -43,7 +43,7 @@ def benchmark_runtimes(
         A table with a row for each design: parameters, multiplications, and time / time of the stock network in the
         same runtime.
     """
-    require_extra("onnx", "onnx", "onnxruntime", "onnxscript", "openvino")
+    require_extra("onnx", *ONNX_MODULES, "openvino")
     networks = {design_name(design): designed_network(patch_size, design) for design in (STOCK, *designs)}
     x = torch.randn(1, 1, *patch_size)
     rows: dict[str, dict[str, Value]] = {

@@ -77,9 +77,9 @@ def run(args: argparse.Namespace) -> None:
 
 
 def _export(args: argparse.Namespace, output: Path) -> None:
-    from nnunet_pyconv.extras import require_extra
+    from nnunet_pyconv.extras import ONNX_MODULES, require_extra
 
-    require_extra("onnx", "onnx", "onnxruntime", "onnxscript")
+    require_extra("onnx", *ONNX_MODULES)
     from nnunet_pyconv.export import export_model  # imported here: -h should be quick, and the extra is needed
 
     exported = export_model(

@@ -6,12 +6,9 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from nnunet_pyconv.cli.benchmark.common import add_common_arguments, run_benchmark
-from nnunet_pyconv.errors import InputError
+from nnunet_pyconv.cli.benchmark.common import add_common_arguments, add_model_folders, run_on_cpu
 
 if TYPE_CHECKING:
-    import torch
-
     from nnunet_pyconv.benchmarks.report import Measurements
 
 
@@ -24,27 +21,19 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     add_common_arguments(parser, rounds=3)
     add = parser.add_argument
-    add(
-        "models",
-        nargs="+",
-        type=Path,
-        metavar="MODEL_FOLDER",
-        help="nnUNet_results/DATASET/TRAINER__PLANS__CONFIGURATION",
-    )
+    add_model_folders(parser)
     add("-i", dest="images", type=Path, required=True, metavar="IMAGES", help="folder with the images, for example one")
     add("--disable_tta", action="store_true", help="no mirroring, as nnU-Net's option")
 
 
 def run(args: argparse.Namespace) -> None:
     """Measure, print and write."""
-    from nnunet_pyconv.extras import require_extra
+    from nnunet_pyconv.extras import ONNX_MODULES, require_extra
 
-    require_extra("onnx", "onnx", "onnxruntime", "onnxscript")
+    require_extra("onnx", *ONNX_MODULES)
     from nnunet_pyconv.benchmarks.cold_start import benchmark_cold_start
 
-    def measure(device: torch.device) -> list[Measurements]:
-        if device.type != "cpu":
-            raise InputError(f"cold starts are measured on a CPU, not on {device}; give -device cpu")
+    def measure() -> list[Measurements]:
         return benchmark_cold_start(args.models, args.images, not args.disable_tta, args.rounds)
 
-    run_benchmark(args, measure)
+    run_on_cpu(args, measure)

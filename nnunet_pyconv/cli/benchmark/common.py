@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from nnunet_pyconv.cli.parser import positive
+from nnunet_pyconv.errors import InputError
 
 if TYPE_CHECKING:  # torch takes seconds to import
     import torch
@@ -45,6 +46,17 @@ def add_patch_sizes(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def add_model_folders(parser: argparse.ArgumentParser) -> None:
+    """Add the models to measure."""
+    parser.add_argument(
+        "models",
+        nargs="+",
+        type=Path,
+        metavar="MODEL_FOLDER",
+        help="nnUNet_results/DATASET/TRAINER__PLANS__CONFIGURATION",
+    )
+
+
 def run_benchmark(
     args: argparse.Namespace,
     measure: Callable[[torch.device], list[Measurements]],
@@ -68,3 +80,19 @@ def run_benchmark(
         folder=args.folder,
         overwrite=args.overwrite,
     )
+
+
+def run_on_cpu(args: argparse.Namespace, measure: Callable[[], list[Measurements]]) -> None:
+    """Do the same for a subject that is measured on a CPU alone.
+
+    Args:
+        args: With the arguments of `add_common_arguments`.
+        measure: Returns the tables.
+    """
+
+    def checked(device: torch.device) -> list[Measurements]:
+        if device.type != "cpu":
+            raise InputError(f"{args.subject} is measured on a CPU, not on {device}; give -device cpu")
+        return measure()
+
+    run_benchmark(args, checked)

@@ -9,13 +9,11 @@ from typing import TYPE_CHECKING
 
 from nnunetv2.configuration import default_num_processes
 
-from nnunet_pyconv.cli.benchmark.common import add_common_arguments, run_benchmark
+from nnunet_pyconv.cli.benchmark.common import add_common_arguments, run_on_cpu
 from nnunet_pyconv.cli.parser import positive
 from nnunet_pyconv.errors import InputError
 
 if TYPE_CHECKING:
-    import torch
-
     from nnunet_pyconv.benchmarks.report import Measurements
 
 
@@ -44,10 +42,8 @@ def run(args: argparse.Namespace) -> None:
     if args.disk is not None and not args.disk.is_dir():
         raise InputError(f"--disk {args.disk}: no such folder; make it, or give another")
 
-    def measure(device: torch.device) -> list[Measurements]:
-        if device.type != "cpu":
-            raise InputError(f"conversion is measured on a CPU, not on {device}; give -device cpu")
+    def measure() -> list[Measurements]:
         with tempfile.TemporaryDirectory(dir=args.disk) as folder:
             return benchmark_conversion(args.images, args.rounds, args.num_processes, Path(folder))
 
-    run_benchmark(args, measure)
+    run_on_cpu(args, measure)

@@ -5,13 +5,11 @@ from __future__ import annotations
 import argparse
 from typing import TYPE_CHECKING
 
-from nnunet_pyconv.cli.benchmark.common import add_common_arguments, run_benchmark
+from nnunet_pyconv.cli.benchmark.common import add_common_arguments, run_on_cpu
 from nnunet_pyconv.cli.parser import positive
 from nnunet_pyconv.errors import InputError
 
 if TYPE_CHECKING:
-    import torch
-
     from nnunet_pyconv.benchmarks.report import Measurements
 
 
@@ -31,12 +29,10 @@ def run(args: argparse.Namespace) -> None:
     from nnunet_pyconv.benchmarks.levels import FOLDS, SHAPES, benchmark_levels
     from nnunet_pyconv.nn.backends import available_backends
 
-    def measure(device: torch.device) -> list[Measurements]:
-        if device.type != "cpu":
-            raise InputError(f"levels are measured on a CPU, not on {device}; give -device cpu")
+    def measure() -> list[Measurements]:
         if not args.fold and (reason := available_backends()["native"]):
             raise InputError(f"the compiled kernel can't run here ({reason}); give --fold")
         shapes = [shape for shape in SHAPES if not args.sizes or shape[2] in args.sizes]
         return benchmark_levels(shapes, list(FOLDS) if args.fold else ["kernel"], args.rounds)
 
-    run_benchmark(args, measure)
+    run_on_cpu(args, measure)

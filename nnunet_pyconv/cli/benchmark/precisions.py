@@ -3,16 +3,12 @@
 from __future__ import annotations
 
 import argparse
-from pathlib import Path
 from typing import TYPE_CHECKING
 
-from nnunet_pyconv.cli.benchmark.common import add_common_arguments, run_benchmark
+from nnunet_pyconv.cli.benchmark.common import add_common_arguments, add_model_folders, run_on_cpu
 from nnunet_pyconv.cli.parser import positive
-from nnunet_pyconv.errors import InputError
 
 if TYPE_CHECKING:
-    import torch
-
     from nnunet_pyconv.benchmarks.report import Measurements
 
 
@@ -24,26 +20,18 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "that it was trained with."
     )
     add_common_arguments(parser, rounds=5)
-    parser.add_argument(
-        "models",
-        nargs="+",
-        type=Path,
-        metavar="MODEL_FOLDER",
-        help="nnUNet_results/DATASET/TRAINER__PLANS__CONFIGURATION",
-    )
+    add_model_folders(parser)
     parser.add_argument("--threads", type=positive, default=1, metavar="N", help="default: 1")
 
 
 def run(args: argparse.Namespace) -> None:
     """Measure, print and write."""
-    from nnunet_pyconv.extras import require_extra
+    from nnunet_pyconv.extras import ONNX_MODULES, require_extra
 
-    require_extra("onnx", "onnx", "onnxruntime", "onnxscript")
+    require_extra("onnx", *ONNX_MODULES)
     from nnunet_pyconv.benchmarks.precisions import benchmark_precisions
 
-    def measure(device: torch.device) -> list[Measurements]:
-        if device.type != "cpu":
-            raise InputError(f"precisions are measured on a CPU, not on {device}; give -device cpu")
+    def measure() -> list[Measurements]:
         return benchmark_precisions(args.models, args.threads, args.rounds)
 
-    run_benchmark(args, measure)
+    run_on_cpu(args, measure)

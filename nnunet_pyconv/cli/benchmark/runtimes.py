@@ -5,13 +5,10 @@ from __future__ import annotations
 import argparse
 from typing import TYPE_CHECKING
 
-from nnunet_pyconv.cli.benchmark.common import add_common_arguments, run_benchmark
+from nnunet_pyconv.cli.benchmark.common import add_common_arguments, run_on_cpu
 from nnunet_pyconv.cli.parser import positive
-from nnunet_pyconv.errors import InputError
 
 if TYPE_CHECKING:
-    import torch
-
     from nnunet_pyconv.benchmarks.report import Measurements
 
 DESIGNS = ("stock-w0.5", "plain", "plain-w0.5", "bottleneck", "dilated", "dilated-w0.5", "separable", "separable-w0.5")
@@ -44,9 +41,7 @@ def run(args: argparse.Namespace) -> None:
 
     designs = [parse_design(name) for name in args.designs]
 
-    def measure(device: torch.device) -> list[Measurements]:
-        if device.type != "cpu":
-            raise InputError(f"runtimes are measured on a CPU, not on {device}; give -device cpu")
+    def measure() -> list[Measurements]:
         return benchmark_runtimes(args.patch, designs, args.threads, args.rounds)
 
-    run_benchmark(args, measure)
+    run_on_cpu(args, measure)
