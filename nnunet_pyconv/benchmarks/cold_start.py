@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 import subprocess
 import sys
 import tempfile
@@ -68,4 +69,4 @@ def _run(command: Sequence[str]) -> None:
     with tempfile.TemporaryDirectory() as predictions:
         done = subprocess.run([*command, "-o", predictions], env=environment, capture_output=True, text=True)
     if done.returncode:
-        raise InputError(f"{command[0]} failed: {done.stderr.strip().splitlines()[-1:]}")
+        raise InputError(f"{shlex.join(command)} failed:\n{done.stderr.strip()[-2000:]}")

@@ -60,8 +60,8 @@ def check_for_page(model: ModelFile) -> None:
         reason = "is the second stage of a cascade"
     elif description.precision == "int8":  # each flip of a rounding spreads; the same happens between two builds
         reason = (
-            "is of 8 bit, whose roundings differ from system to system, so that some 0.3 % of the labels would not be "
-            "Python's: export it with --precision fp16"
+            "is of 8 bit, whose roundings differ from system to system, so that some labels would not be Python's: "
+            "export it with --precision fp16"
         )
     elif description.reader not in _READERS:
         reason = f"reads images by {description.reader}, which turns them"
@@ -70,7 +70,7 @@ def check_for_page(model: ModelFile) -> None:
     elif not {description.resample_image.order, description.resample_logits.order} <= {0, 1, 3}:
         reason = "resamples by splines of another order than 0, 1 and 3"
     if reason is not None:
-        raise InputError(f"--web: the model {reason}, or use the file of -o instead")
+        raise InputError(f"--web: the model {reason}; or use the file of -o instead")
 
 
 def _copy_runtime(source: Path | None, target: Path) -> None:

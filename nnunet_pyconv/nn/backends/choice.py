@@ -193,9 +193,8 @@ def _library_cost(level: Level) -> float:
 
 def _native_refusal(work: Workload) -> str | None:
     if work.dtype in (torch.bfloat16, torch.float16):
-        work = Workload(
-            work.x_size, torch.float32, work.device, work.levels, work.stride
-        )  # torch 2.4 traces no replace
+        # not by `replace`, which torch 2.4 can't trace
+        work = Workload(work.x_size, torch.float32, work.device, work.levels, work.stride)
     return kernel.limits(work) or _machine_refusal()
 
 

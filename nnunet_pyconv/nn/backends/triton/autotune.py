@@ -91,7 +91,7 @@ def _measure(work: Workload, trained: bool) -> Choice:
 
 @contextlib.contextmanager
 def _cudnn_benchmark(searches: bool) -> Iterator[None]:
-    """Let cuDNN look for its fastest algorithms, as nnU-Net does, perhaps only after a choice; or not."""
+    """Say whether cuDNN searches for its fastest algorithms, as it does where nnU-Net trains."""
     before = torch.backends.cudnn.benchmark
     torch.backends.cudnn.benchmark = searches
     try:
@@ -109,7 +109,7 @@ def _weight(level: Level, dtype: torch.dtype, device: torch.device) -> torch.Ten
 def _values(shape: Sequence[int], scale: float, dtype: torch.dtype, device: torch.device) -> torch.Tensor:
     """Fill a tensor with numbers between -scale and scale that look random."""
     digits = (torch.arange(math.prod(shape), device=device, dtype=torch.float64) * 12.9898).sin() * 43758.5453
-    return ((digits.frac() * scale).to(dtype)).view(shape)
+    return (digits.frac() * scale).to(dtype).view(shape)
 
 
 def _agree(a: torch.Tensor, b: torch.Tensor) -> bool:
