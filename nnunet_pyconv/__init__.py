@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from nnunet_pyconv.trainers.nnUNetTrainerPyConvDilated import nnUNetTrainerPyConvDilated
     from nnunet_pyconv.trainers.nnUNetTrainerPyConvDistilled import nnUNetTrainerPyConvDistilled
     from nnunet_pyconv.trainers.nnUNetTrainerPyConvPaper import nnUNetTrainerPyConvPaper
+    from nnunet_pyconv.trainers.nnUNetTrainerPyConvPaperBF16 import nnUNetTrainerPyConvPaperBF16
     from nnunet_pyconv.trainers.nnUNetTrainerPyConvSeparable import nnUNetTrainerPyConvSeparable
 
 __version__ = "0.1.0"
@@ -54,6 +55,7 @@ __all__ = [
     "nnUNetTrainerPyConvDilated",
     "nnUNetTrainerPyConvDistilled",
     "nnUNetTrainerPyConvPaper",
+    "nnUNetTrainerPyConvPaperBF16",
     "nnUNetTrainerPyConvSeparable",
 ]
 

@@ -14,6 +14,7 @@ from typing import Any
 
 CITATION = "Li C, Fan Y, Cai X. PyConvU-Net. BMC Bioinformatics 22, 14 (2021), doi:10.1186/s12859-020-03943-2"
 TRAINER = "nnUNetTrainerPyConvPaper"
+TRAINER_BF16 = "nnUNetTrainerPyConvPaperBF16"
 BATCH_SIZE = 5
 EPOCHS = 50
 INPUT_SHAPE = (3, 512, 512)
@@ -150,9 +151,10 @@ def epochs_of(trainer: str) -> int | None:
         trainer: Name of a trainer.
 
     Returns:
-        50 for the paper's recipe, N for its variants `_Nepochs` and for `nnUNetTrainer_Npasses`; None for others.
+        50 for the paper's recipe, in whatever precision, N for its variants `_Nepochs` and for `nnUNetTrainer_Npasses`;
+        None for others.
     """
-    if trainer == TRAINER:
+    if trainer in (TRAINER, TRAINER_BF16):
         return EPOCHS
-    shortened = re.fullmatch(rf"{TRAINER}_(\d+)epochs?|nnUNetTrainer_(\d+)passes", trainer)
+    shortened = re.fullmatch(rf"(?:{TRAINER}|{TRAINER_BF16})_(\d+)epochs?|nnUNetTrainer_(\d+)passes", trainer)
     return None if shortened is None else int(shortened[1] or shortened[2])

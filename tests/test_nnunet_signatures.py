@@ -27,6 +27,7 @@ from nnunet_pyconv.trainers import (
     nnUNetTrainerPyConvBottleneck,
     nnUNetTrainerPyConvDilated,
     nnUNetTrainerPyConvPaper,
+    nnUNetTrainerPyConvPaperBF16,
     nnUNetTrainerPyConvSeparable,
 )
 from nnunet_pyconv.trainers.distilled import DistilledTrainer
@@ -218,6 +219,7 @@ TRAINERS = (
     nnUNetTrainerPyConvDilated,
     nnUNetTrainerPyConvSeparable,
     nnUNetTrainerPyConvPaper,
+    nnUNetTrainerPyConvPaperBF16,
     DistilledTrainer,
     SeededTrainer,
     RobustCheckpoints,

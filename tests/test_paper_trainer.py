@@ -17,8 +17,9 @@ from nnunetv2.utilities.plans_handling.plans_handler import PlansManager
 from plans_of_nnunet import make_plans
 
 from nnunet_pyconv.architectures import UNet
+from nnunet_pyconv.planning.paper_plans import paper_configurations
 from nnunet_pyconv.trainer_dir import TRAINER_DIR
-from nnunet_pyconv.trainers import nnUNetTrainerPyConv, nnUNetTrainerPyConvPaper
+from nnunet_pyconv.trainers import nnUNetTrainerPyConv, nnUNetTrainerPyConvPaper, nnUNetTrainerPyConvPaperBF16
 from nnunet_pyconv.trainers.flips_and_rotations import flips_and_rotations
 from nnunet_pyconv.trainers.whole_pass_loader import WholePassDataLoader
 
@@ -44,13 +45,15 @@ def loader(n: int, batch_size: int = 5, **arguments: Any) -> WholePassDataLoader
 
 
 def trainer(
-    configuration: dict[str, Any] | None = None, dataset_json: dict[str, Any] | None = None
+    configuration: dict[str, Any] | None = None,
+    dataset_json: dict[str, Any] | None = None,
+    recipe: type[nnUNetTrainerPyConvPaper] = nnUNetTrainerPyConvPaper,
 ) -> nnUNetTrainerPyConvPaper:
     plans = make_plans()
     plans["configurations"]["2d"]["batch_dice"] = False
     plans["configurations"]["2d"] |= configuration or {}
     plans["continue_training"] = False
-    return nnUNetTrainerPyConvPaper(plans, "2d", 0, {**DATASET_JSON, **(dataset_json or {})}, torch.device("cpu"))
+    return recipe(plans, "2d", 0, {**DATASET_JSON, **(dataset_json or {})}, torch.device("cpu"))
 
 
 @pytest.fixture(autouse=True)
@@ -216,6 +219,40 @@ def test_nnunet_trainer_pyconv_takes_the_papers_networks_as_they_are() -> None:
     net = nnUNetTrainerPyConv.build_network_architecture(manager, manager.get_configuration("2d"), 1, 2, True)
     assert type(net) is UNet
     assert len(net.eval()(torch.zeros(1, 1, 32, 32))) == 2
+
+
+@pytest.mark.parametrize("network", ["unet", "unet_plus_plus", "pyconv_unet"])
+def test_steps_in_mixed_precision(network: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As torch documents autocast, with the backward pass outside of it; all that is no step is in float32."""
+    monkeypatch.setattr("nnunetv2.training.nnUNetTrainer.nnUNetTrainer.infer_dataset_class", lambda _: None)
+    monkeypatch.setenv("NNUNET_PYCONV_SEED", "1")
+    architecture = paper_configurations((64, 64))[f"2d_{network}"]["architecture"]
+    generator = torch.Generator().manual_seed(0)
+    target: Any = torch.randint(0, 2, (2, 1, 64, 64), generator=generator)
+    data = torch.randn(2, 1, 64, 64, generator=generator) + target
+
+    def initialized() -> nnUNetTrainerPyConvPaper:
+        made = trainer({"architecture": architecture, "patch_size": [64, 64]}, recipe=nnUNetTrainerPyConvPaperBF16)
+        made.initialize()
+        return made
+
+    documented = initialized()
+    if documented.enable_deep_supervision:
+        target = [target] * 4
+    with torch.autocast("cpu", torch.bfloat16):
+        loss = documented.loss(documented.network(data), target)
+    loss.backward()
+    torch.nn.utils.clip_grad_norm_(documented.network.parameters(), 12)  # as nnU-Net's step does
+
+    made = initialized()
+    dtypes: list[torch.dtype] = []
+    first = next(module for module in made.network.modules() if isinstance(module, torch.nn.Conv2d))
+    first.register_forward_hook(lambda module, given, output: dtypes.append(output.dtype))
+    assert made.train_step({"data": data, "target": target})["loss"] == loss.item()
+    made.validation_step({"data": data, "target": target})
+    assert dtypes == [torch.bfloat16, torch.float32]
+    for weight, expected in zip(made.network.parameters(), documented.network.parameters(), strict=True):
+        torch.testing.assert_close(weight.grad, expected.grad, msg=f"{network} {tuple(weight.shape)}")
 
 
 def test_found_beside_the_other_trainer(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -47,6 +47,8 @@ def test_an_epoch_is_a_pass(
         ("nnUNetTrainerPyConvPaper", 50),
         ("nnUNetTrainerPyConvPaper_5epochs", 5),
         ("nnUNetTrainerPyConvPaper_1epoch", 1),
+        ("nnUNetTrainerPyConvPaperBF16", 50),
+        ("nnUNetTrainerPyConvPaperBF16_5epochs", 5),
         ("nnUNetTrainer_20passes", 20),
         ("nnUNetTrainer_20epochs", None),
         ("nnUNetTrainerPyConvPaperMine", None),

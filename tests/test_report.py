@@ -481,10 +481,13 @@ def test_hidden_folders_are_no_results(made: MadeDataset, tmp_path: Path) -> Non
     assert len(rows(report(tmp_path) / f"tables/{SLUG}_table_2.csv")) == 2
 
 
-def test_shortened_trainings_say_so(made: MadeDataset, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("recipe", "also"), [(TRAINER, ""), (f"{TRAINER}BF16", "; trained in mixed precision, with bfloat16")]
+)
+def test_shortened_trainings_say_so(made: MadeDataset, tmp_path: Path, recipe: str, also: str) -> None:
     """Below the scores, of validation cases and of test images whose predictions are named like the model."""
     shutil.rmtree(made.results)
-    short = f"{TRAINER}_5epochs__{PLANS}_spacing_2x2__2d_unet"
+    short = f"{recipe}_5epochs__{PLANS}_spacing_2x2__2d_unet"
     made.model(short, made.truth)
     plans = {
         "original_median_spacing_after_transp": [999.0, 1.0, 1.0],
@@ -498,7 +501,7 @@ def test_shortened_trainings_say_so(made: MadeDataset, tmp_path: Path) -> None:
         table = (folder / f"tables/Dataset313_KaggleLung_{kind}_table_2.md").read_text()
         assert (
             "- Shortened (all models): 5 of the paper's 50 epochs; trained on images resampled to pixels of 2 x 2 px, "
-            "with predictions at full resolution." in table
+            f"with predictions at full resolution{also}." in table
         )
         (row,) = rows(folder / f"tables/Dataset313_KaggleLung_{kind}_models.csv")
         assert (row["spacing"], row["plans"]) == ("2 x 2", f"{PLANS}_spacing_2x2")

@@ -19,7 +19,12 @@ from nnunet_pyconv.nn import PyConv2d
 from nnunet_pyconv.nn.bottleneck import PyConvBottleneck
 from nnunet_pyconv.planning import swap_plans
 from nnunet_pyconv.trainer_dir import TRAINER_DIR
-from nnunet_pyconv.trainers import nnUNetTrainerPyConv, nnUNetTrainerPyConvPaper, variants
+from nnunet_pyconv.trainers import (
+    nnUNetTrainerPyConv,
+    nnUNetTrainerPyConvPaper,
+    nnUNetTrainerPyConvPaperBF16,
+    variants,
+)
 
 
 @pytest.fixture(autouse=True)
@@ -58,9 +63,10 @@ def test_number_of_epochs(name: str, epochs: int) -> None:
     assert make_trainer(f"nnUNetTrainerPyConv{name}").num_epochs == epochs
 
 
-def test_number_of_epochs_of_the_papers_recipe() -> None:
-    trainer = make_trainer("nnUNetTrainerPyConvPaper_5epochs")
-    assert isinstance(trainer, nnUNetTrainerPyConvPaper)
+@pytest.mark.parametrize("recipe", [nnUNetTrainerPyConvPaper, nnUNetTrainerPyConvPaperBF16])
+def test_number_of_epochs_of_the_papers_recipe(recipe: type[nnUNetTrainerPyConvPaper]) -> None:
+    trainer = make_trainer(f"{recipe.__name__}_5epochs")
+    assert isinstance(trainer, recipe)
     assert (trainer.num_epochs, trainer.initial_lr, trainer.save_every) == (5, 1e-3, 5)
 
 

@@ -7,6 +7,7 @@ from nnunet_pyconv.trainers import (
     nnUNetTrainerPyConvDilated,
     nnUNetTrainerPyConvDistilled,
     nnUNetTrainerPyConvPaper,
+    nnUNetTrainerPyConvPaperBF16,
     nnUNetTrainerPyConvSeparable,
 )
 
@@ -17,5 +18,6 @@ __all__ = [
     "nnUNetTrainerPyConvDilated",
     "nnUNetTrainerPyConvDistilled",
     "nnUNetTrainerPyConvPaper",
+    "nnUNetTrainerPyConvPaperBF16",
     "nnUNetTrainerPyConvSeparable",
 ]

@@ -6,6 +6,7 @@ from nnunet_pyconv.trainers.nnUNetTrainerPyConvBottleneck import nnUNetTrainerPy
 from nnunet_pyconv.trainers.nnUNetTrainerPyConvDilated import nnUNetTrainerPyConvDilated
 from nnunet_pyconv.trainers.nnUNetTrainerPyConvDistilled import nnUNetTrainerPyConvDistilled
 from nnunet_pyconv.trainers.nnUNetTrainerPyConvPaper import nnUNetTrainerPyConvPaper
+from nnunet_pyconv.trainers.nnUNetTrainerPyConvPaperBF16 import nnUNetTrainerPyConvPaperBF16
 from nnunet_pyconv.trainers.nnUNetTrainerPyConvSeparable import nnUNetTrainerPyConvSeparable
 
 __all__ = [
@@ -15,5 +16,6 @@ __all__ = [
     "nnUNetTrainerPyConvDilated",
     "nnUNetTrainerPyConvDistilled",
     "nnUNetTrainerPyConvPaper",
+    "nnUNetTrainerPyConvPaperBF16",
     "nnUNetTrainerPyConvSeparable",
 ]

@@ -5,7 +5,8 @@ that the installed nnU-Net has, this module has the class of that name with `nnU
 It takes its network from `nnUNetTrainerPyConv` and all else from nnU-Net's class, and is made when first asked for.
 
 The trainers of the other blocks have them alike, for example `nnUNetTrainerPyConvDilated_50epochs`, and of the paper's
-recipe there are nnU-Net's training lengths: `nnUNetTrainerPyConvPaper_5epochs` and so on.
+recipe there are nnU-Net's training lengths: `nnUNetTrainerPyConvPaper_5epochs`, `nnUNetTrainerPyConvPaperBF16_5epochs`
+and so on.
 
 With a teacher there are both, `nnUNetTrainerPyConvDistilled_50epochs`, and `nnUNetTrainerDistilled_50epochs`, whose
 network is that of nnU-Net's variant. `nnUNetTrainer_5passes` and so on are nnU-Net's own recipe for as many images as
@@ -30,6 +31,7 @@ from nnunet_pyconv.trainers.nnUNetTrainerPyConvBottleneck import nnUNetTrainerPy
 from nnunet_pyconv.trainers.nnUNetTrainerPyConvDilated import nnUNetTrainerPyConvDilated
 from nnunet_pyconv.trainers.nnUNetTrainerPyConvDistilled import nnUNetTrainerPyConvDistilled
 from nnunet_pyconv.trainers.nnUNetTrainerPyConvPaper import nnUNetTrainerPyConvPaper
+from nnunet_pyconv.trainers.nnUNetTrainerPyConvPaperBF16 import nnUNetTrainerPyConvPaperBF16
 from nnunet_pyconv.trainers.nnUNetTrainerPyConvSeparable import nnUNetTrainerPyConvSeparable
 from nnunet_pyconv.trainers.passes import trainer_of_passes
 
@@ -40,9 +42,10 @@ _TRAINERS: dict[str, type[nnUNetTrainer]] = {
         nnUNetTrainerPyConvBottleneck,
         nnUNetTrainerPyConvDilated,
         nnUNetTrainerPyConvDistilled,
-        nnUNetTrainerPyConvPaper,
+        nnUNetTrainerPyConvPaperBF16,
+        nnUNetTrainerPyConvPaper,  # after those whose names begin with its own
         nnUNetTrainerPyConvSeparable,
-        nnUNetTrainerPyConv,  # its name begins the others', so it comes last
+        nnUNetTrainerPyConv,  # the same
     )
 }
 
@@ -58,7 +61,7 @@ def __getattr__(name: str) -> type[nnUNetTrainer]:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     trainer = _TRAINERS[prefix]
     bases: tuple[type, ...]
-    if trainer is nnUNetTrainerPyConvPaper:
+    if issubclass(trainer, nnUNetTrainerPyConvPaper):
         bases = (stock, trainer)  # the recipe sets a length of its own, and the variant's follows it
     elif issubclass(trainer, nnUNetTrainerPyConv):
         bases = (_with_network_of(stock, trainer), stock)

@@ -65,4 +65,6 @@ def _shortened(model: Model, unit: str) -> str:
     if model.planned.is_resampled:
         spacing = " x ".join(f"{step:g}" for step in model.planned.spacing)
         what.append(f"trained on images resampled to pixels of {spacing} {unit}, with predictions at full resolution")
+    if model.setup is not None and model.setup.trainer.startswith(paper.TRAINER_BF16):
+        what.append("trained in mixed precision, with bfloat16")
     return "; ".join(what)
