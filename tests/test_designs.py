@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import math
 import re
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 import pytest
+import SimpleITK
 import torch
 from conftest import NnunetFolders
 
-from nnunet_pyconv.benchmarks.designs import data, runs
+from nnunet_pyconv.benchmarks.designs import data, runs, scoring
 from nnunet_pyconv.benchmarks.designs.costs import RUNTIMES, read_costs
 from nnunet_pyconv.benchmarks.designs.design import design_name, parse_design
 from nnunet_pyconv.benchmarks.designs.summary import summarise
@@ -18,6 +21,7 @@ from nnunet_pyconv.benchmarks.report import Measurements, to_json
 from nnunet_pyconv.benchmarks.timing import Ratio
 from nnunet_pyconv.cli import main
 from nnunet_pyconv.errors import InputError
+from nnunet_pyconv.evaluation.metrics import LabelImage
 from nnunet_pyconv.planning import Design
 
 
@@ -125,11 +129,60 @@ def test_scores_of_a_shifted_square() -> None:
     truth, prediction = np.zeros((2, 20, 20), int)
     truth[5:15, 5:15] = 1
     prediction[5:15, 7:17] = 1
-    scores = runs.score(truth, prediction)
+    scores = scoring.score(LabelImage(truth, prediction, (1.0, 1.0), {"foreground": 1}, None, 2.0))
+    assert set(scores) == set(scoring.METRICS)
     assert scores["dice"] == pytest.approx(2 * 80 / 200)
     assert scores["iou"] == pytest.approx(80 / 120)
     assert scores["mean_iou"] == pytest.approx((80 / 120 + 280 / 320) / 2)
     assert scores["hd95"] == pytest.approx(2)
+    assert not math.isnan(scores["v_rand"])
+
+
+def test_scores_of_several_classes_are_their_mean() -> None:
+    truth = np.zeros((4, 20, 20), int)
+    truth[:, 5:15, 5:15] = 1
+    truth[:, 5:15, 16:18] = 2
+    prediction = np.where(truth == 2, 0, truth)
+    scores = scoring.score(LabelImage(truth, prediction, (1.0, 1.0, 1.0), {"a": 1, "b": 2}, None, 1.0))
+    assert scores["dice"] == pytest.approx(0.5)
+    assert math.isnan(scores["v_rand"])
+
+
+def hippocampi(folder: Path, names: Sequence[str]) -> Path:
+    """Volumes of the layout of Task04, one more image and one more label volume without partner."""
+    rng = np.random.default_rng(0)
+    for index, name in enumerate([*names, "image", "labels"]):
+        labels = np.zeros((18, 20, 16), np.uint8)
+        labels[4:12, 4:10, 4:12] = 1
+        labels[4:12, 10:15, 4:12] = 2
+        image = labels + rng.normal(0, 0.3, labels.shape).astype(np.float32) + index
+        for kind, array in (("images", image), ("labels", labels)):
+            if name not in ("image", "labels") or kind.startswith(name):
+                (folder / "hippocampus" / kind).mkdir(parents=True, exist_ok=True)
+                file = folder / "hippocampus" / kind / f"hippocampus_{name}.nii.gz"
+                SimpleITK.WriteImage(SimpleITK.GetImageFromArray(array), str(file))
+    return folder
+
+
+@pytest.mark.slow
+def test_a_run_in_3d(tmp_path: Path, nnunet_folders: NnunetFolders, monkeypatch: pytest.MonkeyPatch) -> None:
+    source = hippocampi(tmp_path, [f"{number:03d}" for number in range(10)])
+    subject = data.Subject("hippocampus", "hippocampus", None, (16, 16, 16), 2, 1.0)
+    monkeypatch.setitem(data.SUBJECTS, "hippocampus", subject)
+    rows = tmp_path / "rows.csv"
+    arguments = ["--rows", str(rows), "-i", str(source), "-o", str(tmp_path / "runs"), "-device", "cpu"]
+    command = ["benchmark", "designs", *arguments, "--datasets", "hippocampus", "--designs", "dilated-w0.25"]
+    main([*command, "--iterations", "25", "--seeds", "1"])
+    (only,) = runs.read_rows(rows)
+    assert len(only["dice_of_cases"].split()) == 2
+    assert 0 < float(only["dice"]) <= 1
+    assert only["v_rand"] == "nan"
+    assert "v_rand" not in summarise([only], "stock").to_markdown()
+
+
+def test_hippocampi_that_are_not_there(tmp_path: Path, nnunet_folders: NnunetFolders) -> None:
+    with pytest.raises(InputError, match=r"hippocampus has no images/NAME\.nii\.gz with labels/NAME\.nii\.gz"):
+        data.prepare(data.SUBJECTS["hippocampus"], tmp_path)
 
 
 @pytest.mark.slow

@@ -1,4 +1,4 @@
-"""The data sets of the comparison, converted with the clean protocol, planned and preprocessed once."""
+"""The data sets of the comparison, planned and preprocessed once."""
 
 from __future__ import annotations
 
@@ -13,12 +13,9 @@ from nnunetv2.experiment_planning.plan_and_preprocess_api import (
     preprocess_dataset,
 )
 
+from nnunet_pyconv.benchmarks.designs.conversion import converted
 from nnunet_pyconv.benchmarks.plans import plan
-from nnunet_pyconv.dataset_conversion.conversion import convert
-from nnunet_pyconv.dataset_conversion.registry import load_converter
 from nnunet_pyconv.nnunet_folders import dataset_id, nnunet_folder
-
-CONFIGURATION = "2d"
 
 
 @dataclass(frozen=True)
@@ -26,11 +23,12 @@ class Subject:
     """A data set, and the size at which the designs are compared on it.
 
     Attributes:
-        key: Of the converter, and the name in the rows.
+        key: The name in the rows.
         folder: Of the source below the folder of the data.
         spacing: Target spacing, for training at a lower resolution; None for the images' own.
-        patch_size: Of a training patch, in pixels.
+        patch_size: Of a training patch, in pixels; of two axes, or three.
         batch_size: Patches a step.
+        surface_tolerance: Of the normalised surface Dice, in pixels of the images, or in mm of volumes.
     """
 
     key: str
@@ -38,6 +36,12 @@ class Subject:
     spacing: tuple[float, ...] | None
     patch_size: tuple[int, ...]
     batch_size: int
+    surface_tolerance: float = 2.0
+
+    @property
+    def configuration(self) -> str:
+        """nnU-Net's configuration that is trained."""
+        return "2d" if len(self.patch_size) == 2 else "3d_fullres"
 
     @property
     def plans_name(self) -> str:
@@ -51,6 +55,7 @@ SUBJECTS = {
         Subject("isbi_cell", "isbi2012", None, (128, 128), 4),
         Subject("kaggle_lung", "kaggle_lung", (999.0, 2.0, 2.0), (128, 128), 4),
         Subject("liver", "liver", (999.0, 2.0, 2.0), (128, 128), 4),
+        Subject("hippocampus", "hippocampus", None, (40, 56, 40), 2, surface_tolerance=1.0),  # nnU-Net's patch
     )
 }
 
@@ -84,13 +89,13 @@ class Prepared:
         plans: dict[str, Any] = load_json(str(preprocessed / f"{self.subject.plans_name}.json"))
         small = plan(self.subject.patch_size, self.subject.batch_size)
         network = small.plans["configurations"][small.configuration]["architecture"]
-        planned = plans["configurations"][CONFIGURATION]
+        planned = plans["configurations"][self.subject.configuration]
         planned |= {
             "patch_size": list(self.subject.patch_size),
             "batch_size": self.subject.batch_size,
             "architecture": network,
         }
-        plans["configurations"] = {CONFIGURATION: planned}
+        plans["configurations"] = {self.subject.configuration: planned}
         return plans
 
     def test_images(self) -> list[list[str]]:
@@ -108,18 +113,14 @@ def prepare(subject: Subject, source: Path) -> Prepared:
     Raises:
         InputError: The source is not there or can't be converted, or a folder of nnU-Net is not set.
     """
-    converter = load_converter(subject.key)
-    target = nnunet_folder("nnUNet_raw") / f"Dataset{converter.DESCRIPTION.dataset_id:03d}_{converter.DESCRIPTION.name}"
-    if not target.exists():
-        convert(converter, source / subject.folder, num_processes=1)
-    prepared = Prepared(subject, target.name)
+    prepared = Prepared(subject, converted(subject.key, source / subject.folder).name)
     number = dataset_id(prepared.dataset)
     folder = nnunet_folder("nnUNet_preprocessed") / prepared.dataset
-    data = folder / f"{subject.plans_name}_{CONFIGURATION}"
+    data = folder / f"{subject.plans_name}_{subject.configuration}"
     if not data.exists() or len(list(data.glob("*.pkl"))) < prepared.dataset_json["numTraining"]:
         extract_fingerprint_dataset(number, num_processes=1)
         plan_experiment_dataset(
             number, overwrite_target_spacing=subject.spacing, overwrite_plans_name=subject.plans_name
         )
-        preprocess_dataset(number, subject.plans_name, configurations=[CONFIGURATION], num_processes=[1])
+        preprocess_dataset(number, subject.plans_name, configurations=[subject.configuration], num_processes=[1])
     return prepared

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import math
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -10,22 +11,17 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import skimage.io as io
 import torch
-from numpy.typing import NDArray
 
-from nnunet_pyconv.benchmarks.designs.data import CONFIGURATION, Prepared
+from nnunet_pyconv.benchmarks.designs.data import Prepared
 from nnunet_pyconv.benchmarks.designs.design import design_name, parse_design
 from nnunet_pyconv.benchmarks.designs.networks import with_design
+from nnunet_pyconv.benchmarks.designs.scoring import METRICS, score_cases
 from nnunet_pyconv.benchmarks.designs.training import train_and_predict
-from nnunet_pyconv.evaluation.metrics import LabelImage, SegmentPair, thinned_segments, truth_segments
-from nnunet_pyconv.evaluation.scores import score_image
 from nnunet_pyconv.planning import Design
 
 # of the CSV file, which grows from run to run
-METRICS = ("dice", "iou", "mean_iou", "hd95", "nsd", "v_rand", "v_info")
 COLUMNS = ("dataset", "design", "iterations", "seed", *METRICS, "training_s", "dice_of_cases", "pseudo_dice_of_epochs")
-SURFACE_TOLERANCE_PX = 2.0
 
 
 @dataclass(frozen=True)
@@ -78,7 +74,7 @@ def execute(run: Run, prepared: Prepared, folder: Path, rows: Path, device: torc
     begin = time.monotonic()
     pseudo_dice = train_and_predict(
         plans,
-        CONFIGURATION,
+        prepared.subject.configuration,
         prepared.dataset_json,
         results=folder / str(run),
         images=prepared.test_images(),
@@ -94,7 +90,7 @@ def execute(run: Run, prepared: Prepared, folder: Path, rows: Path, device: torc
         "design": design_name(run.design),
         "iterations": run.iterations,
         "seed": run.seed,
-        **{metric: f"{np.nanmean(scores[metric]):.5f}" for metric in METRICS},
+        **{metric: f"{_mean(scores[metric]):.5f}" for metric in METRICS},
         "training_s": f"{seconds:.0f}",
         "dice_of_cases": _joined(scores["dice"]),
         "pseudo_dice_of_epochs": _joined(pseudo_dice),
@@ -113,23 +109,10 @@ def append_row(file: Path, row: Mapping[str, Any]) -> None:
         writer.writerow(row)
 
 
-def score_cases(prepared: Prepared, predictions: Path) -> dict[str, list[float]]:
-    """Score the predicted test cases; one value a case and metric, in the order of the cases' names."""
-    ending = prepared.dataset_json["file_ending"]
-    scores: dict[str, list[float]] = {metric: [] for metric in METRICS}
-    for truth_file in sorted((prepared.raw / "labelsTs").glob(f"*{ending}")):
-        truth, prediction = (np.squeeze(io.imread(file)) for file in (truth_file, predictions / truth_file.name))
-        for metric, value in score(truth, prediction).items():
-            scores[metric].append(value)
-    return scores
-
-
-def score(truth: NDArray[Any], prediction: NDArray[Any]) -> dict[str, float]:
-    """Score labels `(Y, X)` of 0 and 1; distances in pixels of the image."""
-    image = LabelImage(truth, prediction, (1.0,) * truth.ndim, {"foreground": 1}, None, SURFACE_TOLERANCE_PX)
-    scores = score_image(image, [SegmentPair(truth_segments(truth == 1), thinned_segments(prediction == 1))])
-    of_segments = {key: of_thresholds[0] for key, of_thresholds in scores.per_threshold.items()}
-    return {**scores.per_class["foreground"], **scores.per_image, **of_segments}
+def _mean(values: Sequence[float]) -> float:
+    """The mean of the cases that have a score; NaN where none has."""
+    known = [value for value in values if not math.isnan(value)]
+    return float(np.mean(known)) if known else math.nan
 
 
 def _joined(values: Sequence[float]) -> str:

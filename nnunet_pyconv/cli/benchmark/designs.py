@@ -9,25 +9,27 @@ from nnunet_pyconv.cli.parser import positive
 from nnunet_pyconv.errors import InputError
 from nnunet_pyconv.names import DEVICES
 
-DATASETS = ("isbi_cell", "kaggle_lung", "liver")
+OF_THE_PAPER = ("isbi_cell", "kaggle_lung", "liver")
+DATASETS = (*OF_THE_PAPER, "hippocampus")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the subject's arguments."""
     parser.description = (
-        "Train network designs through nnU-Net's own trainer and plans on the paper's data sets (clean protocol), "
-        "score them on the unseen test cases, and append a row a run to a CSV file. A design is a block, a width and a "
-        "number of stages: stock, stock-w0.5, dilated-w0.5, plain-s5. A run that has its row is not done again, one "
-        "that was ended goes on from its checkpoint, and every design sees the same batches. Lung and liver are "
-        "trained at half resolution and scored at full resolution. Without --designs, the rows are summarised. "
-        "nnU-Net's three folders have to be set, and should be folders of their own."
+        "Train network designs through nnU-Net's own trainer and plans on the paper's data sets (clean protocol) and "
+        "on hippocampi (MRI in 3D, Task04 of the Medical Segmentation Decathlon), score them on the unseen test cases, "
+        "and append a row a run to a CSV file. A design is a block, a width and a number of stages: stock, stock-w0.5, "
+        "dilated-w0.5, plain-s5. A run that has its row is not done again, one that was ended goes on from its "
+        "checkpoint, and every design sees the same batches. Lung and liver are trained at half resolution and scored "
+        "at full resolution. Without --designs, the rows are summarised. nnU-Net's three folders have to be set, and "
+        "should be folders of their own."
     )
     add = parser.add_argument
     add("--rows", type=Path, required=True, metavar="CSV", help="the file that the rows are appended to")
-    add("-i", dest="source", type=Path, metavar="DATA", help="folder with isbi2012, kaggle_lung and liver")
+    add("-i", dest="source", type=Path, metavar="DATA", help="folder with isbi2012, kaggle_lung, liver, hippocampus")
     add("-o", dest="folder", type=Path, metavar="DIR", help="for checkpoints and predictions, or for the summary")
     add("--designs", nargs="+", metavar="DESIGN", help="what to train, for example stock dilated-w0.5")
-    add("--datasets", nargs="+", choices=DATASETS, default=list(DATASETS), help="default: all")
+    add("--datasets", nargs="+", choices=DATASETS, default=list(OF_THE_PAPER), help="default: the paper's")
     add("--iterations", type=positive, nargs="+", default=[300], metavar="N", help="training steps (default: 300)")
     add("--seeds", type=positive, nargs="+", default=[1, 2, 3], metavar="N", help="default: 1 2 3")
     add("--baseline", default="stock-w0.5", metavar="DESIGN", help="of the summary (default: %(default)s)")
