@@ -18,6 +18,7 @@ from nnunet_pyconv.nn.backends import available_backends, use_backend
 from nnunet_pyconv.nn.backends.choice import choose
 from nnunet_pyconv.nn.backends.contract import describe
 from nnunet_pyconv.nn.backends.native import build, kernel
+from nnunet_pyconv.nn.pyramid import DILATED
 
 
 @pytest.fixture
@@ -103,6 +104,15 @@ def test_network_on_another_device_makes_nothing_on_the_cpu():
         outputs = network(torch.empty(2, 1, 30, 34))  # a size that is padded
         sum(output.sum() for output in outputs).backward()
     assert {parameter.grad.device.type for parameter in network.parameters()} == {"meta"}
+
+
+@needs_kernel
+@pytest.mark.parametrize(
+    ("channels", "size", "expected"),
+    [(64, 64, "native"), (64, 24, "reference"), (128, 12, "reference"), (32, 12, "native"), (512, 64, "reference")],
+)
+def test_auto_with_dilation(channels, size, expected):
+    assert PyConv2d(channels, channels, DILATED).backend_for(torch.empty(1, channels, size, size)) == expected
 
 
 @needs_kernel

@@ -167,8 +167,9 @@ def reference_is_faster(levels: Sequence[Level], width: int) -> bool:
     library = kernel = 0.0
     for level in levels:
         work = math.prod(level.kernel_size) * level.inputs * level.outputs * level.groups
-        kernel += work * _kernel_cost(width)
-        library += work * _library_cost(level)
+        is_dilated = max(level.dilation) > 1
+        kernel += work * (_kernel_cost_dilated(width) if is_dilated else _kernel_cost(width))
+        library += work * (_library_cost_dilated(level) if is_dilated else _library_cost(level))
     return library < kernel
 
 
@@ -177,10 +178,15 @@ def _kernel_cost(width: int) -> float:
     return 2.6 if width <= 6 else 1.5 if width <= 8 else 1.3 if width <= 12 else 1.0
 
 
+def _kernel_cost_dilated(width: int) -> float:
+    """The same with dilation, which widens the halos of a narrow map; a wide one is cut into pieces of 32 pixels."""
+    if width < 32:
+        return 4.0 if width <= 6 else 2.7 if width <= 8 else 2.4 if width < 16 else 1.6
+    return math.ceil(width / 32) * 32 / width
+
+
 def _library_cost(level: Level) -> float:
     """Time of a multiplication in the library, relative to the compiled kernel's on a wide map."""
-    if max(level.dilation) > 1:  # what the library has for groups of many channels doesn't dilate
-        return 0.85 if level.inputs >= 128 and level.outputs >= 32 else 2.0
     in_blocks = level.groups == 1 or level.outputs % 8 == 0  # for others the library has no fast kernels
     if level.inputs >= 64 and level.outputs >= 16:
         return 0.7 if in_blocks else 2.0
@@ -189,6 +195,14 @@ def _library_cost(level: Level) -> float:
     if level.inputs >= 16 and level.outputs >= 4:
         return 2.5
     return 10.0
+
+
+def _library_cost_dilated(level: Level) -> float:
+    """The same with dilation, which the library's fastest kernels don't have."""
+    for inputs, cost in ((256, 1.0), (128, 1.15), (64, 1.45), (32, 2.7)):
+        if level.inputs >= inputs and level.outputs >= inputs // 4:
+            return cost
+    return 4.5
 
 
 def _native_refusal(work: Workload) -> str | None:
