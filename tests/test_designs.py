@@ -29,6 +29,7 @@ def row(design: str, seed: int, dice: list[float], **changes: object) -> dict[st
     values = {
         "dataset": "liver",
         "design": design,
+        "teacher": "",
         "iterations": 50,
         "seed": seed,
         **dict.fromkeys(runs.METRICS, 0.5),
@@ -64,12 +65,19 @@ def test_rows_say_what_is_done(tmp_path: Path) -> None:
     file = tmp_path / "docs" / "rows.csv"
     assert runs.done_runs(file) == set()
     runs.append_row(file, row("stock", 1, [0.5]))
-    runs.append_row(file, row("dilated-w0.5", 2, [0.5]))
+    runs.append_row(file, row("dilated-w0.5", 2, [0.5], teacher="stock"))
     assert runs.done_runs(file) == {
         runs.Run("liver", Design("stock"), 50, 1),
-        runs.Run("liver", Design("dilated", 0.5), 50, 2),
+        runs.Run("liver", Design("dilated", 0.5), 50, 2, teacher=Design("stock")),
     }
     assert len(file.read_text().splitlines()) == 3
+
+
+def test_rows_of_other_columns_are_refused(tmp_path: Path) -> None:
+    file = tmp_path / "rows.csv"
+    file.write_text("dataset,design\nliver,stock\n")
+    with pytest.raises(InputError, match=r"rows\.csv has other columns than dataset, design, teacher"):
+        runs.read_rows(file)
 
 
 def test_summary_compares_the_means_of_the_seeds() -> None:
@@ -80,15 +88,17 @@ def test_summary_compares_the_means_of_the_seeds() -> None:
             row("plain", 1, [0.8, 0.9]),
             row("plain", 2, [0.8, 1.0]),
             row("plain", 3, [0.8, 0.95]),
+            row("plain", 1, [0.9, 0.9], teacher="stock"),
         ],
         baseline="stock",
     )
     table = summary.to_markdown()
     assert "**liver, 50 iterations, 2 unseen cases**" in table
-    plain, stock = (line.split(" | ") for line in table.splitlines() if line.startswith(("| plain", "| stock")))
+    plain, taught, stock = (line.split(" | ") for line in table.splitlines() if line.startswith(("| plain", "| stock")))
     # stock has 0.6 and 0.8 a case over both seeds, plain 0.8 and 0.95; the means of its seeds are 0.85, 0.9 and 0.875
     assert plain[1:4] == ["3", "0.8750 (0.8000-0.9500)", "0.0500"]
     assert re.fullmatch(r"\+0\.1750 \(.*; 2 of 2\)", plain[4])
+    assert taught[:3] == ["| plain, taught by stock", "1", "0.9000 (0.9000-0.9000)"]
     assert stock[4] == "-"
     assert "v_rand" not in table  # a score of cells
 
@@ -187,7 +197,11 @@ def test_hippocampi_that_are_not_there(tmp_path: Path, nnunet_folders: NnunetFol
 
 @pytest.mark.slow
 def test_a_run_leaves_its_row_and_is_not_done_again(
-    isbi_tiffs: Path, tmp_path: Path, nnunet_folders: NnunetFolders, monkeypatch: pytest.MonkeyPatch
+    isbi_tiffs: Path,
+    tmp_path: Path,
+    nnunet_folders: NnunetFolders,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     subject = data.Subject("isbi_cell", isbi_tiffs.name, None, (16, 16), 2)
     monkeypatch.setitem(data.SUBJECTS, "isbi_cell", subject)
@@ -197,11 +211,18 @@ def test_a_run_leaves_its_row_and_is_not_done_again(
     for _ in range(2):
         main([*command, "--iterations", "25", "--seeds", "1"])
     (only,) = runs.read_rows(rows)
-    assert (only["design"], only["seed"]) == ("separable-w0.25", "1")
+    assert (only["design"], only["teacher"], only["seed"]) == ("separable-w0.25", "", "1")
     assert len(only["dice_of_cases"].split()) == len(list((tmp_path / "runs").glob("*/test/*.png"))) == 2
     assert float(only["dice"]) == pytest.approx(
         np.mean([float(each) for each in only["dice_of_cases"].split()]), abs=1e-4
     )
+    taught = ["benchmark", "designs", *arguments, "--datasets", "isbi_cell", "--designs", "stock-w0.25", "--iterations"]
+    main([*taught, "25", "--seeds", "1", "--teacher", "separable-w0.25"])
+    row_of_taught = runs.read_rows(rows)[1]
+    assert (row_of_taught["design"], row_of_taught["teacher"]) == ("stock-w0.25", "separable-w0.25")
+    with pytest.raises(SystemExit):
+        main([*taught, "25", "--seeds", "2", "--teacher", "separable-w0.25"])
+    assert "separable-w0.25_it25_seed2 has no trained network; train that design first" in capsys.readouterr().err
 
 
 @pytest.mark.slow

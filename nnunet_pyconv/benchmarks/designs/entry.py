@@ -9,8 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 Row = Mapping[str, str]
-Key = tuple[str, int, str]
-"""Data set, iterations, design."""
+Key = tuple[str, int, str, str]
+"""Data set, iterations, design, teacher."""
 
 
 @dataclass(frozen=True)
@@ -21,6 +21,7 @@ class Entry:
         dataset: Key of the data set.
         iterations: Training steps.
         design: The design.
+        teacher: The design that it learned from; empty for none.
         seeds: Of the trainings.
         dice: `(seeds, cases)`.
         metrics: Mean over seeds of each further metric; NaN where it isn't one of the data set.
@@ -30,24 +31,36 @@ class Entry:
     dataset: str
     iterations: int
     design: str
+    teacher: str
     seeds: tuple[int, ...]
     dice: NDArray[np.float64]
     metrics: Mapping[str, float]
     pseudo_dice: NDArray[np.float64]
+
+    @property
+    def label(self) -> str:
+        """What tables and pictures call it."""
+        return f"{self.design}, taught by {self.teacher}" if self.teacher else self.design
 
     def dice_of_seeds(self, seeds: Sequence[int]) -> NDArray[np.float64]:
         """Return the Dice of some of the seeds, `(seeds, cases)`."""
         return self.dice[[self.seeds.index(seed) for seed in seeds]]
 
 
+def key_of(row: Row) -> Key:
+    """Return the key of a row."""
+    return row["dataset"], int(row["iterations"]), row["design"], row["teacher"]
+
+
 def entry_of(key: Key, rows: Sequence[Row], metrics: Sequence[str]) -> Entry:
     """Put together the rows of a key, of which there must be some."""
-    mine = [row for row in rows if (row["dataset"], int(row["iterations"]), row["design"]) == key]
-    dataset, iterations, design = key
+    mine = [row for row in rows if key_of(row) == key]
+    dataset, iterations, design, teacher = key
     return Entry(
         dataset,
         iterations,
         design,
+        teacher,
         seeds=tuple(int(row["seed"]) for row in mine),
         dice=np.array([_numbers(row["dice_of_cases"]) for row in mine]),
         metrics={name: float(np.mean([float(row[name]) for row in mine])) for name in metrics},

@@ -24,8 +24,8 @@ def draw(groups: Sequence[Sequence[Entry]], costs: Mapping[str, Cost], file: Pat
     rows = 2 if costs else 1
     figure = Figure(figsize=(5 * len(groups), 4 * rows), layout="constrained")
     axes = figure.subplots(rows, len(groups), squeeze=False)
-    names = sorted({entry.design for group in groups for entry in group})
-    colours = {name: f"C{number}" for number, name in enumerate(names)}
+    labels = sorted({entry.label for group in groups for entry in group})
+    colours = {label: f"C{number}" for number, label in enumerate(labels)}
     for column, group in enumerate(groups):
         title = f"{group[0].dataset}, {group[0].iterations} iterations"
         _draw_curves(axes[0][column], group, colours)
@@ -39,8 +39,8 @@ def draw(groups: Sequence[Sequence[Entry]], costs: Mapping[str, Cost], file: Pat
 def _draw_curves(axis: Axes, group: Sequence[Entry], colours: Mapping[str, str]) -> None:
     for entry in group:
         epochs = np.arange(1, entry.pseudo_dice.shape[1] + 1)
-        iterations, colour = epochs * entry.iterations / len(epochs), colours[entry.design]
-        axis.plot(iterations, entry.pseudo_dice.mean(axis=0), color=colour, label=entry.design)
+        iterations, colour = epochs * entry.iterations / len(epochs), colours[entry.label]
+        axis.plot(iterations, entry.pseudo_dice.mean(axis=0), color=colour, label=entry.label)
     axis.set(xlabel="iteration", ylabel="Dice, validation patches")
     axis.legend(fontsize=7)
 
@@ -54,6 +54,6 @@ def _draw_frontier(axis: Axes, group: Sequence[Entry], costs: Mapping[str, Cost]
         of_seeds = entry.dice.mean(axis=1)
         mean = of_seeds.mean()
         range_ = [[mean - of_seeds.min()], [of_seeds.max() - mean]]
-        axis.errorbar(cost, mean, range_, fmt="o", capsize=3, color=colours[entry.design])
-        axis.annotate(entry.design, (cost, mean), xytext=(4, 4), textcoords="offset points", fontsize=7)
+        axis.errorbar(cost, mean, range_, fmt="o", capsize=3, color=colours[entry.label])
+        axis.annotate(entry.label, (cost, mean), xytext=(4, 4), textcoords="offset points", fontsize=7)
     axis.set(xlabel="time / stock, mean of the runtimes", ylabel="Dice, unseen cases (bars: seeds)", xscale="log")

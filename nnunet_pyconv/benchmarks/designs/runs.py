@@ -6,7 +6,7 @@ import csv
 import math
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -18,10 +18,21 @@ from nnunet_pyconv.benchmarks.designs.design import design_name, parse_design
 from nnunet_pyconv.benchmarks.designs.networks import with_design
 from nnunet_pyconv.benchmarks.designs.scoring import METRICS, score_cases
 from nnunet_pyconv.benchmarks.designs.training import train_and_predict
+from nnunet_pyconv.errors import InputError
 from nnunet_pyconv.planning import Design
 
 # of the CSV file, which grows from run to run
-COLUMNS = ("dataset", "design", "iterations", "seed", *METRICS, "training_s", "dice_of_cases", "pseudo_dice_of_epochs")
+COLUMNS = (
+    "dataset",
+    "design",
+    "teacher",
+    "iterations",
+    "seed",
+    *METRICS,
+    "training_s",
+    "dice_of_cases",
+    "pseudo_dice_of_epochs",
+)
 
 
 @dataclass(frozen=True)
@@ -33,31 +44,52 @@ class Run:
         design: The design.
         iterations: Training steps.
         seed: Of the weights and the batches.
+        teacher: The design that it learns from beside the labels, see `DistilledTrainer`; None for none.
     """
 
     dataset: str
     design: Design
     iterations: int
     seed: int
+    teacher: Design | None = None
 
     def __str__(self) -> str:
-        return f"{self.dataset}_{design_name(self.design)}_it{self.iterations}_seed{self.seed}"
+        taught = "" if self.teacher is None else f"_from_{design_name(self.teacher)}"
+        return f"{self.dataset}_{design_name(self.design)}{taught}_it{self.iterations}_seed{self.seed}"
+
+    @property
+    def run_of_the_teacher(self) -> Run | None:
+        """The run whose network teaches: of the same data set, seed and number of iterations."""
+        return None if self.teacher is None else replace(self, design=self.teacher, teacher=None)
 
 
 def done_runs(file: Path) -> set[Run]:
     """Return the runs that have a row in the file; none where it isn't there."""
     return {
-        Run(row["dataset"], parse_design(row["design"]), int(row["iterations"]), int(row["seed"]))
+        Run(
+            row["dataset"],
+            parse_design(row["design"]),
+            int(row["iterations"]),
+            int(row["seed"]),
+            parse_design(row["teacher"]) if row["teacher"] else None,
+        )
         for row in read_rows(file)
     }
 
 
 def read_rows(file: Path) -> list[dict[str, str]]:
-    """Read the rows; none where the file isn't there."""
+    """Read the rows; none where the file isn't there.
+
+    Raises:
+        InputError: The file has other columns.
+    """
     if not file.exists():
         return []
     with file.open(newline="") as stream:
-        return list(csv.DictReader(stream))
+        reader = csv.DictReader(stream)
+        if tuple(reader.fieldnames or ()) != COLUMNS:
+            raise InputError(f"--rows {file} has other columns than {', '.join(COLUMNS)}; give another file")
+        return list(reader)
 
 
 def execute(run: Run, prepared: Prepared, folder: Path, rows: Path, device: torch.device) -> None:
@@ -69,6 +101,9 @@ def execute(run: Run, prepared: Prepared, folder: Path, rows: Path, device: torc
         folder: Where checkpoints and predictions go, below the name of the run.
         rows: The CSV file.
         device: Where to train.
+
+    Raises:
+        InputError: The network that teaches isn't trained to its end in this folder.
     """
     plans = with_design(prepared.stock_plans(), run.design)
     begin = time.monotonic()
@@ -82,12 +117,14 @@ def execute(run: Run, prepared: Prepared, folder: Path, rows: Path, device: torc
         iterations=run.iterations,
         seed=run.seed,
         device=device,
+        teacher=None if run.run_of_the_teacher is None else folder / str(run.run_of_the_teacher),
     )
     seconds = time.monotonic() - begin
     scores = score_cases(prepared, folder / str(run) / "test")
     row: dict[str, Any] = {
         "dataset": run.dataset,
         "design": design_name(run.design),
+        "teacher": "" if run.teacher is None else design_name(run.teacher),
         "iterations": run.iterations,
         "seed": run.seed,
         **{metric: f"{_mean(scores[metric]):.5f}" for metric in METRICS},

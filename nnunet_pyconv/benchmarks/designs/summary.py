@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from nnunet_pyconv import markdown
 from nnunet_pyconv.benchmarks.designs import pictures
 from nnunet_pyconv.benchmarks.designs.costs import RUNTIMES, Cost
-from nnunet_pyconv.benchmarks.designs.entry import Entry, Key, Row, entry_of
+from nnunet_pyconv.benchmarks.designs.entry import Entry, Key, Row, entry_of, key_of
 from nnunet_pyconv.errors import InputError
 from nnunet_pyconv.evaluation.metrics import difference, estimate
 from nnunet_pyconv.writing import check_target, whole_files
@@ -51,7 +51,7 @@ class Summary:
             columns += [f"- {self.baseline} (p; seeds above)", *(name for name, _ in shown)]
             rows = [
                 [
-                    entry.design,
+                    entry.label,
                     str(len(entry.dice)),
                     _interval(entry.dice),
                     f"{np.ptp(entry.dice.mean(axis=1)):.4f}",
@@ -83,7 +83,7 @@ class Summary:
 
     def _difference(self, entry: Entry) -> str:
         """Compare the Dice of the common seeds: mean difference, Wilcoxon's p over the cases' means, better seeds."""
-        baseline = self.entries.get((entry.dataset, entry.iterations, self.baseline))
+        baseline = self.entries.get((entry.dataset, entry.iterations, self.baseline, ""))
         common = [] if baseline is None else [seed for seed in entry.seeds if seed in baseline.seeds]
         if baseline is None or baseline is entry or not common:
             return "-"
@@ -119,9 +119,9 @@ def summarise(rows: Sequence[Row], baseline: str, costs: Mapping[str, Cost] | No
     """
     if not rows:
         raise InputError("the file has no rows yet; train designs first, with --designs")
-    keys = sorted({(row["dataset"], int(row["iterations"]), row["design"]) for row in rows})
+    keys = sorted({key_of(row) for row in rows})
     entries = {key: entry_of(key, rows, [name for name, _ in _SHOWN]) for key in keys}
-    trained = {design for _, _, design in keys}
+    trained = {row["design"] for row in rows}
     return Summary(entries, baseline, {name: cost for name, cost in (costs or {}).items() if name in trained})
 
 

@@ -13,7 +13,10 @@ import torch
 from nnunetv2.inference.predict_from_raw_data import nnUNetPredictor
 from tqdm import tqdm
 
+from nnunet_pyconv.distillation import TEACHER_VARIABLE
+from nnunet_pyconv.errors import InputError
 from nnunet_pyconv.names import SEED_VARIABLE
+from nnunet_pyconv.trainers.distilled import DistilledTrainer
 from nnunet_pyconv.trainers.seed import SeededTrainer
 
 ITERATIONS_PER_EPOCH = 25
@@ -55,6 +58,10 @@ class nnUNetTrainerDesign(SeededTrainer):
         """Draw nothing: it takes seconds."""
 
 
+class nnUNetTrainerDesignDistilled(DistilledTrainer, nnUNetTrainerDesign):
+    """The same, with a teacher beside the labels."""
+
+
 def train_and_predict(
     plans: dict[str, Any],
     configuration: str,
@@ -66,6 +73,7 @@ def train_and_predict(
     iterations: int,
     seed: int,
     device: torch.device,
+    teacher: Path | None,
 ) -> list[float]:
     """Train, from a checkpoint where there is one, and predict the test cases.
 
@@ -79,17 +87,25 @@ def train_and_predict(
         iterations: Training steps; a multiple of `ITERATIONS_PER_EPOCH`.
         seed: Of the weights and the batches.
         device: Where to train.
+        teacher: The `results` of the training whose network teaches; None for none.
 
     Returns:
         nnU-Net's pseudo Dice of each epoch, the mean over the foreground classes.
+
+    Raises:
+        InputError: No trained network there.
     """
     # the augmentation runs in this process, where the seed holds
     environment = {"nnUNet_results": str(results), "nnUNet_n_proc_DA": "0", SEED_VARIABLE: str(seed)}
+    trainer_class: type[nnUNetTrainerDesign] = nnUNetTrainerDesign
+    if teacher is not None:
+        trainer_class = nnUNetTrainerDesignDistilled
+        environment |= {TEACHER_VARIABLE: str(_model_folder(teacher)), "nnUNet_extTrainer": str(Path(__file__).parent)}
     with mock.patch.dict(os.environ, environment):
         latest = next(results.rglob("checkpoint_latest.pth"), None)
         # nnU-Net passes on in the plans whether the log goes on
         named = {**plans, "continue_training": latest is not None}
-        trainer = nnUNetTrainerDesign(named, configuration, FOLD, dataset_json, device)
+        trainer = trainer_class(named, configuration, FOLD, dataset_json, device)
         trainer.num_epochs = iterations // ITERATIONS_PER_EPOCH
         trainer.save_every = 4
         trainer.initialize()
@@ -120,6 +136,18 @@ def train_and_predict(
     predictions.mkdir(parents=True, exist_ok=True)
     predictor.predict_from_files_sequential(images, [str(predictions / _case(files)) for files in images])
     return [float(value) for value in trainer.logger.get_value("mean_fg_dice", step=None)]
+
+
+def _model_folder(results: Path) -> Path:
+    """The folder of the one model that was trained in these results.
+
+    Raises:
+        InputError: There is none, or it isn't trained to its end.
+    """
+    found = next(results.glob(f"Dataset*/*/fold_{FOLD}/checkpoint_final.pth"), None)
+    if found is None:
+        raise InputError(f"--teacher: {results} has no trained network; train that design first, with the same -o")
+    return found.parents[1]
 
 
 def _case(files: list[str]) -> str:

@@ -29,6 +29,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("-i", dest="source", type=Path, metavar="DATA", help="folder with isbi2012, kaggle_lung, liver, hippocampus")
     add("-o", dest="folder", type=Path, metavar="DIR", help="for checkpoints and predictions, or for the summary")
     add("--designs", nargs="+", metavar="DESIGN", help="what to train, for example stock dilated-w0.5")
+    add("--teacher", metavar="DESIGN", help="a design that is trained already: its outputs teach beside the labels")
     add("--datasets", nargs="+", choices=DATASETS, default=list(OF_THE_PAPER), help="default: the paper's")
     add("--iterations", type=positive, nargs="+", default=[300], metavar="N", help="training steps (default: 300)")
     add("--seeds", type=positive, nargs="+", default=[1, 2, 3], metavar="N", help="default: 1 2 3")
@@ -59,8 +60,9 @@ def run(args: argparse.Namespace) -> None:
         raise InputError(f"--iterations {wrong[0]}: expected a multiple of {ITERATIONS_PER_EPOCH}, an epoch")
     device = pick_device(args.device)
     designs = [parse_design(name) for name in args.designs]
+    teacher = None if args.teacher is None else parse_design(args.teacher)
     wanted = [
-        runs.Run(dataset, design, iterations, seed)
+        runs.Run(dataset, design, iterations, seed, teacher)
         for iterations in args.iterations
         for seed in args.seeds
         for design in designs
