@@ -22,9 +22,11 @@ if TYPE_CHECKING:
         UNetPlusPlus,
     )
     from nnunet_pyconv.nn import PyConv2d, PyConv3d, PyConvBottleneck, PyConvSeparable, Pyramid, convert_to_pyconv
+    from nnunet_pyconv.trainers.nnUNetTrainerBoundary import nnUNetTrainerBoundary
     from nnunet_pyconv.trainers.nnUNetTrainerDistilled import nnUNetTrainerDistilled
     from nnunet_pyconv.trainers.nnUNetTrainerPyConv import nnUNetTrainerPyConv
     from nnunet_pyconv.trainers.nnUNetTrainerPyConvBottleneck import nnUNetTrainerPyConvBottleneck
+    from nnunet_pyconv.trainers.nnUNetTrainerPyConvBoundary import nnUNetTrainerPyConvBoundary
     from nnunet_pyconv.trainers.nnUNetTrainerPyConvDilated import nnUNetTrainerPyConvDilated
     from nnunet_pyconv.trainers.nnUNetTrainerPyConvDistilled import nnUNetTrainerPyConvDistilled
     from nnunet_pyconv.trainers.nnUNetTrainerPyConvPaper import nnUNetTrainerPyConvPaper
@@ -49,9 +51,11 @@ __all__ = [
     "UNet",
     "UNetPlusPlus",
     "convert_to_pyconv",
+    "nnUNetTrainerBoundary",
     "nnUNetTrainerDistilled",
     "nnUNetTrainerPyConv",
     "nnUNetTrainerPyConvBottleneck",
+    "nnUNetTrainerPyConvBoundary",
     "nnUNetTrainerPyConvDilated",
     "nnUNetTrainerPyConvDistilled",
     "nnUNetTrainerPyConvPaper",

@@ -30,6 +30,7 @@ def row(design: str, seed: int, dice: list[float], **changes: object) -> dict[st
         "dataset": "liver",
         "design": design,
         "teacher": "",
+        "loss": "",
         "iterations": 50,
         "seed": seed,
         **dict.fromkeys(runs.METRICS, 0.5),
@@ -66,17 +67,19 @@ def test_rows_say_what_is_done(tmp_path: Path) -> None:
     assert runs.done_runs(file) == set()
     runs.append_row(file, row("stock", 1, [0.5]))
     runs.append_row(file, row("dilated-w0.5", 2, [0.5], teacher="stock"))
+    runs.append_row(file, row("stock", 1, [0.5], loss="boundary"))
     assert runs.done_runs(file) == {
         runs.Run("liver", Design("stock"), 50, 1),
         runs.Run("liver", Design("dilated", 0.5), 50, 2, teacher=Design("stock")),
+        runs.Run("liver", Design("stock"), 50, 1, boundary=True),
     }
-    assert len(file.read_text().splitlines()) == 3
+    assert len(file.read_text().splitlines()) == 4
 
 
 def test_rows_of_other_columns_are_refused(tmp_path: Path) -> None:
     file = tmp_path / "rows.csv"
     file.write_text("dataset,design\nliver,stock\n")
-    with pytest.raises(InputError, match=r"rows\.csv has other columns than dataset, design, teacher"):
+    with pytest.raises(InputError, match=r"rows\.csv has other columns than dataset, design, teacher, loss"):
         runs.read_rows(file)
 
 
@@ -89,15 +92,19 @@ def test_summary_compares_the_means_of_the_seeds() -> None:
             row("plain", 2, [0.8, 1.0]),
             row("plain", 3, [0.8, 0.95]),
             row("plain", 1, [0.9, 0.9], teacher="stock"),
+            row("plain", 1, [0.8, 0.9], loss="boundary"),
         ],
         baseline="stock",
     )
     table = summary.to_markdown()
     assert "**liver, 50 iterations, 2 unseen cases**" in table
-    plain, taught, stock = (line.split(" | ") for line in table.splitlines() if line.startswith(("| plain", "| stock")))
+    plain, boundary, taught, stock = (
+        line.split(" | ") for line in table.splitlines() if line.startswith(("| plain", "| stock"))
+    )
     # stock has 0.6 and 0.8 a case over both seeds, plain 0.8 and 0.95; the means of its seeds are 0.85, 0.9 and 0.875
     assert plain[1:4] == ["3", "0.8750 (0.8000-0.9500)", "0.0500"]
     assert re.fullmatch(r"\+0\.1750 \(.*; 2 of 2\)", plain[4])
+    assert boundary[:3] == ["| plain, boundary loss", "1", "0.8500 (0.8000-0.9000)"]
     assert taught[:3] == ["| plain, taught by stock", "1", "0.9000 (0.9000-0.9000)"]
     assert stock[4] == "-"
     assert "v_rand" not in table  # a score of cells
@@ -223,6 +230,10 @@ def test_a_run_leaves_its_row_and_is_not_done_again(
     with pytest.raises(SystemExit):
         main([*taught, "25", "--seeds", "2", "--teacher", "separable-w0.25"])
     assert "separable-w0.25_it25_seed2 has no trained network; train that design first" in capsys.readouterr().err
+    with pytest.raises(SystemExit):
+        main([*taught, "25", "--seeds", "1", "--teacher", "separable-w0.25", "--boundary"])
+    main([*taught, "25", "--seeds", "1", "--boundary"])
+    assert [each["loss"] for each in runs.read_rows(rows)] == ["", "", "boundary"]
 
 
 @pytest.mark.slow

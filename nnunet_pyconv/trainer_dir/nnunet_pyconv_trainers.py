@@ -1,9 +1,11 @@
 """The trainers that nnU-Net's finder sees."""
 
 from nnunet_pyconv.trainers import (
+    nnUNetTrainerBoundary,
     nnUNetTrainerDistilled,
     nnUNetTrainerPyConv,
     nnUNetTrainerPyConvBottleneck,
+    nnUNetTrainerPyConvBoundary,
     nnUNetTrainerPyConvDilated,
     nnUNetTrainerPyConvDistilled,
     nnUNetTrainerPyConvPaper,
@@ -12,9 +14,11 @@ from nnunet_pyconv.trainers import (
 )
 
 __all__ = [
+    "nnUNetTrainerBoundary",
     "nnUNetTrainerDistilled",
     "nnUNetTrainerPyConv",
     "nnUNetTrainerPyConvBottleneck",
+    "nnUNetTrainerPyConvBoundary",
     "nnUNetTrainerPyConvDilated",
     "nnUNetTrainerPyConvDistilled",
     "nnUNetTrainerPyConvPaper",

@@ -9,8 +9,8 @@ recipe there are nnU-Net's training lengths: `nnUNetTrainerPyConvPaper_5epochs`,
 and so on.
 
 With a teacher there are both, `nnUNetTrainerPyConvDistilled_50epochs`, and `nnUNetTrainerDistilled_50epochs`, whose
-network is that of nnU-Net's variant. `nnUNetTrainer_5passes` and so on are nnU-Net's own recipe for as many images as
-the paper's sees.
+network is that of nnU-Net's variant, and likewise with a loss of boundaries, `nnUNetTrainerBoundary_50epochs`.
+`nnUNetTrainer_5passes` and so on are nnU-Net's own recipe for as many images as the paper's sees.
 """
 
 from __future__ import annotations
@@ -25,9 +25,11 @@ from nnunetv2.utilities.find_class_by_name import recursive_find_python_class
 from nnunetv2.utilities.plans_handling.plans_handler import ConfigurationManager, PlansManager
 from torch import nn
 
+from nnunet_pyconv.trainers.nnUNetTrainerBoundary import nnUNetTrainerBoundary
 from nnunet_pyconv.trainers.nnUNetTrainerDistilled import nnUNetTrainerDistilled
 from nnunet_pyconv.trainers.nnUNetTrainerPyConv import nnUNetTrainerPyConv, with_pyconv
 from nnunet_pyconv.trainers.nnUNetTrainerPyConvBottleneck import nnUNetTrainerPyConvBottleneck
+from nnunet_pyconv.trainers.nnUNetTrainerPyConvBoundary import nnUNetTrainerPyConvBoundary
 from nnunet_pyconv.trainers.nnUNetTrainerPyConvDilated import nnUNetTrainerPyConvDilated
 from nnunet_pyconv.trainers.nnUNetTrainerPyConvDistilled import nnUNetTrainerPyConvDistilled
 from nnunet_pyconv.trainers.nnUNetTrainerPyConvPaper import nnUNetTrainerPyConvPaper
@@ -38,8 +40,10 @@ from nnunet_pyconv.trainers.passes import trainer_of_passes
 _TRAINERS: dict[str, type[nnUNetTrainer]] = {
     trainer.__name__: trainer
     for trainer in (
+        nnUNetTrainerBoundary,
         nnUNetTrainerDistilled,
         nnUNetTrainerPyConvBottleneck,
+        nnUNetTrainerPyConvBoundary,
         nnUNetTrainerPyConvDilated,
         nnUNetTrainerPyConvDistilled,
         nnUNetTrainerPyConvPaperBF16,

@@ -9,8 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 Row = Mapping[str, str]
-Key = tuple[str, int, str, str]
-"""Data set, iterations, design, teacher."""
+Key = tuple[str, int, str, str, str]
+"""Data set, iterations, design, teacher, loss."""
 
 
 @dataclass(frozen=True)
@@ -22,6 +22,7 @@ class Entry:
         iterations: Training steps.
         design: The design.
         teacher: The design that it learned from; empty for none.
+        loss: What is added to nnU-Net's loss; empty for nothing.
         seeds: Of the trainings.
         dice: `(seeds, cases)`.
         metrics: Mean over seeds of each further metric; NaN where it isn't one of the data set.
@@ -32,6 +33,7 @@ class Entry:
     iterations: int
     design: str
     teacher: str
+    loss: str
     seeds: tuple[int, ...]
     dice: NDArray[np.float64]
     metrics: Mapping[str, float]
@@ -40,7 +42,8 @@ class Entry:
     @property
     def label(self) -> str:
         """What tables and pictures call it."""
-        return f"{self.design}, taught by {self.teacher}" if self.teacher else self.design
+        taught = f", taught by {self.teacher}" if self.teacher else ""
+        return f"{self.design}{taught}" + (f", {self.loss} loss" if self.loss else "")
 
     def dice_of_seeds(self, seeds: Sequence[int]) -> NDArray[np.float64]:
         """Return the Dice of some of the seeds, `(seeds, cases)`."""
@@ -49,18 +52,19 @@ class Entry:
 
 def key_of(row: Row) -> Key:
     """Return the key of a row."""
-    return row["dataset"], int(row["iterations"]), row["design"], row["teacher"]
+    return row["dataset"], int(row["iterations"]), row["design"], row["teacher"], row["loss"]
 
 
 def entry_of(key: Key, rows: Sequence[Row], metrics: Sequence[str]) -> Entry:
     """Put together the rows of a key, of which there must be some."""
     mine = [row for row in rows if key_of(row) == key]
-    dataset, iterations, design, teacher = key
+    dataset, iterations, design, teacher, loss = key
     return Entry(
         dataset,
         iterations,
         design,
         teacher,
+        loss,
         seeds=tuple(int(row["seed"]) for row in mine),
         dice=np.array([_numbers(row["dice_of_cases"]) for row in mine]),
         metrics={name: float(np.mean([float(row[name]) for row in mine])) for name in metrics},

@@ -21,11 +21,13 @@ from nnunet_pyconv.benchmarks.designs.training import train_and_predict
 from nnunet_pyconv.errors import InputError
 from nnunet_pyconv.planning import Design
 
+BOUNDARY = "boundary"
 # of the CSV file, which grows from run to run
 COLUMNS = (
     "dataset",
     "design",
     "teacher",
+    "loss",
     "iterations",
     "seed",
     *METRICS,
@@ -45,6 +47,10 @@ class Run:
         iterations: Training steps.
         seed: Of the weights and the batches.
         teacher: The design that it learns from beside the labels, see `DistilledTrainer`; None for none.
+        boundary: Whether the loss is that of `BoundaryTrainer`.
+
+    Raises:
+        InputError: A teacher and the loss of boundaries.
     """
 
     dataset: str
@@ -52,9 +58,15 @@ class Run:
     iterations: int
     seed: int
     teacher: Design | None = None
+    boundary: bool = False
+
+    def __post_init__(self) -> None:
+        if self.teacher is not None and self.boundary:
+            raise InputError("--teacher and --boundary: expected one of them")
 
     def __str__(self) -> str:
         taught = "" if self.teacher is None else f"_from_{design_name(self.teacher)}"
+        taught += "_boundary" if self.boundary else ""
         return f"{self.dataset}_{design_name(self.design)}{taught}_it{self.iterations}_seed{self.seed}"
 
     @property
@@ -72,6 +84,7 @@ def done_runs(file: Path) -> set[Run]:
             int(row["iterations"]),
             int(row["seed"]),
             parse_design(row["teacher"]) if row["teacher"] else None,
+            row["loss"] == BOUNDARY,
         )
         for row in read_rows(file)
     }
@@ -118,6 +131,7 @@ def execute(run: Run, prepared: Prepared, folder: Path, rows: Path, device: torc
         seed=run.seed,
         device=device,
         teacher=None if run.run_of_the_teacher is None else folder / str(run.run_of_the_teacher),
+        boundary=run.boundary,
     )
     seconds = time.monotonic() - begin
     scores = score_cases(prepared, folder / str(run) / "test")
@@ -125,6 +139,7 @@ def execute(run: Run, prepared: Prepared, folder: Path, rows: Path, device: torc
         "dataset": run.dataset,
         "design": design_name(run.design),
         "teacher": "" if run.teacher is None else design_name(run.teacher),
+        "loss": BOUNDARY if run.boundary else "",
         "iterations": run.iterations,
         "seed": run.seed,
         **{metric: f"{_mean(scores[metric]):.5f}" for metric in METRICS},

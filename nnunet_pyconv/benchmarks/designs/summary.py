@@ -83,7 +83,7 @@ class Summary:
 
     def _difference(self, entry: Entry) -> str:
         """Compare the Dice of the common seeds: mean difference, Wilcoxon's p over the cases' means, better seeds."""
-        baseline = self.entries.get((entry.dataset, entry.iterations, self.baseline, ""))
+        baseline = self.entries.get((entry.dataset, entry.iterations, self.baseline, "", ""))
         common = [] if baseline is None else [seed for seed in entry.seeds if seed in baseline.seeds]
         if baseline is None or baseline is entry or not common:
             return "-"

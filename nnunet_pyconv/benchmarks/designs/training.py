@@ -16,6 +16,7 @@ from tqdm import tqdm
 from nnunet_pyconv.distillation import TEACHER_VARIABLE
 from nnunet_pyconv.errors import InputError
 from nnunet_pyconv.names import SEED_VARIABLE
+from nnunet_pyconv.trainers.boundary import BoundaryTrainer
 from nnunet_pyconv.trainers.distilled import DistilledTrainer
 from nnunet_pyconv.trainers.seed import SeededTrainer
 
@@ -62,6 +63,10 @@ class nnUNetTrainerDesignDistilled(DistilledTrainer, nnUNetTrainerDesign):
     """The same, with a teacher beside the labels."""
 
 
+class nnUNetTrainerDesignBoundary(BoundaryTrainer, nnUNetTrainerDesign):
+    """The same, with a loss of boundaries."""
+
+
 def train_and_predict(
     plans: dict[str, Any],
     configuration: str,
@@ -74,6 +79,7 @@ def train_and_predict(
     seed: int,
     device: torch.device,
     teacher: Path | None,
+    boundary: bool,
 ) -> list[float]:
     """Train, from a checkpoint where there is one, and predict the test cases.
 
@@ -88,6 +94,7 @@ def train_and_predict(
         seed: Of the weights and the batches.
         device: Where to train.
         teacher: The `results` of the training whose network teaches; None for none.
+        boundary: Whether the loss is that of `BoundaryTrainer`; not with a teacher.
 
     Returns:
         nnU-Net's pseudo Dice of each epoch, the mean over the foreground classes.
@@ -97,7 +104,7 @@ def train_and_predict(
     """
     # the augmentation runs in this process, where the seed holds
     environment = {"nnUNet_results": str(results), "nnUNet_n_proc_DA": "0", SEED_VARIABLE: str(seed)}
-    trainer_class: type[nnUNetTrainerDesign] = nnUNetTrainerDesign
+    trainer_class: type[nnUNetTrainerDesign] = nnUNetTrainerDesignBoundary if boundary else nnUNetTrainerDesign
     if teacher is not None:
         trainer_class = nnUNetTrainerDesignDistilled
         environment |= {TEACHER_VARIABLE: str(_model_folder(teacher)), "nnUNet_extTrainer": str(Path(__file__).parent)}

@@ -30,6 +30,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("-o", dest="folder", type=Path, metavar="DIR", help="for checkpoints and predictions, or for the summary")
     add("--designs", nargs="+", metavar="DESIGN", help="what to train, for example stock dilated-w0.5")
     add("--teacher", metavar="DESIGN", help="a design that is trained already: its outputs teach beside the labels")
+    add("--boundary", action="store_true", help="with the loss of boundaries, see nnUNetTrainerBoundary")
     add("--datasets", nargs="+", choices=DATASETS, default=list(OF_THE_PAPER), help="default: the paper's")
     add("--iterations", type=positive, nargs="+", default=[300], metavar="N", help="training steps (default: 300)")
     add("--seeds", type=positive, nargs="+", default=[1, 2, 3], metavar="N", help="default: 1 2 3")
@@ -62,7 +63,7 @@ def run(args: argparse.Namespace) -> None:
     designs = [parse_design(name) for name in args.designs]
     teacher = None if args.teacher is None else parse_design(args.teacher)
     wanted = [
-        runs.Run(dataset, design, iterations, seed, teacher)
+        runs.Run(dataset, design, iterations, seed, teacher, args.boundary)
         for iterations in args.iterations
         for seed in args.seeds
         for design in designs
