@@ -66,6 +66,7 @@ ALLOWED: dict[str, set[str]] = {
         "child_processes",
         "dataset_conversion",
         "device",
+        "distillation",
         "errors",
         "evaluation",
         "export",
