@@ -6,11 +6,14 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
+from matplotlib import colormaps
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from nnunet_pyconv.benchmarks.designs.costs import RUNTIMES, Cost
 from nnunet_pyconv.benchmarks.designs.entry import Entry
+
+Colour = tuple[float, float, float, float]
 
 
 def draw(groups: Sequence[Sequence[Entry]], costs: Mapping[str, Cost], file: Path) -> None:
@@ -25,7 +28,7 @@ def draw(groups: Sequence[Sequence[Entry]], costs: Mapping[str, Cost], file: Pat
     figure = Figure(figsize=(5 * len(groups), 4 * rows), layout="constrained")
     axes = figure.subplots(rows, len(groups), squeeze=False)
     labels = sorted({entry.label for group in groups for entry in group})
-    colours = {label: f"C{number}" for number, label in enumerate(labels)}
+    colours = {label: colormaps["tab20"](number % 20) for number, label in enumerate(labels)}
     for column, group in enumerate(groups):
         title = f"{group[0].dataset}, {group[0].iterations} iterations"
         _draw_curves(axes[0][column], group, colours)
@@ -36,7 +39,7 @@ def draw(groups: Sequence[Sequence[Entry]], costs: Mapping[str, Cost], file: Pat
     figure.savefig(file, dpi=100, format="png")
 
 
-def _draw_curves(axis: Axes, group: Sequence[Entry], colours: Mapping[str, str]) -> None:
+def _draw_curves(axis: Axes, group: Sequence[Entry], colours: Mapping[str, Colour]) -> None:
     for entry in group:
         epochs = np.arange(1, entry.pseudo_dice.shape[1] + 1)
         iterations, colour = epochs * entry.iterations / len(epochs), colours[entry.label]
@@ -45,7 +48,9 @@ def _draw_curves(axis: Axes, group: Sequence[Entry], colours: Mapping[str, str])
     axis.legend(fontsize=7)
 
 
-def _draw_frontier(axis: Axes, group: Sequence[Entry], costs: Mapping[str, Cost], colours: Mapping[str, str]) -> None:
+def _draw_frontier(
+    axis: Axes, group: Sequence[Entry], costs: Mapping[str, Cost], colours: Mapping[str, Colour]
+) -> None:
     """Draw each design's Dice, with the range of its seeds, over its time: the mean of the runtimes."""
     for entry in group:
         if entry.design not in costs:
