@@ -199,7 +199,7 @@ def _library_cost(level: Level) -> float:
 
 def _library_cost_dilated(level: Level) -> float:
     """The same with dilation, which the library's fastest kernels don't have."""
-    for inputs, cost in ((256, 1.0), (128, 1.15), (64, 1.45), (32, 2.7)):
+    for inputs, cost in ((128, 0.95), (64, 1.45), (32, 2.7)):
         if level.inputs >= inputs and level.outputs >= inputs // 4:
             return cost
     return 4.5
