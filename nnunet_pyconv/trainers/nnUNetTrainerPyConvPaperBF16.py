@@ -12,10 +12,9 @@ from nnunet_pyconv.trainers.nnUNetTrainerPyConvPaper import nnUNetTrainerPyConvP
 class nnUNetTrainerPyConvPaperBF16(nnUNetTrainerPyConvPaper):
     """Trains as `nnUNetTrainerPyConvPaper` does, and on a CPU its steps compute in mixed precision, with bfloat16.
 
-    nnU-Net mixes precisions on CUDA alone. Processors with instructions for bfloat16 (AVX512-BF16 or AMX) train the
-    networks of the paper about twice as fast so; on others it is slow. Weights, loss and the optimiser stay in float32.
-    So does all that is no step: the best epoch, the final validation and predictions are those of the weights in
-    float32. On other devices it is its parent.
+    nnU-Net mixes precisions on CUDA alone. Processors with instructions for bfloat16 (AVX512-BF16 or AMX) are faster
+    so, others slower. Weights, loss and the optimiser stay in float32. So does all that is no step: the best epoch, the
+    final validation and predictions are those of the network in float32. On other devices it is its parent.
     """
 
     def train_step(self, batch: dict[str, Any]) -> dict[str, Any]:
