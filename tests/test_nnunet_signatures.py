@@ -30,6 +30,7 @@ from nnunet_pyconv.trainers import (
     nnUNetTrainerPyConvPaperBF16,
     nnUNetTrainerPyConvSeparable,
 )
+from nnunet_pyconv.trainers.boundary import BoundaryTrainer
 from nnunet_pyconv.trainers.distilled import DistilledTrainer
 from nnunet_pyconv.trainers.robust_checkpoints import RobustCheckpoints
 from nnunet_pyconv.trainers.seed import SeededTrainer
@@ -65,6 +66,8 @@ CALLED = [
     ("DistilledTrainer", f"{TRAINER}.train_step", "batch"),
     ("DistilledTrainer", f"{TRAINER}.do_split", ""),
     ("DistilledTrainer", f"{TRAINER}._build_loss", ""),
+    ("BoundaryTrainer", f"{TRAINER}._build_loss", ""),
+    ("nnUNetTrainerPyConvPaperBF16", f"{TRAINER}.train_step", "batch"),
     ("distillation", "nnunetv2.utilities.utils:get_identifiers_from_splitted_dataset_folder", "folder file_ending"),
     ("nnUNetTrainerPyConvPaper", f"{TRAINER}.get_tr_and_val_datasets", ""),
     ("nnUNetTrainerPyConvPaper", f"{TRAINER}._get_deep_supervision_scales", ""),
@@ -221,6 +224,7 @@ TRAINERS = (
     nnUNetTrainerPyConvPaper,
     nnUNetTrainerPyConvPaperBF16,
     DistilledTrainer,
+    BoundaryTrainer,
     SeededTrainer,
     RobustCheckpoints,
 )

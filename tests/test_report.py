@@ -482,7 +482,7 @@ def test_hidden_folders_are_no_results(made: MadeDataset, tmp_path: Path) -> Non
 
 
 @pytest.mark.parametrize(
-    ("recipe", "also"), [(TRAINER, ""), (f"{TRAINER}BF16", "; trained in mixed precision, with bfloat16")]
+    ("recipe", "also"), [(TRAINER, ""), (f"{TRAINER}BF16", "; trained in mixed precision, bfloat16 on a CPU")]
 )
 def test_shortened_trainings_say_so(made: MadeDataset, tmp_path: Path, recipe: str, also: str) -> None:
     """Below the scores, of validation cases and of test images whose predictions are named like the model."""

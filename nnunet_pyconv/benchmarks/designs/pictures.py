@@ -11,32 +11,35 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from nnunet_pyconv.benchmarks.designs.costs import RUNTIMES, Cost
+from nnunet_pyconv.benchmarks.designs.data import SUBJECTS
 from nnunet_pyconv.benchmarks.designs.entry import Entry
 
 Colour = tuple[float, float, float, float]
 
 
 def draw(groups: Sequence[Sequence[Entry]], costs: Mapping[str, Cost], file: Path) -> None:
-    """Draw a column of axes for each data set and number of iterations.
+    """Draw a row of axes for each data set and number of iterations.
 
     Args:
         groups: The entries of each data set and number of iterations.
-        costs: Of the designs; without any, the learning curves are drawn alone.
+        costs: Of the designs in 2D; without any, and in 3D, the learning curves are drawn alone.
         file: The PNG.
     """
-    rows = 2 if costs else 1
-    figure = Figure(figsize=(5 * len(groups), 4 * rows), layout="constrained")
-    axes = figure.subplots(rows, len(groups), squeeze=False)
+    columns = 2 if costs else 1
+    figure = Figure(figsize=(5 * columns, 3.2 * len(groups)), layout="constrained")
+    axes = figure.subplots(len(groups), columns, squeeze=False)
     labels = sorted({entry.label for group in groups for entry in group})
     colours = {label: colormaps["tab20"](number % 20) for number, label in enumerate(labels)}
-    for column, group in enumerate(groups):
+    for row, group in zip(axes, groups, strict=True):
         title = f"{group[0].dataset}, {group[0].iterations} iterations"
-        _draw_curves(axes[0][column], group, colours)
-        axes[0][column].set_title(title)
-        if costs:
-            _draw_frontier(axes[1][column], group, costs, colours)
-            axes[1][column].set_title(title)
-    figure.savefig(file, dpi=100, format="png")
+        _draw_curves(row[0], group, colours)
+        row[0].set_title(title)
+        if costs and SUBJECTS[group[0].dataset].configuration == "2d":
+            _draw_frontier(row[1], group, costs, colours)
+            row[1].set_title(title)
+        elif costs:
+            row[1].set_axis_off()
+    figure.savefig(file, dpi=80, format="png", pil_kwargs={"optimize": True})
 
 
 def _draw_curves(axis: Axes, group: Sequence[Entry], colours: Mapping[str, Colour]) -> None:

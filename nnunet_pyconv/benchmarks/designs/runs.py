@@ -65,9 +65,9 @@ class Run:
             raise InputError("--teacher and --boundary: expected one of them")
 
     def __str__(self) -> str:
-        taught = "" if self.teacher is None else f"_from_{design_name(self.teacher)}"
-        taught += "_boundary" if self.boundary else ""
-        return f"{self.dataset}_{design_name(self.design)}{taught}_it{self.iterations}_seed{self.seed}"
+        learning = "" if self.teacher is None else f"_from_{design_name(self.teacher)}"
+        learning += f"_{BOUNDARY}" if self.boundary else ""
+        return f"{self.dataset}_{design_name(self.design)}{learning}_it{self.iterations}_seed{self.seed}"
 
     @property
     def run_of_the_teacher(self) -> Run | None:

@@ -66,5 +66,5 @@ def _shortened(model: Model, unit: str) -> str:
         spacing = " x ".join(f"{step:g}" for step in model.planned.spacing)
         what.append(f"trained on images resampled to pixels of {spacing} {unit}, with predictions at full resolution")
     if model.setup is not None and model.setup.trainer.startswith(paper.TRAINER_BF16):
-        what.append("trained in mixed precision, with bfloat16")
+        what.append("trained in mixed precision, bfloat16 on a CPU")
     return "; ".join(what)
