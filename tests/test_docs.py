@@ -15,7 +15,9 @@ import textwrap
 from collections.abc import Iterator
 from pathlib import Path
 
+import numpy as np
 import pytest
+import tifffile
 
 from nnunet_pyconv.cli import parse
 
@@ -85,9 +87,13 @@ def find(dotted: str) -> object:
 @pytest.mark.parametrize(
     "page", [page for page in PAGES if blocks(page, "python") and "extend" not in page.parts], ids=ids
 )
-def test_python_runs(page: Path) -> None:
+def test_python_runs(page: Path, tmp_path: Path) -> None:
+    """Beside a folder SRC in the layout of the lung data set."""
+    for folder in ("2d_images", "2d_masks"):
+        (tmp_path / "SRC" / folder).mkdir(parents=True)
+        tifffile.imwrite(tmp_path / "SRC" / folder / "ID_0000_Z_0142.tif", np.full((8, 8), -600, np.int16))
     code = "\n".join(blocks(page, "python"))
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     for comment in re.findall(r"print\(.*\)  # (.*)", code):
         assert comment in done.stdout
