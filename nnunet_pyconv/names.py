@@ -25,6 +25,11 @@ STOCK: Literal["stock"] = "stock"
 PLANNED_BLOCKS: tuple[str, ...] = (*BLOCKS, STOCK)
 """The blocks of plans: one of `Block`, or "stock", which leaves the convolutions as they are."""
 
+Part = Literal["network", "encoder", "decoder"]
+"""Where in a U-Net blocks take the place of convolutions: everywhere, or in one of its halves alone."""
+
+PARTS: tuple[Part, ...] = get_args(Part)
+
 DEFAULT_SOURCE = "nnUNetPlans"
 DEFAULT_OUTPUT = "nnUNetPyConvPlans"
 PAPER_PLANS = "PyConvUNetPaperPlans"

@@ -13,6 +13,7 @@ from plans_of_nnunet import DATASET_JSON, make_plans
 
 from nnunet_pyconv.cli import main
 from nnunet_pyconv.errors import InputError
+from nnunet_pyconv.names import BLOCKS
 from nnunet_pyconv.planning import Design, plan_pyconv, swap_plans
 
 
@@ -71,6 +72,7 @@ def test_parameters_of_a_network_half_as_wide() -> None:
         (Design("bottleneck"), "nnUNetPyConvBottleneckPlans"),
         (Design("dilated", 0.5), "nnUNetPyConvDilatedWidth0.5Plans"),
         (Design("stock", 0.25, 5), "nnUNetStockWidth0.25Stages5Plans"),
+        (Design("plain", pyramid_stages=2, levels=3, part="decoder"), "nnUNetPyConvPyramidStages2Levels3DecoderPlans"),
     ],
 )
 def test_plans_are_named_after_the_design(design: Design, name: str, preprocessed: Path) -> None:
@@ -83,7 +85,7 @@ def test_plans_are_named_after_the_design(design: Design, name: str, preprocesse
 def test_plans_of_a_stock_network_are_known_for_ours(preprocessed: Path) -> None:
     design = Design("stock", 0.5)
     file, _ = plan_pyconv(312, design=design)
-    assert json.loads(file.read_text())["nnunet_pyconv"] == {"block": "stock", "width": 0.5, "stages": None}
+    assert json.loads(file.read_text())["nnunet_pyconv"] == design.to_json()
     plan_pyconv(312, design=design, overwrite=True)
     with pytest.raises(InputError, match="exists already"):
         plan_pyconv(312, design=design)
@@ -96,6 +98,10 @@ def test_plans_of_a_stock_network_are_known_for_ours(preprocessed: Path) -> None
         ({"width": 0}, "-width 0: expected a positive number"),
         ({"width": float("nan")}, "-width nan"),
         ({"stages": 1}, "-stages 1: expected at least 2"),
+        ({"pyramid_stages": 0}, "-pyramid_stages 0: expected at least 1"),
+        ({"levels": 0}, "-levels 0: expected at least 1"),
+        ({"part": "head"}, "-part head is unknown; expected one of network, encoder, decoder"),
+        ({"block": "stock", "levels": 2}, "-block stock leaves all convolutions as they are"),
     ],
     ids=str,
 )
@@ -110,6 +116,46 @@ def test_more_stages_than_there_are(preprocessed: Path) -> None:
     assert not list(preprocessed.glob("nnUNetPyConv*"))
 
 
+def test_more_stages_with_pyramids_than_there_are(preprocessed: Path) -> None:
+    with pytest.raises(InputError, match="-pyramid_stages 3: the network has 2 stages; give no more"):
+        plan_pyconv(312, design=Design(stages=2, pyramid_stages=3))
+    assert not list(preprocessed.glob("nnUNetPyConv*"))
+
+
+def kernels_and_dilations(convolutions: Any) -> set[tuple[int, int]]:
+    """Of all convolutions that look further than a pixel; a level counts as one."""
+    found = (module for module in convolutions.modules() if isinstance(module, torch.nn.Conv2d))
+    return {(conv.kernel_size[0], conv.dilation[0]) for conv in found if conv.kernel_size[0] > 1}
+
+
+@pytest.mark.parametrize("network", ["PlainConvUNet", "ResidualEncoderUNet"])
+def test_pyramids_in_upper_stages_alone(network: str) -> None:
+    net = build(architecture(Design("dilated", pyramid_stages=1), network))
+    pyramid = {(3, 1), (3, 2), (3, 3), (3, 4)}
+    assert kernels_and_dilations(net.encoder.stages[0]) == kernels_and_dilations(net.decoder.stages[-1]) == pyramid
+    assert kernels_and_dilations(net.encoder.stages[1:]) == kernels_and_dilations(net.decoder.stages[:-1]) == {(3, 1)}
+    assert [tuple(y.shape) for y in net(torch.zeros(1, 1, 32, 32))] == [(1, 2, 32, 32), (1, 2, 16, 16)]
+
+
+@pytest.mark.parametrize("block", BLOCKS)
+@pytest.mark.parametrize(("part", "other"), [("encoder", "decoder"), ("decoder", "encoder")])
+def test_pyramids_in_a_part_alone(block: Any, part: Any, other: str) -> None:
+    net = build(architecture(Design(block, part=part)))
+    assert len(kernels_and_dilations(getattr(net, part).stages)) > 1
+    assert kernels_and_dilations(getattr(net, other).stages) == {(3, 1)}
+    stock = build(architecture(Design("stock")))
+    for ours, nnunets in zip(getattr(net, other).stages, getattr(stock, other).stages, strict=True):
+        assert ours.state_dict().keys() == nnunets.state_dict().keys()
+    assert all(net.get_submodule(key).in_channels == 1 for key in net.keys_to_in_proj)
+    assert net(torch.zeros(1, 1, 32, 32))[0].shape == (1, 2, 32, 32)
+
+
+def test_fewer_levels() -> None:
+    designed = architecture(Design("dilated", levels=2))
+    assert [stage["dilations"] for stage in designed["arch_kwargs"]["pyramid"]] == [[1, 2], [1, 2], [1, 2]]
+    assert kernels_and_dilations(build(designed)) == {(3, 1), (3, 2)}
+
+
 def test_command(preprocessed: Path, capsys: pytest.CaptureFixture[str]) -> None:
     main(["plan", "-d", "312", "-block", "dilated", "-width", "0.5", "-stages", "2"])
     out = capsys.readouterr().out
@@ -118,6 +164,10 @@ def test_command(preprocessed: Path, capsys: pytest.CaptureFixture[str]) -> None
     assert "  stage 1: 8 features, kernels 3, 3, 3, 3, dilations 1, 2, 3, 4\n" in out
     assert f"Wrote {preprocessed / name}.json" in out
     assert f"Next: nnUNetv2_train 312 2d 0 -p {name}" in out
+    main(["plan", "-d", "312", "-pyramid_stages", "1", "-levels", "2", "-part", "encoder"])
+    out = capsys.readouterr().out
+    assert "  stage 0: 8 features, kernels 3, 5\n  stage 1: 16 features\n" in out
+    assert "-p nnUNetPyConvPyramidStages1Levels2EncoderPlans" in out
     main(["plan", "-d", "312", "-block", "stock", "-width", "0.5"])
     assert "  stage 0: 4 features\n" in capsys.readouterr().out
 
@@ -126,4 +176,4 @@ def test_design_of_the_papers_networks(preprocessed: Path, capsys: pytest.Captur
     with pytest.raises(SystemExit) as exit_:
         main(["plan", "-d", "312", "--paper", "-width", "0.5"])
     assert exit_.value.code == 2
-    assert "give none of -pl, -block, -width and -stages with it" in capsys.readouterr().err
+    assert "give neither -pl nor options of the network with it" in capsys.readouterr().err

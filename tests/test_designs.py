@@ -49,6 +49,8 @@ def row(design: str, seed: int, dice: list[float], **changes: object) -> dict[st
         ("dilated-w0.5", Design("dilated", 0.5)),
         ("plain-s5", Design("plain", 1.0, 5)),
         ("separable-w0.25-s4", Design("separable", 0.25, 4)),
+        ("dilated-w0.5-p2", Design("dilated", 0.5, pyramid_stages=2)),
+        ("plain-s5-p2-l3-decoder", Design("plain", 1.0, 5, 2, 3, "decoder")),
     ],
 )
 def test_names_are_read_as_they_are_written(name: str, design: Design) -> None:
@@ -56,7 +58,7 @@ def test_names_are_read_as_they_are_written(name: str, design: Design) -> None:
     assert design_name(design) == name
 
 
-@pytest.mark.parametrize("name", ["", "dense", "stock-0.5", "dilated-w", "plain-s5-w0.5"])
+@pytest.mark.parametrize("name", ["", "dense", "stock-0.5", "dilated-w", "plain-s5-w0.5", "plain-network"])
 def test_other_names_are_refused(name: str) -> None:
     with pytest.raises(InputError, match=r"expected a block \(plain, .*stock\)"):
         parse_design(name)

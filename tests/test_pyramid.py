@@ -124,6 +124,15 @@ def test_fitted_keeps_groups_and_scales_fractions() -> None:
     assert fitted == Pyramid((3, 5), groups=(1, 4), split=(0.5, 0.5))
 
 
+def test_smallest_levels() -> None:
+    assert Pyramid().smallest(2) == Pyramid((3, 5))
+    assert DILATED.smallest(3) == Pyramid((3, 3, 3), groups=(1, 1, 1), dilations=(1, 2, 3))
+    assert Pyramid(split=(0.25, 0.25, 0.25, 0.25)).smallest(2).split == (0.5, 0.5)
+    assert Pyramid().smallest(9) == Pyramid()
+    with pytest.raises(ValueError, match="levels=0: a pyramid has at least one"):
+        Pyramid().smallest(0)
+
+
 def test_grows_along_the_axes_of_the_convolution() -> None:
     along = Pyramid().along((1, 3, 3))
     assert along.kernel_sizes == ((1, 3, 3), (1, 5, 5), (1, 7, 7), (1, 9, 9))

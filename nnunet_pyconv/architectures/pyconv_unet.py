@@ -11,6 +11,7 @@ from dynamic_network_architectures.architectures.unet import PlainConvUNet, Resi
 from torch import nn
 
 from nnunet_pyconv.architectures.any_size import crop_to, pad_to_multiple
+from nnunet_pyconv.names import Part
 from nnunet_pyconv.nn import Block, Pyramid, convert_to_pyconv, map_size_per_stage
 
 
@@ -41,8 +42,9 @@ class PyConvUNet(PlainConvUNet):
         deep_supervision: bool = False,
         nonlin_first: bool = False,
         *,
-        pyramid: Sequence[Mapping[str, Any]] | None = None,
+        pyramid: Sequence[Mapping[str, Any] | None] | None = None,
         block: Block = "plain",
+        part: Part = "network",
     ) -> None:
         """Build the network; the order of the arguments is that of `PlainConvUNet`, the defaults are nnU-Net's for 2D.
 
@@ -66,8 +68,10 @@ class PyConvUNet(PlainConvUNet):
             deep_supervision: Whether all heads answer, or the one at full resolution alone.
             nonlin_first: Whether the activation comes before the normalisation.
             pyramid: Specification for each stage, full resolution first, as `Pyramid.to_json` gives it and plans carry
-                it in `arch_kwargs`; None gives every stage the whole pyramid of the block.
+                it in `arch_kwargs`; None in its place leaves the convolutions of a stage as they are, None for all
+                gives every stage the whole pyramid of the block.
             block: What takes the place of a convolution, see `nn.Block`.
+            part: Where it does, see `nn.convert_to_pyconv`.
 
         Raises:
             ValueError: A pyramid that is not valid, or not one for each stage.
@@ -92,7 +96,7 @@ class PyConvUNet(PlainConvUNet):
             deep_supervision,
             nonlin_first,
         )
-        convert_to_pyconv(self, _from_plans(pyramid), block=block)
+        convert_to_pyconv(self, _from_plans(pyramid), block=block, part=part)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor | list[torch.Tensor]:
         """Segment.
@@ -116,6 +120,7 @@ class PyConvResidualEncoderUNet(ResidualEncoderUNet):
         *args: As for `ResidualEncoderUNet`.
         pyramid: As for `PyConvUNet`.
         block: As for `PyConvUNet`.
+        part: As for `PyConvUNet`.
         **kwargs: As for `ResidualEncoderUNet`.
 
     Raises:
@@ -125,12 +130,13 @@ class PyConvResidualEncoderUNet(ResidualEncoderUNet):
     def __init__(
         self,
         *args: Any,
-        pyramid: Sequence[Mapping[str, Any]] | None = None,
+        pyramid: Sequence[Mapping[str, Any] | None] | None = None,
         block: Block = "plain",
+        part: Part = "network",
         **kwargs: Any,
     ) -> None:
         super().__init__(*args, **kwargs)
-        convert_to_pyconv(self, _from_plans(pyramid), block=block)
+        convert_to_pyconv(self, _from_plans(pyramid), block=block, part=part)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor | list[torch.Tensor]:
         """Segment; input and output as for `PyConvUNet`."""
@@ -161,18 +167,18 @@ def check_patch_size(patch_size: Sequence[int], arch_kwargs: Mapping[str, Any]) 
         return
     map_sizes = map_size_per_stage(patch_size, arch_kwargs["strides"])
     given = [
-        Pyramid.from_json(pyramid).along(kernel_size)
+        None if pyramid is None else Pyramid.from_json(pyramid).along(kernel_size)
         for pyramid, kernel_size in zip(arch_kwargs["pyramid"], arch_kwargs["kernel_sizes"], strict=False)
     ]
-    fitting = [pyramid.fitted(map_size) for pyramid, map_size in zip(given, map_sizes, strict=False)]
+    fitting = [pyramid and pyramid.fitted(map_size) for pyramid, map_size in zip(given, map_sizes, strict=False)]
     for stage, (pyramid, fits) in enumerate(zip(given, fitting, strict=False)):
-        if pyramid != fits:
+        if pyramid is not None and pyramid != fits:
             raise ValueError(
                 f"patch_size {list(patch_size)} is too small for the pyramid of these plans: the feature map of stage "
                 f"{stage} has {' x '.join(map(str, map_sizes[stage]))} pixels, its levels reach "
                 f"{_listed(pyramid.reaches)}; expected none to reach further than the map. Give a larger patch_size, "
                 "or change it in the plans of nnU-Net that they were made from and run nnunet_pyconv plan anew, or "
-                f"set the kernel_sizes of the stages to {[_listed(each.kernel_sizes) for each in fitting]}"
+                f"set the kernel_sizes of the stages to {[each and _listed(each.kernel_sizes) for each in fitting]}"
             )
 
 
@@ -181,8 +187,8 @@ def _listed(levels: Sequence[int | tuple[int, ...]]) -> list[int | list[int]]:
     return [list(each) if isinstance(each, tuple) else each for each in levels]
 
 
-def _from_plans(pyramid: Sequence[Mapping[str, Any]] | None) -> list[Pyramid] | None:
-    return None if pyramid is None else [Pyramid.from_json(stage) for stage in pyramid]
+def _from_plans(pyramid: Sequence[Mapping[str, Any] | None] | None) -> list[Pyramid | None] | None:
+    return None if pyramid is None else [None if stage is None else Pyramid.from_json(stage) for stage in pyramid]
 
 
 def _forward_any_size(network: Any, x: torch.Tensor) -> torch.Tensor | list[torch.Tensor]:

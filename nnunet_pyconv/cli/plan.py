@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from nnunet_pyconv.errors import InputError
-from nnunet_pyconv.names import DEFAULT_OUTPUT, DEFAULT_SOURCE, PAPER_PLANS, PLANNED_BLOCKS, PLANNERS
+from nnunet_pyconv.names import DEFAULT_OUTPUT, DEFAULT_SOURCE, PAPER_PLANS, PARTS, PLANNED_BLOCKS, PLANNERS
 
 if TYPE_CHECKING:
     from nnunet_pyconv.planning import Choice, ChosenConfiguration, Design, PlannedConfiguration, Stage
@@ -39,8 +39,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "-o",
         dest="output_plans",
         metavar="PLANS",
-        help=f"plans to write (default: {DEFAULT_OUTPUT}, PLANNERPlans with -pl, {PAPER_PLANS} with --paper; -block, "
-        "-width and -stages are named, too, as in nnUNetPyConvDilatedWidth0.5Plans)",
+        help=f"plans to write (default: {DEFAULT_OUTPUT}, PLANNERPlans with -pl, {PAPER_PLANS} with --paper; the "
+        "options of the network are named, too, as in nnUNetPyConvDilatedWidth0.5Plans)",
     )
     parser.add_argument(
         "--paper",
@@ -69,6 +69,24 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         type=int,
         metavar="N",
         help="stages of the network, from full resolution down; the deeper ones are left out (default: all)",
+    )
+    parser.add_argument(
+        "-pyramid_stages",
+        type=int,
+        metavar="N",
+        help="stages with the block, from full resolution down; deeper ones keep their convolutions (default: all)",
+    )
+    parser.add_argument(
+        "-levels",
+        type=int,
+        metavar="N",
+        help="the most levels of a pyramid, from the smallest reach up: 2 for 3 5 of 3 5 7 9 (default: all)",
+    )
+    parser.add_argument(
+        "-part",
+        choices=PARTS,
+        default="network",
+        help="where the block takes the place of convolutions (default: %(default)s)",
     )
     parser.add_argument("--overwrite", action="store_true", help="replace plans of that name")
     planner = parser.add_argument_group("with -pl only")
@@ -103,12 +121,12 @@ def run(args: argparse.Namespace) -> None:
             raise InputError(
                 f"-{option} is for planning anew; name a planner with -pl, for example nnUNetPlannerPyConv"
             )
-    design = Design(args.block, args.width, args.stages)
+    design = Design(args.block, args.width, args.stages, args.pyramid_stages, args.levels, args.part)
     if args.paper:
         if args.planner is not None or design != Design():
             raise InputError(
-                "--paper writes the paper's networks into existing plans; give none of -pl, -block, -width and -stages "
-                "with it"
+                "--paper writes the paper's networks into existing plans; give neither -pl nor options of the "
+                "network with it"
             )
         file, names = plan_paper(
             args.dataset, args.source_plans, args.output_plans or PAPER_PLANS, overwrite=args.overwrite

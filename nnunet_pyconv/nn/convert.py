@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 from dynamic_network_architectures.building_blocks.helper import maybe_convert_scalar_to_list
 from torch import nn
 
-from nnunet_pyconv.names import Block
+from nnunet_pyconv.names import PARTS, Block, Part
 from nnunet_pyconv.nn.blocks import block_for, check_block, default_pyramid, pyramid_channels
 from nnunet_pyconv.nn.bottleneck import PyConvBottleneck
 from nnunet_pyconv.nn.pyconv import PyConv
@@ -21,10 +21,11 @@ _Network = TypeVar("_Network", bound=nn.Module)
 
 def convert_to_pyconv(
     network: _Network,
-    pyramid: Pyramid | Sequence[Pyramid] | None = None,
+    pyramid: Pyramid | Sequence[Pyramid | None] | None = None,
     *,
     patch_size: Sequence[int] | None = None,
     block: Block = "plain",
+    part: Part = "network",
 ) -> _Network:
     """Replace, in place, the k x k convolutions of a network by pyramidal convolutions.
 
@@ -37,46 +38,50 @@ def convert_to_pyconv(
         network: `PlainConvUNet`, `ResidualEncoderUNet` or another network with their `encoder.stages` and
             `decoder.stages` (dynamic_network_architectures, architectures/unet.py), in 2D or 3D.
         pyramid: One pyramid for all stages, or one for each stage of the encoder, full resolution first; the
-            decoder's stage takes that of the encoder's stage of its resolution. None: that of the block.
+            decoder's stage takes that of the encoder's stage of its resolution. None: that of the block; instead of the
+            pyramid of a stage: its convolutions stay as they are.
         patch_size: The patch that the network sees, in pixels. With it, one pyramid for all stages keeps in each stage
             only the levels that fit its feature map and channels, see `pyramid_per_stage`.
         block: What takes the place of a convolution, see `Block`; for the first one see `blocks.block_for`.
+        part: Where convolutions are swapped; the other half of the network stays as it is.
 
     Returns:
         The same network.
 
     Raises:
         TypeError: A network without such stages, one that has been swapped before, or something else than pyramids.
-        ValueError: A number of pyramids that is not the number of stages, another block, or a pyramid that is not the
-            block's.
+        ValueError: A number of pyramids that is not the number of stages, another block or part, or a pyramid that is
+            not the block's.
     """
     check_block(block)
+    if part not in PARTS:
+        raise ValueError(f"part={part!r} is unknown; expected one of {', '.join(PARTS)}")
     pyramid = default_pyramid(block) if pyramid is None else pyramid
-    stages = _stages(network)
+    stages = _stages(network, part)
     if any(isinstance(module, PyConv) for module in network.modules()):
         raise TypeError(
             f"{type(network).__name__} has pyramidal convolutions already; pass the network before the swap"
         )
     if not isinstance(pyramid, Pyramid):
-        pyramids = list(pyramid)
-        if not all(isinstance(each, Pyramid) for each in pyramids):
+        pyramids: list[Pyramid | None] = list(pyramid)
+        if not all(each is None or isinstance(each, Pyramid) for each in pyramids):
             raise TypeError(f"{pyramid} are not pyramids; for these kernels in all stages give Pyramid({pyramid})")
     elif patch_size is None:
         pyramids = [pyramid] * len(stages)
     else:
         encoder: Any = network.encoder
         kernel_sizes = [maybe_convert_scalar_to_list(encoder.conv_op, k) for k in encoder.kernel_sizes]
-        pyramids = pyramid_per_stage(
-            patch_size, encoder.strides, kernel_sizes, encoder.output_channels, pyramid, block=block
-        )
+        per_stage = (encoder.strides, kernel_sizes, encoder.output_channels)
+        pyramids = list(pyramid_per_stage(patch_size, *per_stage, pyramid, block=block))
     if len(pyramids) != len(stages):
         raise ValueError(
             f"{len(pyramids)} pyramids for {len(stages)} stages; give one for each stage of the encoder, or one for all"
         )
 
     for stage, stage_pyramid in zip(stages, pyramids, strict=True):
-        for part in stage:
-            _swap(part, stage_pyramid, block, network)
+        if stage_pyramid is not None:
+            for module in stage:
+                _swap(module, stage_pyramid, block, network)
     _update_input_keys(network)
     return network
 
@@ -127,8 +132,8 @@ def map_size_per_stage(patch_size: Sequence[int], strides: Sequence[Sequence[int
     return map_sizes
 
 
-def _stages(network: nn.Module) -> list[list[nn.Module]]:
-    """For each stage of the encoder, the parts of the network that work at its resolution."""
+def _stages(network: nn.Module, part: Part) -> list[list[nn.Module]]:
+    """For each stage of the encoder, what works at its resolution in this part of the network."""
     encoder: Any = getattr(network, "encoder", None)
     decoder: Any = getattr(network, "decoder", None)
     if not (hasattr(encoder, "stages") and hasattr(encoder, "strides") and hasattr(decoder, "stages")):
@@ -136,18 +141,22 @@ def _stages(network: nn.Module) -> list[list[nn.Module]]:
             f"{type(network).__name__} has no encoder and decoder with stages, so its convolutions can't be swapped; "
             "expected a PlainConvUNet or ResidualEncoderUNet of dynamic_network_architectures"
         )
-    parts: list[list[nn.Module]] = [[stage] for stage in encoder.stages]
-    if getattr(encoder, "stem", None) is not None:
-        parts[0].append(encoder.stem)
-    for below, stage in enumerate(decoder.stages):  # lowest resolution first, without the bottleneck
-        parts[len(parts) - 2 - below].append(stage)
-    return parts
+    stages: list[list[nn.Module]] = [[] for _ in encoder.stages]
+    if part != "decoder":
+        for modules, stage in zip(stages, encoder.stages, strict=True):
+            modules.append(stage)
+        if getattr(encoder, "stem", None) is not None:
+            stages[0].append(encoder.stem)
+    if part != "encoder":
+        for below, stage in enumerate(decoder.stages):  # lowest resolution first, without the bottleneck
+            stages[len(stages) - 2 - below].append(stage)
+    return stages
 
 
-def _swap(part: nn.Module, pyramid: Pyramid, block: Block, network: nn.Module) -> None:
+def _swap(whole: nn.Module, pyramid: Pyramid, block: Block, network: nn.Module) -> None:
     swapped: dict[nn.Module, nn.Module] = {}
     initialize = getattr(network, "initialize", None)
-    for parent in list(part.modules()):
+    for parent in list(whole.modules()):
         for name, child in list(parent.named_children()):
             if isinstance(child, (nn.Conv2d, nn.Conv3d)) and max(child.kernel_size) > 1:
                 # ConvDropoutNormReLU registers its convolution twice, as .conv and in .all_modules: one layer for both

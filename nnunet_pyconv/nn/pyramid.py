@@ -189,16 +189,20 @@ class Pyramid:
             )
             for z, (kernel, dilation) in enumerate(zip(kernels, dilations, strict=True))
         ]
-        if all(fits):
-            return self
-        kept: dict[str, Any] = {
-            name: tuple(each for each, fit in zip(getattr(self, name), fits, strict=True) if fit)
-            for name in _OF_LEVELS
-            if getattr(self, name) is not None
-        }
-        if self.split is not None:
-            kept["split"] = tuple(share / sum(kept["split"]) for share in kept["split"])
-        return replace(self, **kept)
+        return self._with_levels(fits)
+
+    def smallest(self, levels: int) -> Pyramid:
+        """Return the same pyramid with so many of its levels, those of the smallest reach.
+
+        Args:
+            levels: At least 1. Of a pyramid that has fewer, all stay.
+
+        Raises:
+            ValueError: Less than one level.
+        """
+        if levels < 1:
+            raise ValueError(f"levels={levels}: a pyramid has at least one")
+        return self._with_levels([z < levels for z in range(len(self.kernel_sizes))])
 
     def along(self, kernel_size: Sequence[int], dilation: Sequence[int] | None = None) -> Pyramid:
         """Grow only along the axes along which a given convolution has a kernel larger than 1.
@@ -267,6 +271,19 @@ class Pyramid:
         kernels = [_at_each_axis(kernel, dim, "kernel") for kernel in self.kernel_sizes]
         dilations = [_at_each_axis(d, dim, "dilation") for d in self.dilations or (1,) * len(kernels)]
         return kernels, [_at_axes(d, kernel) for d, kernel in zip(dilations, kernels, strict=True)]
+
+    def _with_levels(self, keep: Sequence[bool]) -> Pyramid:
+        """Keep some levels; fractions in `split` are scaled to add up to 1 again."""
+        if all(keep):
+            return self
+        kept: dict[str, Any] = {
+            name: tuple(each for each, stays in zip(getattr(self, name), keep, strict=True) if stays)
+            for name in _OF_LEVELS
+            if getattr(self, name) is not None
+        }
+        if self.split is not None:
+            kept["split"] = tuple(share / sum(kept["split"]) for share in kept["split"])
+        return replace(self, **kept)
 
     def _has_groups(self, z: int, kernel: tuple[int, ...], channels: int | None) -> bool:
         """Tell whether a stage with so many channels can give level z half of the groups of Eq. 7."""

@@ -10,8 +10,9 @@ from typing import Any, Literal
 
 from nnunet_pyconv.architectures import PYCONV_CLASSES
 from nnunet_pyconv.errors import InputError
-from nnunet_pyconv.names import PLANNED_BLOCKS, STOCK, Block
+from nnunet_pyconv.names import PARTS, PLANNED_BLOCKS, STOCK, Block, Part
 from nnunet_pyconv.nn import Pyramid, pyramid_per_stage
+from nnunet_pyconv.nn.blocks import default_pyramid
 
 _MULTIPLE = 4
 _PER_STAGE = ("features_per_stage", "kernel_sizes", "strides", "n_conv_per_stage", "n_blocks_per_stage")
@@ -26,14 +27,22 @@ class Design:
         width: The features of each stage as a multiple of those of the source plans, rounded to multiples of 4, so
             that a pyramid of four levels has equal shares; at least 4.
         stages: Number of the encoder's stages; None keeps all. The deepest, of the lowest resolution, are left out.
+        pyramid_stages: Number of stages with the block, from full resolution down; in the deeper ones the convolutions
+            stay as they are. None: all.
+        levels: The most levels of a pyramid, from the smallest reach up; None: all of the block.
+        part: Where the block takes the place of convolutions: in the whole network, in the encoder, or in the decoder.
 
     Raises:
-        InputError: An unknown block, a width that is not positive, or fewer than two stages.
+        InputError: An unknown block or part, a width that is not positive, fewer than two stages, no stage or level
+            with a block, or any of these of the stock network, which has no block.
     """
 
     block: Block | Literal["stock"] = "plain"
     width: float = 1.0
     stages: int | None = None
+    pyramid_stages: int | None = None
+    levels: int | None = None
+    part: Part = "network"
 
     def __post_init__(self) -> None:
         if self.block not in PLANNED_BLOCKS:
@@ -44,6 +53,16 @@ class Design:
             )
         if self.stages is not None and self.stages < 2:
             raise InputError(f"-stages {self.stages}: expected at least 2, full resolution and one below it")
+        for option, value in (("-pyramid_stages", self.pyramid_stages), ("-levels", self.levels)):
+            if value is not None and value < 1:
+                raise InputError(f"{option} {value}: expected at least 1")
+        if self.part not in PARTS:
+            raise InputError(f"-part {self.part} is unknown; expected one of {', '.join(PARTS)}")
+        if self.block == STOCK and (self.pyramid_stages, self.levels, self.part) != (None, None, "network"):
+            raise InputError(
+                "-block stock leaves all convolutions as they are; give none of -pyramid_stages, -levels and -part "
+                "with it"
+            )
 
     @property
     def plans_name(self) -> str:
@@ -51,7 +70,10 @@ class Design:
         name = {"plain": "PyConv", STOCK: "Stock"}.get(self.block, f"PyConv{self.block.capitalize()}")
         width = "" if self.width == 1 else f"Width{self.width:g}"
         stages = "" if self.stages is None else f"Stages{self.stages}"
-        return f"nnUNet{name}{width}{stages}Plans"
+        pyramid_stages = "" if self.pyramid_stages is None else f"PyramidStages{self.pyramid_stages}"
+        levels = "" if self.levels is None else f"Levels{self.levels}"
+        part = "" if self.part == "network" else self.part.capitalize()
+        return f"nnUNet{name}{width}{stages}{pyramid_stages}{levels}{part}Plans"
 
     def to_json(self) -> dict[str, Any]:
         """Return the attributes, as plans that were made by this design carry them."""
@@ -65,7 +87,7 @@ class Design:
             patch_size: The patch that the network sees, in pixels.
 
         Raises:
-            InputError: Another network, or more stages than there are.
+            InputError: Another network, or more stages than there are, or than take part.
         """
         # older plans have the same class under another module, so the name alone decides
         class_name = architecture["network_class_name"].rpartition(".")[2]
@@ -79,9 +101,16 @@ class Design:
         if self.block != STOCK:
             swapped = PYCONV_CLASSES[class_name]
             designed["network_class_name"] = f"{swapped.__module__}.{swapped.__qualname__}"
-            arch_kwargs["pyramid"] = pyramids_for(patch_size, arch_kwargs, self.block)
+            pyramids = pyramids_for(patch_size, arch_kwargs, self.block, self.levels)
+            if (n := self.pyramid_stages) is not None:
+                if n > len(pyramids):
+                    raise InputError(f"-pyramid_stages {n}: the network has {len(pyramids)} stages; give no more")
+                pyramids[n:] = [None] * (len(pyramids) - n)
+            arch_kwargs["pyramid"] = pyramids
             if self.block != "plain":
                 arch_kwargs["block"] = self.block
+            if self.part != "network":
+                arch_kwargs["part"] = self.part
         return designed
 
     def _resized(self, arch_kwargs: dict[str, Any]) -> dict[str, Any]:
@@ -105,17 +134,22 @@ class Design:
 
 
 def pyramids_for(
-    patch_size: Sequence[int], arch_kwargs: Mapping[str, Any], block: Block = "plain"
-) -> list[dict[str, Any]]:
+    patch_size: Sequence[int], arch_kwargs: Mapping[str, Any], block: Block = "plain", levels: int | None = None
+) -> list[dict[str, Any] | None]:
     """Return the entry `pyramid` of a network's `arch_kwargs`: a pyramid for each stage, as JSON.
 
     Args:
         patch_size: The patch that the network sees, in pixels.
         arch_kwargs: Of the plans; strides, kernels and features of each stage.
         block: As for `nn.convert_to_pyconv`.
+        levels: The most levels of a pyramid; None: all of the block.
     """
-    per_stage = (arch_kwargs[name] for name in ("strides", "kernel_sizes", "features_per_stage"))
-    return [pyramid.to_json() for pyramid in pyramid_per_stage(patch_size, *per_stage, block=block)]
+    pyramid = default_pyramid(block)
+    if levels is not None:
+        pyramid = pyramid.smallest(levels)
+    strides, kernel_sizes, features = (arch_kwargs[name] for name in ("strides", "kernel_sizes", "features_per_stage"))
+    per_stage = pyramid_per_stage(patch_size, strides, kernel_sizes, features, pyramid, block=block)
+    return [each.to_json() for each in per_stage]
 
 
 @dataclass(frozen=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from itertools import cycle
 from pathlib import Path
 
 import numpy as np
@@ -29,7 +30,8 @@ def draw(groups: Sequence[Sequence[Entry]], costs: Mapping[str, Cost], file: Pat
     figure = Figure(figsize=(5 * columns, 3.2 * len(groups)), layout="constrained")
     axes = figure.subplots(len(groups), columns, squeeze=False)
     labels = sorted({entry.label for group in groups for entry in group})
-    colours = {label: colormaps["tab20"](number % 20) for number, label in enumerate(labels)}
+    forty = [colormaps[name](number) for name in ("tab20", "tab20b") for number in range(20)]
+    colours = dict(zip(labels, cycle(forty), strict=False))
     for row, group in zip(axes, groups, strict=True):
         title = f"{group[0].dataset}, {group[0].iterations} iterations"
         _draw_curves(row[0], group, colours)

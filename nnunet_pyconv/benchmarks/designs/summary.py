@@ -54,7 +54,7 @@ class Summary:
                     entry.label,
                     str(len(entry.dice)),
                     _interval(entry.dice),
-                    f"{np.ptp(entry.dice.mean(axis=1)):.4f}",
+                    "-" if len(entry.dice) == 1 else f"{np.ptp(entry.dice.mean(axis=1)):.4f}",
                     self._difference(entry),
                     *(f"{entry.metrics[name]:.{decimals}f}" for name, decimals in shown),
                 ]
