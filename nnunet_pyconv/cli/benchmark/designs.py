@@ -20,10 +20,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "on hippocampi (MRI in 3D, Task04 of the Medical Segmentation Decathlon), score them on the unseen test cases, "
         "and append a row a run to a CSV file. A design is a block, a width and a number of stages: stock, stock-w0.5, "
         "dilated-w0.5, plain-s5; then, as `nnunet_pyconv plan` takes them, -p and the number of stages with pyramids, "
-        "-l and that of levels, -encoder or -decoder: dilated-w0.5-p2, dilated-w0.5-l2-decoder. A run that has its row is not done again, one that was ended goes on from its "
-        "checkpoint, and every design sees the same batches. Lung and liver are trained at half resolution and scored "
-        "at full resolution. Without --designs, the rows are summarised. nnU-Net's three folders have to be set, and "
-        "should be folders of their own."
+        "-l and that of levels, -encoder or -decoder: dilated-w0.5-p2, dilated-w0.5-l2-decoder. A run that has its row "
+        "is not done again, one that was ended goes on from its checkpoint, and every design sees the same batches. "
+        "Lung and liver are trained at half resolution and scored at full resolution. Without --designs, the rows are "
+        "summarised. nnU-Net's three folders have to be set, and should be folders of their own."
     )
     add = parser.add_argument
     add("--rows", type=Path, required=True, metavar="CSV", help="the file that the rows are appended to")
