@@ -11,8 +11,7 @@ from dynamic_network_architectures.architectures.unet import PlainConvUNet, Resi
 from torch import nn
 
 from nnunet_pyconv.architectures.any_size import crop_to, pad_to_multiple
-from nnunet_pyconv.names import Part
-from nnunet_pyconv.nn import Block, Pyramid, convert_to_pyconv, map_size_per_stage
+from nnunet_pyconv.nn import Block, Part, Pyramid, convert_to_pyconv, map_size_per_stage
 
 
 class PyConvUNet(PlainConvUNet):
