@@ -279,7 +279,7 @@ def test_pyconv_unet_takes_the_arguments_of_plain_conv_unet() -> None:
     """In their order; what is new is a keyword."""
     ours, theirs = (list(inspect.signature(c.__init__).parameters.values()) for c in (PyConvUNet, PlainConvUNet))
     assert [p.name for p in ours if p.kind is not p.KEYWORD_ONLY] == [p.name for p in theirs]
-    assert [p.name for p in ours if p.kind is p.KEYWORD_ONLY] == ["pyramid", "block"]
+    assert [p.name for p in ours if p.kind is p.KEYWORD_ONLY] == ["pyramid", "block", "part"]
 
 
 def test_pyconv_unet_has_nnunets_defaults() -> None:

@@ -310,6 +310,7 @@ def test_no_search_for_what_is_much_slower(fastest):
     assert len(fastest.measured) == 2
 
 
+@pytest.mark.slow
 def test_what_is_compared_fits_into_half_precision(fastest):
     assert fastest(1.0, 4.0, size=(1, 8, 512, 512), trained=True, dtype=torch.float16) == "triton"
 

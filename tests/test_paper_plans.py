@@ -60,9 +60,7 @@ def test_the_command_says_how_to_train(source: dict[str, Any], capsys: pytest.Ca
     assert "-tr nnUNetTrainerPyConvPaper -p Mine\n" in capsys.readouterr().out
     with pytest.raises(SystemExit, match="2"):
         main(["plan", "-d", "312", "--paper", "-block", "bottleneck"])
-    assert (
-        "--paper writes the paper's networks into existing plans; give none of -pl, -block" in capsys.readouterr().err
-    )
+    assert "--paper writes the paper's networks into existing plans; give neither" in capsys.readouterr().err
 
 
 def test_existing_plans_stay(source: dict[str, Any]) -> None:
