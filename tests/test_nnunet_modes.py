@@ -194,11 +194,14 @@ def test_patch_too_small_for_the_pyramid(trainer: type[nnUNetTrainer], nnunet_fo
 
 @pytest.mark.parametrize("network", NETWORKS)
 @pytest.mark.parametrize("block", BLOCKS)
-def test_patch_of_the_plans_that_we_write_is_large_enough(network: str, block: Block) -> None:
+@pytest.mark.parametrize("pyramid_stages", [None, 1])
+def test_patch_of_the_plans_that_we_write_is_large_enough(
+    network: str, block: Block, pyramid_stages: int | None
+) -> None:
     for source, patch_size in ((make_plans(network), [13, 3]), (plans_3d(network), [3, 21, 10])):
         for plan in source["configurations"].values():
             plan.update({"patch_size": patch_size} if "architecture" in plan else {})
-        plans, _ = swap_plans(source, dataset_json(), "nnUNetPyConvPlans", Design(block))
+        plans, _ = swap_plans(source, dataset_json(), "nnUNetPyConvPlans", Design(block, pyramid_stages=pyramid_stages))
         manager = PlansManager(plans)
         for name in manager.available_configurations:
             configuration = manager.get_configuration(name)

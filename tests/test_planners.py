@@ -195,6 +195,7 @@ def test_folder_that_cannot_be_written_to(volumes: Path, monkeypatch: pytest.Mon
         (Design("stock", 0.5), "PlainConvUNet", 16),
         (Design("dilated", 0.25, 3), "PyConvUNet", 8),
         (Design("separable"), "PyConvUNet", 32),
+        (Design("dilated", 0.5, 3, pyramid_stages=2, levels=3, part="decoder"), "PyConvUNet", 16),
     ],
     ids=lambda value: value.plans_name if isinstance(value, Design) else "",
 )
