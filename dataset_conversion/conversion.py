@@ -8,7 +8,7 @@ from typing import Literal
 from nnunetv2.configuration import default_num_processes
 
 from nnunet_pyconv.dataset_conversion.cases import Case
-from nnunet_pyconv.dataset_conversion.raw_dataset import RawDataset, dataset_folder
+from nnunet_pyconv.dataset_conversion.dataset_content import DatasetContent, dataset_folder
 from nnunet_pyconv.dataset_conversion.registry import Converter
 from nnunet_pyconv.dataset_conversion.splits import NUM_FOLDS, Fold, set_aside
 from nnunet_pyconv.dataset_conversion.write import write_dataset
@@ -64,7 +64,7 @@ def convert(
     if foreground == description.complement:
         train, test = [case.complemented() for case in train], [case.complemented() for case in test]
     target = dataset_folder(dataset_id, description.name, sources=[source], overwrite=overwrite)
-    dataset = RawDataset(
+    dataset = DatasetContent(
         channels=(description.channel,),
         classes=("background", foreground),
         file_ending=description.file_ending,

@@ -13,10 +13,10 @@ from batchgenerators.utilities.file_and_folder_operations import save_json
 from PIL import Image
 
 from nnunet_pyconv.dataset_conversion.cases import Case, CaseData
+from nnunet_pyconv.dataset_conversion.dataset_content import DatasetContent
 from nnunet_pyconv.dataset_conversion.findings import CaseFindings, Findings
 from nnunet_pyconv.dataset_conversion.parallel import several_at_a_time
 from nnunet_pyconv.dataset_conversion.preview import save_preview
-from nnunet_pyconv.dataset_conversion.raw_dataset import RawDataset
 from nnunet_pyconv.dataset_conversion.reading import PICTURE_ENDINGS, Array, Geometry, require_same_size
 from nnunet_pyconv.dataset_conversion.splits import NUM_FOLDS
 from nnunet_pyconv.errors import InputError
@@ -25,7 +25,7 @@ from nnunet_pyconv.writing import whole_folder
 PREVIEW = "preview.png"
 
 
-def write_dataset(target: Path, dataset: RawDataset, *, num_processes: int, overwrite: bool) -> Findings:
+def write_dataset(target: Path, dataset: DatasetContent, *, num_processes: int, overwrite: bool) -> Findings:
     """Write a dataset folder with its preview, print its summary and what is odd.
 
     Args:
@@ -70,7 +70,7 @@ def write_dataset(target: Path, dataset: RawDataset, *, num_processes: int, over
 
 def _write_cases(
     folder: Path,
-    dataset: RawDataset,
+    dataset: DatasetContent,
     cases: Sequence[Case],
     images: str,
     labels: str | None,

@@ -12,7 +12,7 @@ import torch
 from conftest import NnunetFolders
 
 from nnunet_pyconv.benchmarks import kit, layer, network, report, volumes
-from nnunet_pyconv.benchmarks.candidates import STOCK, Candidate, Prepared
+from nnunet_pyconv.benchmarks.candidates import STOCK, Candidate, PreparedTraining
 from nnunet_pyconv.benchmarks.memory import in_fresh_process, peak_growth_bytes
 from nnunet_pyconv.benchmarks.plans import CONFIGURATION, plan
 from nnunet_pyconv.benchmarks.report import Measurements, to_json, to_markdown
@@ -129,7 +129,7 @@ def test_patches_that_nnunet_does_not_plan(
 
 
 def test_a_step_trains_and_an_inference_has_one_output() -> None:
-    prepared = Prepared(Candidate(), plan((16, 16)), CPU)
+    prepared = PreparedTraining(Candidate(), plan((16, 16)), CPU)
     network = prepared.network
     before = {name: parameter.detach().clone() for name, parameter in network.named_parameters()}
     prepared.train()
@@ -145,12 +145,12 @@ def test_a_step_trains_and_an_inference_has_one_output() -> None:
 
 def test_chosen_backends_are_counted() -> None:
     # three stages (16, 8 and 4 pixels) with two convolutions each, and two with two each in the decoder
-    assert Prepared(Candidate(setting="reference"), plan((16, 16)), CPU).backends() == "reference 10"
-    assert Prepared(STOCK["stock"], plan((16, 16)), CPU).backends() is None
+    assert PreparedTraining(Candidate(setting="reference"), plan((16, 16)), CPU).backends() == "reference 10"
+    assert PreparedTraining(STOCK["stock"], plan((16, 16)), CPU).backends() is None
 
 
 def test_multiplications_are_counted_by_hand() -> None:
-    stock = Prepared(STOCK["stock"], plan((16, 16)), CPU)
+    stock = PreparedTraining(STOCK["stock"], plan((16, 16)), CPU)
     stock.stop_training()
     # 3 x 3 convolutions of three stages (32, 64, 128 channels at 16, 8, 4 pixels), transposed ones, head
     encoder = 256 * 9 * (1 + 32) * 32 + 64 * 9 * (32 + 64) * 64 + 16 * 9 * (64 + 128) * 128
@@ -264,7 +264,7 @@ def test_networks_by_name(capsys: pytest.CaptureFixture[str]) -> None:
     assert "--networks 'ResNet' is unknown; expected some of 'stock'" in capsys.readouterr().err
 
 
-MEASURED = [part for part in kit.PARTS if isinstance(part, kit.Part)]
+MEASURED = [part for part in kit.PARTS if isinstance(part, kit.KitStep)]
 
 
 def test_steps_of_all(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -294,7 +294,7 @@ def test_all_goes_on_where_it_ended(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (small,) = (part for part in MEASURED if part.name == "layer")
-    monkeypatch.setattr(kit, "PARTS", (kit.Part("broken", "layer", rehearsal=("--cases", "none")), small))
+    monkeypatch.setattr(kit, "PARTS", (kit.KitStep("broken", "layer", rehearsal=("--cases", "none")), small))
     arguments = ["benchmark", "all", "-device", "cpu", "-o", str(tmp_path), "--rehearse"]
     with pytest.raises(SystemExit, match="1"):
         main(arguments)

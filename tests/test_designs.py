@@ -71,9 +71,9 @@ def test_rows_say_what_is_done(tmp_path: Path) -> None:
     runs.append_row(file, row("dilated-w0.5", 2, [0.5], teacher="stock"))
     runs.append_row(file, row("stock", 1, [0.5], loss="boundary"))
     assert runs.done_runs(file) == {
-        runs.Run("liver", Design("stock"), 50, 1),
-        runs.Run("liver", Design("dilated", 0.5), 50, 2, teacher=Design("stock")),
-        runs.Run("liver", Design("stock"), 50, 1, boundary=True),
+        runs.DesignRun("liver", Design("stock"), 50, 1),
+        runs.DesignRun("liver", Design("dilated", 0.5), 50, 2, teacher=Design("stock")),
+        runs.DesignRun("liver", Design("stock"), 50, 1, boundary=True),
     }
     assert len(file.read_text().splitlines()) == 4
 
@@ -186,7 +186,7 @@ def hippocampi(folder: Path, names: Sequence[str]) -> Path:
 @pytest.mark.slow
 def test_a_run_in_3d(tmp_path: Path, nnunet_folders: NnunetFolders, monkeypatch: pytest.MonkeyPatch) -> None:
     source = hippocampi(tmp_path, [f"{number:03d}" for number in range(10)])
-    subject = data.Subject("hippocampus", "hippocampus", None, (16, 16, 16), 2, 1.0)
+    subject = data.ComparedDataset("hippocampus", "hippocampus", None, (16, 16, 16), 2, 1.0)
     monkeypatch.setitem(data.SUBJECTS, "hippocampus", subject)
     rows = tmp_path / "rows.csv"
     arguments = ["--rows", str(rows), "-i", str(source), "-o", str(tmp_path / "runs"), "-device", "cpu"]
@@ -212,7 +212,7 @@ def test_a_run_leaves_its_row_and_is_not_done_again(
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    subject = data.Subject("isbi_cell", isbi_tiffs.name, None, (16, 16), 2)
+    subject = data.ComparedDataset("isbi_cell", isbi_tiffs.name, None, (16, 16), 2)
     monkeypatch.setitem(data.SUBJECTS, "isbi_cell", subject)
     rows = tmp_path / "rows.csv"
     arguments = ["--rows", str(rows), "-i", str(isbi_tiffs.parent), "-o", str(tmp_path / "runs"), "-device", "cpu"]
@@ -243,12 +243,12 @@ def test_same_seed_same_weights_and_batches(
     isbi_tiffs: Path, tmp_path: Path, nnunet_folders: NnunetFolders, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The rows of one seed are of the same batches, so that designs can be compared pair by pair."""
-    subject = data.Subject("isbi_cell", isbi_tiffs.name, None, (16, 16), 2)
+    subject = data.ComparedDataset("isbi_cell", isbi_tiffs.name, None, (16, 16), 2)
     prepared = data.prepare(subject, isbi_tiffs.parent)
     device = torch.device("cpu")
     for name in ("a", "b"):
         runs.execute(
-            runs.Run("isbi_cell", Design("stock", 0.25), 25, 7),
+            runs.DesignRun("isbi_cell", Design("stock", 0.25), 25, 7),
             prepared,
             tmp_path / name,
             tmp_path / f"{name}.csv",

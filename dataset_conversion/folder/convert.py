@@ -5,11 +5,11 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
+from nnunet_pyconv.dataset_conversion.dataset_content import DatasetContent, dataset_folder
 from nnunet_pyconv.dataset_conversion.folder.cases import case_of
 from nnunet_pyconv.dataset_conversion.folder.pairing import Pairing, pair_by_name, without_labels
 from nnunet_pyconv.dataset_conversion.folder.request import FolderRequest
 from nnunet_pyconv.dataset_conversion.folder.survey import coding_of_values, common_kind, look_through
-from nnunet_pyconv.dataset_conversion.raw_dataset import RawDataset, dataset_folder
 from nnunet_pyconv.dataset_conversion.splits import group_of, grouped_folds, set_aside
 from nnunet_pyconv.dataset_conversion.write import write_dataset
 
@@ -43,7 +43,7 @@ def convert_folder(request: FolderRequest) -> Path:
     groups = {} if request.group_by is None else {case.name: group_of(case, request.group_by) for case in train}
     if request.test_fraction is not None:
         train, test = set_aside(train, request.test_fraction, [groups[case.name] for case in train] if groups else None)
-    dataset = RawDataset(
+    dataset = DatasetContent(
         channels=kind.channels,
         classes=coding.classes,
         file_ending=kind.file_ending,

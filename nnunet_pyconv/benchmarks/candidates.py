@@ -22,7 +22,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from tqdm import tqdm
 
 from nnunet_pyconv.benchmarks.memory import in_fresh_process, megabytes, peak_growth_bytes
-from nnunet_pyconv.benchmarks.plans import Planned
+from nnunet_pyconv.benchmarks.plans import BenchmarkPlans
 from nnunet_pyconv.nn import PyConv2d, PyConv3d
 from nnunet_pyconv.nn.backends import use_backend
 from nnunet_pyconv.planning import Design
@@ -70,7 +70,7 @@ def measurable(compared: Mapping[str, Candidate], device: torch.device) -> dict[
     return {name: candidate for name, candidate in compared.items() if device.type == "cpu" or not candidate.is_of_cpu}
 
 
-class Prepared:
+class PreparedTraining:
     """A trainer that nnU-Net has initialised (network, optimizer, loss; compiled if nnU-Net would) and a batch.
 
     Attributes:
@@ -80,7 +80,7 @@ class Prepared:
             `target`, a label map for each output of deep supervision.
     """
 
-    def __init__(self, candidate: Candidate, planned: Planned, device: torch.device) -> None:
+    def __init__(self, candidate: Candidate, planned: BenchmarkPlans, device: torch.device) -> None:
         """Build them for the network of some plans."""
         self.candidate = candidate
         self.trainer = _trainer(candidate, planned, device)
@@ -150,7 +150,9 @@ class Prepared:
         return ", ".join(f"{name} {count}" for name, count in chosen.most_common()) or None
 
 
-def peaks_of_step(compared: Mapping[str, Candidate], planned: Planned, device: torch.device) -> dict[str, float | None]:
+def peaks_of_step(
+    compared: Mapping[str, Candidate], planned: BenchmarkPlans, device: torch.device
+) -> dict[str, float | None]:
     """Measure each candidate's peak memory of a training step in MB, with network, gradients and momentum.
 
     On a CPU in a process of its own each; see `memory.peak_growth_bytes`.
@@ -162,17 +164,17 @@ def peaks_of_step(compared: Mapping[str, Candidate], planned: Planned, device: t
     return peaks
 
 
-def _peak_of_step(candidate: Candidate, planned: Planned, device: torch.device) -> int | None:
+def _peak_of_step(candidate: Candidate, planned: BenchmarkPlans, device: torch.device) -> int | None:
     return peak_growth_bytes(partial(_two_steps, candidate, planned, device), device)
 
 
-def _two_steps(candidate: Candidate, planned: Planned, device: torch.device) -> None:
-    prepared = Prepared(candidate, planned, device)
+def _two_steps(candidate: Candidate, planned: BenchmarkPlans, device: torch.device) -> None:
+    prepared = PreparedTraining(candidate, planned, device)
     for _ in range(2):  # the momentum is there from the second step on
         prepared.train()
 
 
-def _of_width(planned: Planned, width: float) -> dict[str, Any]:
+def _of_width(planned: BenchmarkPlans, width: float) -> dict[str, Any]:
     """Return the plans with a network of another width."""
     plans = deepcopy(planned.plans)
     configuration = plans["configurations"][planned.configuration]
@@ -181,7 +183,7 @@ def _of_width(planned: Planned, width: float) -> dict[str, Any]:
     return plans
 
 
-def _trainer(candidate: Candidate, planned: Planned, device: torch.device) -> nnUNetTrainer:
+def _trainer(candidate: Candidate, planned: BenchmarkPlans, device: torch.device) -> nnUNetTrainer:
     with (
         tempfile.TemporaryDirectory() as folder,
         mock.patch.dict(os.environ, nnUNet_preprocessed=folder, nnUNet_results=folder),

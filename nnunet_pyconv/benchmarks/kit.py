@@ -20,7 +20,7 @@ EAGER = "f"
 
 
 @dataclass(frozen=True)
-class Part:
+class KitStep:
     """A step: one subject of `nnunet_pyconv benchmark`.
 
     Attributes:
@@ -72,33 +72,33 @@ class Reproduction:
         return Step("reproduce", [*words, "--dry_run"] if rehearse else words)
 
 
-def _network(name: str, size: Sequence[str], networks: Sequence[str], compiled: bool = True) -> Part:
+def _network(name: str, size: Sequence[str], networks: Sequence[str], compiled: bool = True) -> KitStep:
     smallest = ("--more",) if "--more" in size else ()
     rehearsal = (*smallest, "--sizes", "16", "--batch", "1", "--rounds", "1", "--networks", networks[0])
-    return Part(name, "network", (*size, "--networks", *networks), rehearsal, compiled)
+    return KitStep(name, "network", (*size, "--networks", *networks), rehearsal, compiled)
 
 
-PARTS: tuple[Part | Reproduction, ...] = (
-    Part("layer", "layer", (), ("--cases", "1x8x16", "--rounds", "1")),
+PARTS: tuple[KitStep | Reproduction, ...] = (
+    KitStep("layer", "layer", (), ("--cases", "1x8x16", "--rounds", "1")),
     _network("network-2d", IN_2D, ("PyConv", "PyConv level by level")),
     _network("network-3d", IN_3D, ("PyConv", "PyConv level by level")),
-    Part("layer-more", "layer", ("--more",), ("--cases", "2x8x16", "--rounds", "1")),
+    KitStep("layer-more", "layer", ("--more",), ("--cases", "2x8x16", "--rounds", "1")),
     _network("network-2d-light", IN_2D, LIGHT),
     _network("network-3d-light", IN_3D, LIGHT),
     _network("network-2d-half", IN_2D, HALF),
     _network("network-3d-half", IN_3D, HALF),
-    Part("predict", "predict", (), ("--sizes", "16", "--image", "24", "--rounds", "1")),
-    Part("training_memory", "training_memory", (), ("--rounds", "1")),
+    KitStep("predict", "predict", (), ("--sizes", "16", "--image", "24", "--rounds", "1")),
+    KitStep("training_memory", "training_memory", (), ("--rounds", "1")),
     _network("network-2d-eager", IN_2D, ("PyConv", *LIGHT, *HALF), compiled=False),
     _network("network-3d-eager", IN_3D, ("PyConv", *LIGHT, *HALF), compiled=False),
-    Part("scaling", "scaling", (), ("--largest", "64", "--rounds", "1")),
-    Part("runtimes", "runtimes", (), ("--designs", "plain", "--patch", "32", "32", "--rounds", "1")),
+    KitStep("scaling", "scaling", (), ("--largest", "64", "--rounds", "1")),
+    KitStep("runtimes", "runtimes", (), ("--designs", "plain", "--patch", "32", "32", "--rounds", "1")),
     *map(Reproduction, ("liver", "kaggle_lung", "isbi_cell")),
 )
 """The steps, the most important first. nnU-Net compiles in those of a network, on a GPU, unless they are eager."""
 
 
-def run_parts(parts: Sequence[Part | Reproduction], device: str, folder: Path, rehearse: bool) -> list[Outcome]:
+def run_parts(parts: Sequence[KitStep | Reproduction], device: str, folder: Path, rehearse: bool) -> list[Outcome]:
     """Run the steps whose tables are not there yet, each in a process of its own; one that fails leaves the others.
 
     Args:
@@ -121,7 +121,7 @@ def run_parts(parts: Sequence[Part | Reproduction], device: str, folder: Path, r
         raise InputError(f"can't write into {folder}; give another folder with -o")
     outcomes = []
     for part in parts:
-        if isinstance(part, Part) and part.is_done(folder):  # reproduce itself leaves out what is done
+        if isinstance(part, KitStep) and part.is_done(folder):  # reproduce itself leaves out what is done
             print(f"{part.name}: done before, see {folder / part.name}")
             continue
         step = part.command(device, folder, rehearse)

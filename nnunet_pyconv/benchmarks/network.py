@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 import torch
 from nnunetv2.training.nnUNetTrainer.nnUNetTrainer import nnUNetTrainer
 
-from nnunet_pyconv.benchmarks.candidates import STOCK, Candidate, Prepared, measurable, peaks_of_step
+from nnunet_pyconv.benchmarks.candidates import STOCK, Candidate, PreparedTraining, measurable, peaks_of_step
 from nnunet_pyconv.benchmarks.plans import plan
 from nnunet_pyconv.benchmarks.report import Measurements, Value
 from nnunet_pyconv.benchmarks.timing import ratios, time_in_turn
@@ -92,7 +92,7 @@ def benchmark_network(
         compared = measurable(everywhere if rows else {**everywhere, **first}, device)
         patch = "x".join(map(str, patch_size))
         planned = plan(patch_size, batch_size)
-        prepared = {name: Prepared(candidate, planned, device) for name, candidate in compared.items()}
+        prepared = {name: PreparedTraining(candidate, planned, device) for name, candidate in compared.items()}
         steps = time_in_turn({name: p.train for name, p in prepared.items()}, rounds, device, f"training step {patch}")
         for each in prepared.values():
             each.stop_training()

@@ -17,7 +17,7 @@ DATASET_JSON = {"channel_names": {"0": "image"}, "labels": {"background": 0, "fo
 
 
 @dataclass(frozen=True)
-class Planned:
+class BenchmarkPlans:
     """A configuration of plans, with the dataset that they are for.
 
     Attributes:
@@ -31,7 +31,7 @@ class Planned:
     dataset_json: dict[str, Any]
 
 
-def plan(patch_size: Sequence[int], batch_size: int = 2) -> Planned:
+def plan(patch_size: Sequence[int], batch_size: int = 2) -> BenchmarkPlans:
     """Return plans with one configuration, whose network is the default one for this patch.
 
     What `ExperimentPlanner.get_plans_for_configuration` (nnU-Net, default_experiment_planner.py) writes for isotropic
@@ -84,4 +84,4 @@ def plan(patch_size: Sequence[int], batch_size: int = 2) -> Planned:
         },
     }
     plans |= {"plans_name": "nnUNetPlans", "configurations": {CONFIGURATION: configuration}}
-    return Planned(plans, CONFIGURATION, DATASET_JSON)
+    return BenchmarkPlans(plans, CONFIGURATION, DATASET_JSON)

@@ -10,7 +10,7 @@ from functools import partial
 import torch
 from nnunetv2.inference.predict_from_raw_data import nnUNetPredictor
 
-from nnunet_pyconv.benchmarks.candidates import STOCK, Candidate, Prepared, measurable
+from nnunet_pyconv.benchmarks.candidates import STOCK, Candidate, PreparedTraining, measurable
 from nnunet_pyconv.benchmarks.network import CANDIDATES
 from nnunet_pyconv.benchmarks.plans import plan
 from nnunet_pyconv.benchmarks.report import Measurements, Value
@@ -44,7 +44,7 @@ def benchmark_predict(
     for edge in patch_sizes:
         calls = {}
         for name, candidate in compared.items():
-            predictor = _predictor(Prepared(candidate, plan((edge, edge)), device), device)
+            predictor = _predictor(PreparedTraining(candidate, plan((edge, edge)), device), device)
             calls[name] = partial(_predict, predictor, candidate, image)
         measured = ratios(time_in_turn(calls, rounds, device, f"patch {edge}x{edge}"), list(STOCK))
         row: dict[str, Value] = {
@@ -59,7 +59,7 @@ def benchmark_predict(
     return [Measurements(title, rows)]
 
 
-def _predictor(prepared: Prepared, device: torch.device) -> nnUNetPredictor:
+def _predictor(prepared: PreparedTraining, device: torch.device) -> nnUNetPredictor:
     prepared.stop_training()
     trainer = prepared.trainer
     with contextlib.redirect_stdout(io.StringIO()):  # nnU-Net prints

@@ -13,8 +13,8 @@ from nnunetv2.training.nnUNetTrainer.nnUNetTrainer import nnUNetTrainer
 from nnunetv2.utilities.file_path_utilities import get_output_folder
 
 from nnunet_pyconv.benchmarks import short_training
-from nnunet_pyconv.benchmarks.candidates import Candidate, Prepared, peaks_of_step
-from nnunet_pyconv.benchmarks.plans import Planned
+from nnunet_pyconv.benchmarks.candidates import Candidate, PreparedTraining, peaks_of_step
+from nnunet_pyconv.benchmarks.plans import BenchmarkPlans
 from nnunet_pyconv.benchmarks.report import Measurements, Value
 from nnunet_pyconv.benchmarks.timing import ratios, time_in_turn
 from nnunet_pyconv.nnunet_commands import Step, run_steps
@@ -107,10 +107,10 @@ def _rows(
     workspace: Workspace, configuration: str, encoder: str, plans: str, rounds: int, device: torch.device
 ) -> list[dict[str, Value]]:
     preprocessed = workspace.preprocessed / DATASET
-    planned = Planned(
+    planned = BenchmarkPlans(
         load_json(str(preprocessed / f"{plans}.json")), configuration, load_json(str(preprocessed / "dataset.json"))
     )
-    prepared = {trainer: Prepared(candidate, planned, device) for trainer, candidate in COMPARED.items()}
+    prepared = {trainer: PreparedTraining(candidate, planned, device) for trainer, candidate in COMPARED.items()}
     title = f"training step {configuration}, {encoder}"
     steps = ratios(time_in_turn({name: p.train for name, p in prepared.items()}, rounds, device, title), [STOCK])
     costs = {name: (p.parameters_m(), p.gmac()) for name, p in prepared.items()}

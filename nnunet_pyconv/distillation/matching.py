@@ -16,7 +16,7 @@ _BY_EACH_IMAGE = ("ZScoreNormalization", "NoNormalization", "RescaleTo01Normaliz
 
 
 @dataclass(frozen=True)
-class Planned:
+class ModelPlans:
     """What a network was planned for.
 
     Attributes:
@@ -43,7 +43,7 @@ class Planned:
         return f"{self.configuration_name} of {self.plans.plans_name} for {self.plans.dataset_name}"
 
 
-def check_same_task(teacher: Planned, student: Planned) -> None:
+def check_same_task(teacher: ModelPlans, student: ModelPlans) -> None:
     """Check that the teacher understands the student's preprocessed images, and that their outputs mean the same.
 
     They may differ in network, patch size, batch size, deep supervision, resampling and ignore label.
@@ -72,34 +72,34 @@ def check_same_task(teacher: Planned, student: Planned) -> None:
         )
 
 
-def _dimensions(planned: Planned) -> str:
+def _dimensions(planned: ModelPlans) -> str:
     return f"{len(planned.configuration.patch_size)}D"
 
 
-def _spacing(planned: Planned) -> str:
+def _spacing(planned: ModelPlans) -> str:
     return " x ".join(f"{spacing:.4g}" for spacing in planned.configuration.spacing) + " mm"
 
 
-def _axes(planned: Planned) -> list[int]:
+def _axes(planned: ModelPlans) -> list[int]:
     return list(planned.plans.transpose_forward)
 
 
-def _channels(planned: Planned) -> list[str]:
+def _channels(planned: ModelPlans) -> list[str]:
     channels = planned.dataset_json.get("channel_names", planned.dataset_json.get("modality", {}))
     return [str(name) for _, name in sorted(channels.items(), key=lambda channel: int(channel[0]))]
 
 
-def _preprocessor(planned: Planned) -> str:
+def _preprocessor(planned: ModelPlans) -> str:
     return str(planned.configuration.preprocessor_name)
 
 
-def _normalisation(planned: Planned) -> list[str]:
+def _normalisation(planned: ModelPlans) -> list[str]:
     configuration = planned.configuration
     masked = [" inside the mask" if masked else "" for masked in configuration.use_mask_for_norm]
     return [scheme + where for scheme, where in zip(configuration.normalization_schemes, masked, strict=True)]
 
 
-def _statistics(planned: Planned) -> dict[str, str]:
+def _statistics(planned: ModelPlans) -> dict[str, str]:
     """The dataset's intensities by channel, where its normalisation takes them."""
     schemes = planned.configuration.normalization_schemes
     return {
@@ -109,14 +109,14 @@ def _statistics(planned: Planned) -> dict[str, str]:
     }
 
 
-def _outputs(planned: Planned) -> list[str]:
+def _outputs(planned: ModelPlans) -> list[str]:
     """The output channels in their order: regions in that of `dataset.json`, classes by number."""
     labels = {name: label for name, label in planned.dataset_json["labels"].items() if name != "ignore"}
     described = [f"{name} {label}" for name, label in labels.items()]
     return described if planned.labels.has_regions else sorted(described, key=lambda label: int(label.split()[-1]))
 
 
-_COMPARED: dict[str, Callable[[Planned], object]] = {
+_COMPARED: dict[str, Callable[[ModelPlans], object]] = {
     "dimensions": _dimensions,
     "target spacing": _spacing,
     "order of axes (transpose_forward)": _axes,

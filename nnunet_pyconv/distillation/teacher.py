@@ -17,7 +17,7 @@ from torch import nn
 from torch.nn import functional
 
 from nnunet_pyconv.checkpoints import TRUST_VARIABLE, load_checkpoint
-from nnunet_pyconv.distillation.matching import Planned
+from nnunet_pyconv.distillation.matching import ModelPlans
 from nnunet_pyconv.distillation.teacher_name import TEACHER_VARIABLE, TeacherName
 from nnunet_pyconv.errors import InputError
 
@@ -33,7 +33,9 @@ class Teacher(nn.Module):
         trainer_name: What trained it.
     """
 
-    def __init__(self, name: TeacherName, planned: Planned, trainer_name: str, networks: Sequence[nn.Module]) -> None:
+    def __init__(
+        self, name: TeacherName, planned: ModelPlans, trainer_name: str, networks: Sequence[nn.Module]
+    ) -> None:
         """Make a teacher.
 
         Args:
@@ -106,7 +108,7 @@ def load_teacher(name: TeacherName, device: torch.device) -> Teacher:
     checkpoints = {fold: _load_checkpoint(name, fold) for fold in name.folds}
     first = checkpoints[name.folds[0]]
     try:
-        planned = Planned(
+        planned = ModelPlans(
             PlansManager(load_json(str(name.folder / "plans.json"))),
             first["init_args"]["configuration"],
             load_json(str(name.folder / "dataset.json")),
@@ -122,7 +124,7 @@ def load_teacher(name: TeacherName, device: torch.device) -> Teacher:
     return Teacher(name, planned, first["trainer_name"], networks).to(device)
 
 
-def _build_network(trainer: type[nnUNetTrainer], planned: Planned, checkpoint: dict[str, Any]) -> nn.Module:
+def _build_network(trainer: type[nnUNetTrainer], planned: ModelPlans, checkpoint: dict[str, Any]) -> nn.Module:
     network: nn.Module = trainer.build_network_architecture(
         planned.plans,
         planned.configuration,

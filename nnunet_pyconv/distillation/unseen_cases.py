@@ -10,7 +10,7 @@ from batchgenerators.utilities.file_and_folder_operations import load_json
 from nnunetv2.paths import nnUNet_preprocessed, nnUNet_raw
 from nnunetv2.utilities.utils import get_identifiers_from_splitted_dataset_folder
 
-from nnunet_pyconv.distillation.matching import Planned
+from nnunet_pyconv.distillation.matching import ModelPlans
 from nnunet_pyconv.distillation.teacher import Teacher
 from nnunet_pyconv.distillation.teacher_name import TEACHER_VARIABLE, TeacherName
 from nnunet_pyconv.errors import InputError
@@ -35,7 +35,9 @@ class UnseenCases:
     test: Cases
 
     @classmethod
-    def of(cls, student: Planned, fold: int | str, training: Iterable[str], validation: Iterable[str]) -> UnseenCases:
+    def of(
+        cls, student: ModelPlans, fold: int | str, training: Iterable[str], validation: Iterable[str]
+    ) -> UnseenCases:
         """Take the cases of a fold's split and the test cases of the student's dataset."""
         dataset = student.plans.dataset_name
         test: Cases = frozenset()

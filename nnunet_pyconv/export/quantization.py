@@ -18,7 +18,7 @@ from onnxruntime.quantization.qdq_quantizer import QDQQuantizer
 from onnxruntime.quantization.shape_inference import quant_pre_process
 
 from nnunet_pyconv.export.precision import with_8_bit_weights
-from nnunet_pyconv.export.training_cases import Case, mean_dice
+from nnunet_pyconv.export.training_cases import PreprocessedCase, mean_dice
 from nnunet_pyconv.runtime.description import Description
 from nnunet_pyconv.runtime.network import INPUT, OnnxNetwork
 
@@ -55,7 +55,10 @@ class Quantized:
 
 
 def quantize(
-    model: Path, patches: Sequence[NDArray[np.float32]], validation: Sequence[Case], description: Description
+    model: Path,
+    patches: Sequence[NDArray[np.float32]],
+    validation: Sequence[PreprocessedCase],
+    description: Description,
 ) -> Quantized:
     """Quantise the convolutions, and give those back to float32 that cost the most until the Dice is held.
 

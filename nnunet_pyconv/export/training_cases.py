@@ -23,7 +23,7 @@ VALIDATION_CASES = 8
 
 
 @dataclass(frozen=True)
-class Case:
+class PreprocessedCase:
     """A preprocessed case.
 
     Attributes:
@@ -75,18 +75,20 @@ class TrainingCases:
             for number in range(CALIBRATION_PATCHES)
         ]
 
-    def validation(self, at_most: int | None = VALIDATION_CASES) -> Iterator[Case]:
+    def validation(self, at_most: int | None = VALIDATION_CASES) -> Iterator[PreprocessedCase]:
         """Load validation cases, evenly spread over all; None for all."""
         count = len(self._validation)
         chosen = np.linspace(0, count - 1, count if at_most is None else min(at_most, count))
         return (self._load(self._validation[round(number)]) for number in chosen)
 
-    def _load(self, name: str) -> Case:
+    def _load(self, name: str) -> PreprocessedCase:
         data, seg, _, _ = self._cases.load_case(name)
-        return Case(np.asarray(data[:], np.float32), np.asarray(seg[:])[0])
+        return PreprocessedCase(np.asarray(data[:], np.float32), np.asarray(seg[:])[0])
 
 
-def _patch(case: Case, patch_size: Sequence[int], rng: np.random.Generator, *, foreground: bool) -> NDArray[np.float32]:
+def _patch(
+    case: PreprocessedCase, patch_size: Sequence[int], rng: np.random.Generator, *, foreground: bool
+) -> NDArray[np.float32]:
     places = np.argwhere(case.labels > 0) if foreground else np.empty((0, 3), int)
     centre = rng.choice(places) if len(places) else [rng.integers(size) for size in case.labels.shape]
     data = case.data
@@ -102,7 +104,7 @@ def _patch(case: Case, patch_size: Sequence[int], rng: np.random.Generator, *, f
     return np.ascontiguousarray(data[index][None])
 
 
-def mean_dice(network: NetworkFunction, cases: Iterable[Case], description: Description) -> float:
+def mean_dice(network: NetworkFunction, cases: Iterable[PreprocessedCase], description: Description) -> float:
     """Predict preprocessed cases and score them: mean Dice over cases and classes or regions.
 
     A class that is neither in the labels nor in the prediction doesn't count; voxels with the ignore label neither.

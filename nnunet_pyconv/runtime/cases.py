@@ -14,7 +14,7 @@ from nnunet_pyconv.runtime.model_file import DATASET, PLANS, ModelFile
 
 
 @dataclass(frozen=True)
-class Case:
+class CaseFiles:
     """A case to predict.
 
     Attributes:
@@ -43,7 +43,7 @@ class Case:
         return self.labels.with_name(self.name + ending)
 
 
-def find_cases(source: Path, target: Path, ending: str, previous: Path | None) -> list[Case]:
+def find_cases(source: Path, target: Path, ending: str, previous: Path | None) -> list[CaseFiles]:
     """List the cases of a folder, sorted by name.
 
     Args:
@@ -75,7 +75,7 @@ def find_cases(source: Path, target: Path, ending: str, previous: Path | None) -
             )
         found[match["name"]].append(file)
     cases = [
-        Case(
+        CaseFiles(
             name, tuple(images), target / f"{name}{ending}", None if previous is None else previous / f"{name}{ending}"
         )
         for name, images in sorted(found.items())
@@ -87,7 +87,7 @@ def find_cases(source: Path, target: Path, ending: str, previous: Path | None) -
     return cases
 
 
-def cases_left(cases: Sequence[Case], *, probabilities: bool, keep: bool, overwrite: bool) -> list[Case]:
+def cases_left(cases: Sequence[CaseFiles], *, probabilities: bool, keep: bool, overwrite: bool) -> list[CaseFiles]:
     """Leave out what has been predicted.
 
     Args:

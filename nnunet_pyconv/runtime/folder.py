@@ -14,18 +14,18 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from nnunet_pyconv.runtime.cases import Case
+from nnunet_pyconv.runtime.cases import CaseFiles
 from nnunet_pyconv.runtime.errors import InputError
 from nnunet_pyconv.runtime.predictor import Predictor
-from nnunet_pyconv.runtime.preprocessing import Geometry
+from nnunet_pyconv.runtime.preprocessing import PreprocessedGeometry
 from nnunet_pyconv.runtime.readers import reader_named
 from nnunet_pyconv.runtime.readers.base import Reader, ReadImage
 
-_Prepared = tuple[NDArray[np.float32], Geometry, ReadImage]
+_Prepared = tuple[NDArray[np.float32], PreprocessedGeometry, ReadImage]
 
 
 def predict_cases(
-    predictor: Predictor, cases: Sequence[Case], *, probabilities: bool, workers: int, progress_bar: bool
+    predictor: Predictor, cases: Sequence[CaseFiles], *, probabilities: bool, workers: int, progress_bar: bool
 ) -> None:
     """Predict cases and write the labels, each whole or not at all.
 
@@ -63,10 +63,10 @@ def predict_cases(
 
 
 def _prepared(
-    predictor: Predictor, cases: Sequence[Case], pool: ThreadPoolExecutor, ahead: int
-) -> Iterator[tuple[Case, _Prepared]]:
+    predictor: Predictor, cases: Sequence[CaseFiles], pool: ThreadPoolExecutor, ahead: int
+) -> Iterator[tuple[CaseFiles, _Prepared]]:
     """Give the cases in order, with no more than `ahead` read in advance."""
-    waiting: deque[tuple[Case, Future[_Prepared]]] = deque()
+    waiting: deque[tuple[CaseFiles, Future[_Prepared]]] = deque()
     for case in cases:
         waiting.append((case, pool.submit(_prepare, predictor, case)))
         if len(waiting) > ahead:
@@ -77,7 +77,7 @@ def _prepared(
         yield first, future.result()
 
 
-def _prepare(predictor: Predictor, case: Case) -> _Prepared:
+def _prepare(predictor: Predictor, case: CaseFiles) -> _Prepared:
     reader = _reader(predictor)
     with _named(case):
         image = reader.read(case.images)
@@ -88,9 +88,9 @@ def _prepare(predictor: Predictor, case: Case) -> _Prepared:
 
 def _write(
     predictor: Predictor,
-    case: Case,
+    case: CaseFiles,
     logits: NDArray[np.float16],
-    geometry: Geometry,
+    geometry: PreprocessedGeometry,
     image: ReadImage,
     *,
     probabilities: bool,
@@ -114,7 +114,7 @@ def _reader(predictor: Predictor) -> Reader:
     return reader_named(predictor.model.description.reader, predictor.model.description.file_ending)
 
 
-def _properties(geometry: Geometry, image: ReadImage) -> dict[str, Any]:
+def _properties(geometry: PreprocessedGeometry, image: ReadImage) -> dict[str, Any]:
     """What nnU-Net's ensembling reads beside the probabilities."""
     return {
         **image.header,
@@ -128,7 +128,7 @@ def _properties(geometry: Geometry, image: ReadImage) -> dict[str, Any]:
 class _named:  # a context manager
     """Put the name of a case before the message of an error."""
 
-    def __init__(self, case: Case) -> None:
+    def __init__(self, case: CaseFiles) -> None:
         self._case = case
 
     def __enter__(self) -> None:

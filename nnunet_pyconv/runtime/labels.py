@@ -9,13 +9,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nnunet_pyconv.runtime.description import Description
-from nnunet_pyconv.runtime.preprocessing import Geometry
+from nnunet_pyconv.runtime.preprocessing import PreprocessedGeometry
 from nnunet_pyconv.runtime.resampling import resampled_channels
 
 Labels = NDArray[np.uint8] | NDArray[np.uint16]
 
 
-def labels_of(logits: NDArray[np.float16], geometry: Geometry, description: Description) -> Labels:
+def labels_of(logits: NDArray[np.float16], geometry: PreprocessedGeometry, description: Description) -> Labels:
     """Turn logits into labels; beside them only one resampled channel is held.
 
     Args:
@@ -41,7 +41,7 @@ def _labels(channels: Iterable[NDArray[np.float16]], description: Description) -
 
 
 def labels_and_probabilities_of(
-    logits: NDArray[np.float16], geometry: Geometry, description: Description
+    logits: NDArray[np.float16], geometry: PreprocessedGeometry, description: Description
 ) -> tuple[Labels, NDArray[np.float32]]:
     """Turn logits into labels and probabilities.
 
@@ -76,7 +76,7 @@ def labels_and_probabilities_of(
 
 
 def _resampled(
-    logits: NDArray[np.float16], geometry: Geometry, description: Description
+    logits: NDArray[np.float16], geometry: PreprocessedGeometry, description: Description
 ) -> Iterator[NDArray[np.float16]]:
     return resampled_channels(
         logits,
@@ -117,7 +117,7 @@ def _sigmoid(logits: NDArray[Any]) -> NDArray[np.float32]:
         return np.reciprocal(1 + np.exp(-logits.astype(np.float32)))
 
 
-def _placed(labels: NDArray[Any], geometry: Geometry, description: Description) -> Labels:
+def _placed(labels: NDArray[Any], geometry: PreprocessedGeometry, description: Description) -> Labels:
     """Put labels of the cropped part into the image."""
     dtype = np.uint8 if len(description.foreground_labels) < 255 else np.uint16
     image: Labels = np.zeros(geometry.shape_before_cropping, dtype)

@@ -18,7 +18,7 @@ from nnunet_pyconv.runtime.labels import Labels, labels_and_probabilities_of, la
 from nnunet_pyconv.runtime.model_file import ModelFile
 from nnunet_pyconv.runtime.network import OnnxNetwork
 from nnunet_pyconv.runtime.postprocessing import keep_largest
-from nnunet_pyconv.runtime.preprocessing import Geometry, preprocess
+from nnunet_pyconv.runtime.preprocessing import PreprocessedGeometry, preprocess
 from nnunet_pyconv.runtime.readers.base import FLAT
 from nnunet_pyconv.runtime.sliding_window import predict_logits
 
@@ -118,7 +118,7 @@ class Predictor:
 
     def prepare(
         self, image: NDArray[Any], spacing: Sequence[float], previous: NDArray[Any] | None = None
-    ) -> tuple[NDArray[np.float32], Geometry]:
+    ) -> tuple[NDArray[np.float32], PreprocessedGeometry]:
         """Check and preprocess an image.
 
         Args:
@@ -159,9 +159,9 @@ class Predictor:
     def logits(
         self,
         data: NDArray[np.float32],
-        geometry: Geometry,
+        geometry: PreprocessedGeometry,
         progress: Callable[[int, int], None] | None = None,
-    ) -> tuple[NDArray[np.float16], Geometry]:
+    ) -> tuple[NDArray[np.float16], PreprocessedGeometry]:
         """Run the networks on what `prepare` returned; the logits `(K, Z, Y, X)` are in the network's geometry."""
         description = self.model.description
         with self._one_at_a_time:
@@ -177,12 +177,12 @@ class Predictor:
             )
         return logits, geometry
 
-    def labels(self, logits: NDArray[np.float16], geometry: Geometry) -> Labels:
+    def labels(self, logits: NDArray[np.float16], geometry: PreprocessedGeometry) -> Labels:
         """Turn what `logits` returned into labels `(Z, Y, X)` of the image."""
         return self._postprocessed(labels_of(logits, geometry, self.model.description))
 
     def labels_and_probabilities(
-        self, logits: NDArray[np.float16], geometry: Geometry
+        self, logits: NDArray[np.float16], geometry: PreprocessedGeometry
     ) -> tuple[Labels, NDArray[np.float32]]:
         """Turn what `logits` returned into labels `(Z, Y, X)` and probabilities `(K, Z, Y, X)` of the image."""
         labels, probabilities = labels_and_probabilities_of(logits, geometry, self.model.description)

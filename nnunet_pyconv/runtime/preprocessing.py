@@ -19,7 +19,7 @@ OUTSIDE = -1
 
 
 @dataclass(frozen=True)
-class Geometry:
+class PreprocessedGeometry:
     """How to lead a prediction back to the image; all transposed.
 
     Attributes:
@@ -39,7 +39,7 @@ class Geometry:
 
 def preprocess(
     image: NDArray[Any], spacing: Sequence[float], description: Description, previous: NDArray[Any] | None = None
-) -> tuple[NDArray[np.float32], Geometry]:
+) -> tuple[NDArray[np.float32], PreprocessedGeometry]:
     """Prepare an image for the network.
 
     Args:
@@ -74,7 +74,7 @@ def preprocess(
     target = description.spacing
     if len(target) == 2:  # a network of slices, whose distance is kept
         target = (spacing[0], *target)
-    geometry = Geometry(spacing, shape_before, crop, data.shape[1:], target)
+    geometry = PreprocessedGeometry(spacing, shape_before, crop, data.shape[1:], target)
     shape = new_shape(data.shape[1:], spacing, target)
     data = resample(data, shape, spacing, target, description.resample_image)
     if previous is not None and labels is not None:

@@ -13,7 +13,7 @@ from torch import nn
 from nnunet_pyconv.distillation import (
     TEACHER_VARIABLE,
     DistillationLoss,
-    Planned,
+    ModelPlans,
     Teacher,
     TeacherName,
     UnseenCases,
@@ -98,7 +98,7 @@ class DistilledTrainer(SeededTrainer):
                 f"the teacher {self.teacher_name} is the model that is to be trained, and would be overwritten; name "
                 "another one, or copy its folder first"
             )
-        student = Planned(self.plans_manager, self.configuration_name, self.dataset_json)
+        student = ModelPlans(self.plans_manager, self.configuration_name, self.dataset_json)
         teacher = load_teacher(self.teacher_name, self.device)
         check_same_task(teacher.planned, student)
         unseen = UnseenCases.of(student, self.fold, *self.do_split())

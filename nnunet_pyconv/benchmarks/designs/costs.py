@@ -13,7 +13,7 @@ RUNTIMES = ("PyTorch", "ONNX Runtime", "OpenVINO")
 
 
 @dataclass(frozen=True)
-class Cost:
+class DesignCost:
     """The cost of a design.
 
     Attributes:
@@ -27,7 +27,7 @@ class Cost:
     times: Mapping[str, float]
 
 
-def read_costs(file: Path) -> dict[str, Cost]:
+def read_costs(file: Path) -> dict[str, DesignCost]:
     """Read `runtimes.json`; the costs under the names of the designs.
 
     Raises:
@@ -36,7 +36,7 @@ def read_costs(file: Path) -> dict[str, Cost]:
     try:
         (table,) = json.loads(file.read_text("utf-8"))["tables"]
         return {
-            row["design"]: Cost(
+            row["design"]: DesignCost(
                 row["parameters, M"],
                 row["GMac"],
                 {runtime: row[f"{runtime} / stock"]["ratio"] for runtime in RUNTIMES},

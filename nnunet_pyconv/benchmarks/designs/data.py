@@ -19,7 +19,7 @@ from nnunet_pyconv.nnunet_folders import dataset_id, nnunet_folder
 
 
 @dataclass(frozen=True)
-class Subject:
+class ComparedDataset:
     """A data set, and the size at which the designs are compared on it.
 
     Attributes:
@@ -52,16 +52,16 @@ class Subject:
 SUBJECTS = {
     subject.key: subject
     for subject in (
-        Subject("isbi_cell", "isbi2012", None, (128, 128), 4),
-        Subject("kaggle_lung", "kaggle_lung", (999.0, 2.0, 2.0), (128, 128), 4),
-        Subject("liver", "liver", (999.0, 2.0, 2.0), (128, 128), 4),
-        Subject("hippocampus", "hippocampus", None, (40, 56, 40), 2, surface_tolerance=1.0),  # nnU-Net's patch
+        ComparedDataset("isbi_cell", "isbi2012", None, (128, 128), 4),
+        ComparedDataset("kaggle_lung", "kaggle_lung", (999.0, 2.0, 2.0), (128, 128), 4),
+        ComparedDataset("liver", "liver", (999.0, 2.0, 2.0), (128, 128), 4),
+        ComparedDataset("hippocampus", "hippocampus", None, (40, 56, 40), 2, surface_tolerance=1.0),  # nnU-Net's patch
     )
 }
 
 
 @dataclass(frozen=True)
-class Prepared:
+class PreparedDataset:
     """A data set in nnU-Net's folders.
 
     Attributes:
@@ -69,7 +69,7 @@ class Prepared:
         dataset: Its full name.
     """
 
-    subject: Subject
+    subject: ComparedDataset
     dataset: str
 
     @property
@@ -103,7 +103,7 @@ class Prepared:
         return [[str(file)] for file in sorted((self.raw / "imagesTs").iterdir())]
 
 
-def prepare(subject: Subject, source: Path) -> Prepared:
+def prepare(subject: ComparedDataset, source: Path) -> PreparedDataset:
     """Convert, plan and preprocess a data set, unless that is done.
 
     Args:
@@ -113,7 +113,7 @@ def prepare(subject: Subject, source: Path) -> Prepared:
     Raises:
         InputError: The source is not there or can't be converted, or a folder of nnU-Net is not set.
     """
-    prepared = Prepared(subject, converted(subject.key, source / subject.folder).name)
+    prepared = PreparedDataset(subject, converted(subject.key, source / subject.folder).name)
     number = dataset_id(prepared.dataset)
     folder = nnunet_folder("nnUNet_preprocessed") / prepared.dataset
     data = folder / f"{subject.plans_name}_{subject.configuration}"

@@ -11,14 +11,14 @@ from matplotlib import colormaps
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from nnunet_pyconv.benchmarks.designs.costs import RUNTIMES, Cost
+from nnunet_pyconv.benchmarks.designs.costs import RUNTIMES, DesignCost
 from nnunet_pyconv.benchmarks.designs.data import SUBJECTS
 from nnunet_pyconv.benchmarks.designs.entry import Entry
 
 Colour = tuple[float, float, float, float]
 
 
-def draw(groups: Sequence[Sequence[Entry]], costs: Mapping[str, Cost], file: Path) -> None:
+def draw(groups: Sequence[Sequence[Entry]], costs: Mapping[str, DesignCost], file: Path) -> None:
     """Draw a row of axes for each data set and number of iterations.
 
     Args:
@@ -54,7 +54,7 @@ def _draw_curves(axis: Axes, group: Sequence[Entry], colours: Mapping[str, Colou
 
 
 def _draw_frontier(
-    axis: Axes, group: Sequence[Entry], costs: Mapping[str, Cost], colours: Mapping[str, Colour]
+    axis: Axes, group: Sequence[Entry], costs: Mapping[str, DesignCost], colours: Mapping[str, Colour]
 ) -> None:
     """Draw each design's Dice, with the range of its seeds, over its time: the mean of the runtimes."""
     for entry in group:

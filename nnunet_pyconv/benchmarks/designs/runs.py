@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from nnunet_pyconv.benchmarks.designs.data import Prepared
+from nnunet_pyconv.benchmarks.designs.data import PreparedDataset
 from nnunet_pyconv.benchmarks.designs.design import design_name, parse_design
 from nnunet_pyconv.benchmarks.designs.networks import with_design
 from nnunet_pyconv.benchmarks.designs.scoring import METRICS, score_cases
@@ -38,7 +38,7 @@ COLUMNS = (
 
 
 @dataclass(frozen=True)
-class Run:
+class DesignRun:
     """A training of a design on a data set.
 
     Attributes:
@@ -70,15 +70,15 @@ class Run:
         return f"{self.dataset}_{design_name(self.design)}{learning}_it{self.iterations}_seed{self.seed}"
 
     @property
-    def run_of_the_teacher(self) -> Run | None:
+    def run_of_the_teacher(self) -> DesignRun | None:
         """The run whose network teaches: of the same data set, seed and number of iterations."""
         return None if self.teacher is None else replace(self, design=self.teacher, teacher=None)
 
 
-def done_runs(file: Path) -> set[Run]:
+def done_runs(file: Path) -> set[DesignRun]:
     """Return the runs that have a row in the file; none where it isn't there."""
     return {
-        Run(
+        DesignRun(
             row["dataset"],
             parse_design(row["design"]),
             int(row["iterations"]),
@@ -105,7 +105,7 @@ def read_rows(file: Path) -> list[dict[str, str]]:
         return list(reader)
 
 
-def execute(run: Run, prepared: Prepared, folder: Path, rows: Path, device: torch.device) -> None:
+def execute(run: DesignRun, prepared: PreparedDataset, folder: Path, rows: Path, device: torch.device) -> None:
     """Train, predict the unseen cases, score them, and append the row.
 
     Args:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from nnunet_pyconv.benchmarks.designs.data import Prepared
+from nnunet_pyconv.benchmarks.designs.data import PreparedDataset
 from nnunet_pyconv.evaluation.dataset import find_dataset
 from nnunet_pyconv.evaluation.metrics import LabelImage, SegmentPair, thinned_segments, truth_segments
 from nnunet_pyconv.evaluation.models import CaseFiles
@@ -17,7 +17,7 @@ from nnunet_pyconv.evaluation.scores import score_image
 METRICS = ("dice", "iou", "mean_iou", "hd95", "nsd", "v_rand", "v_info")
 
 
-def score_cases(prepared: Prepared, predictions: Path) -> dict[str, list[float]]:
+def score_cases(prepared: PreparedDataset, predictions: Path) -> dict[str, list[float]]:
     """Score the predicted test cases.
 
     Args:

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from nnunet_pyconv import markdown
 from nnunet_pyconv.benchmarks.designs import pictures
-from nnunet_pyconv.benchmarks.designs.costs import RUNTIMES, Cost
+from nnunet_pyconv.benchmarks.designs.costs import RUNTIMES, DesignCost
 from nnunet_pyconv.benchmarks.designs.entry import Entry, Key, Row, entry_of, key_of
 from nnunet_pyconv.errors import InputError
 from nnunet_pyconv.evaluation.metrics import difference, estimate
@@ -34,7 +34,7 @@ class Summary:
 
     entries: Mapping[Key, Entry]
     baseline: str
-    costs: Mapping[str, Cost]
+    costs: Mapping[str, DesignCost]
 
     @property
     def groups(self) -> list[list[Entry]]:
@@ -106,7 +106,7 @@ class Summary:
             pictures.draw(self.groups, self.costs, picture)
 
 
-def summarise(rows: Sequence[Row], baseline: str, costs: Mapping[str, Cost] | None = None) -> Summary:
+def summarise(rows: Sequence[Row], baseline: str, costs: Mapping[str, DesignCost] | None = None) -> Summary:
     """Summarise the rows of all seeds.
 
     Args:

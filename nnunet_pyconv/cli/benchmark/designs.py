@@ -64,7 +64,7 @@ def run(args: argparse.Namespace) -> None:
     designs = [parse_design(name) for name in args.designs]
     teacher = None if args.teacher is None else parse_design(args.teacher)
     wanted = [
-        runs.Run(dataset, design, iterations, seed, teacher, args.boundary)
+        runs.DesignRun(dataset, design, iterations, seed, teacher, args.boundary)
         for iterations in args.iterations
         for seed in args.seeds
         for design in designs

@@ -28,7 +28,7 @@ _LARGEST_WINDOW = 1 << 6
 
 
 @dataclass(frozen=True)
-class Part:
+class DirectedLevel:
     """A level in one direction.
 
     Attributes:
@@ -95,7 +95,7 @@ def three(per_axis: Sequence[int]) -> Axes:
 @functools.lru_cache(maxsize=256)
 def best_cut(
     levels: tuple[Level, ...], stride: Axes, backward: bool
-) -> tuple[int, int, bool, list[list[Part]], list[Cut]]:
+) -> tuple[int, int, bool, list[list[DirectedLevel]], list[Cut]]:
     """Choose by the estimated cost how to cut a layer.
 
     Returns:
@@ -117,21 +117,23 @@ def best_cut(
     return columns, at_once, along_x, part_sets, best
 
 
-def _part_sets(levels: Sequence[Level], backward: bool) -> list[list[Part]]:
+def _part_sets(levels: Sequence[Level], backward: bool) -> list[list[DirectedLevel]]:
     parts, outputs, weights = [], 0, 0
     for z in levels:
         kernel, dilation = three(z.kernel_size), three(z.dilation)
         if backward:
-            parts.append(Part(z.groups, z.outputs, z.inputs, kernel, dilation, outputs, weights))
+            parts.append(DirectedLevel(z.groups, z.outputs, z.inputs, kernel, dilation, outputs, weights))
         else:
-            parts.append(Part(z.groups, z.inputs, z.outputs, kernel, dilation, z.first_in_channel, weights))
+            parts.append(DirectedLevel(z.groups, z.inputs, z.outputs, kernel, dilation, z.first_in_channel, weights))
         outputs += z.out_channels
         weights += z.out_channels * z.inputs * math.prod(kernel)
     together = backward and all(z.first_in_channel == 0 for z in levels)
     return [parts] if together else [[part] for part in parts]
 
 
-def _cuts(parts: Sequence[Part], stride: Axes, backward: bool, columns: int, at_once: int, along_x: bool) -> list[Cut]:
+def _cuts(
+    parts: Sequence[DirectedLevel], stride: Axes, backward: bool, columns: int, at_once: int, along_x: bool
+) -> list[Cut]:
     """All ways to cut the targets of some parts for so many columns and values to read at once."""
     values, pixels = (1, at_once) if along_x else (at_once, 1)
     cuts = []
@@ -158,12 +160,12 @@ def _cuts(parts: Sequence[Part], stride: Axes, backward: bool, columns: int, at_
     return cuts
 
 
-def channels_of(part: Part, span: int) -> int:
+def channels_of(part: DirectedLevel, span: int) -> int:
     """Channels of the source that a tile reads: those of one group, or of several where the span covers several."""
     return part.inputs * max(1, span // part.outputs)
 
 
-def rows_of(parts: Sequence[Part], span: int, windows: Sequence[Window], pixels: int) -> list[int]:
+def rows_of(parts: Sequence[DirectedLevel], span: int, windows: Sequence[Window], pixels: int) -> list[int]:
     """Rows of each part in a tile; the last has the tile's padding."""
     rows = [
         -(-channels_of(part, span) * math.prod(window.edges) * pixels // ROWS) * ROWS
@@ -178,7 +180,7 @@ def step_of(fold: Axes, stride: Axes, backward: bool) -> Axes:
     return three([r // s if backward else r * s for r, s in zip(fold, stride, strict=True)])
 
 
-def window_of(part: Part, fold: Axes, stride: Axes, backward: bool, pixels: int) -> Window:
+def window_of(part: DirectedLevel, fold: Axes, stride: Axes, backward: bool, pixels: int) -> Window:
     """What a block of the target sees of the source, in vectors of so many pixels along x."""
     axes, unused = [], 0
     for k, d, r, s, p in zip(part.kernel, part.dilation, fold, stride, (1, 1, pixels), strict=True):

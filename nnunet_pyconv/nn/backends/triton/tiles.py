@@ -23,7 +23,7 @@ import torch
 
 from nnunet_pyconv.nn.backends.triton.cuts import (
     Axes,
-    Part,
+    DirectedLevel,
     Window,
     best_cut,
     channels_of,
@@ -122,7 +122,7 @@ def lay_out(levels: tuple[Level, ...], stride: Axes, backward: bool, most_at_onc
 
 
 def _places(
-    part: Part, span: int, tiles: int, vectors: int, channels: int, window: Window, before: Axes
+    part: DirectedLevel, span: int, tiles: int, vectors: int, channels: int, window: Window, before: Axes
 ) -> torch.Tensor:
     """What the rows of a part take in each tile, `(tiles, vectors)`, see `Layout.window`.
 

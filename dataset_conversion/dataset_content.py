@@ -19,7 +19,7 @@ from nnunet_pyconv.writing import check_target
 
 
 @dataclass(frozen=True)
-class RawDataset:
+class DatasetContent:
     """What a dataset folder is to hold.
 
     Attributes:
