@@ -26,7 +26,7 @@ def add_common_arguments(parser: argparse.ArgumentParser) -> None:
 
 def say_what_next(target: Path) -> None:
     """Print where the dataset was written and how to go on."""
-    from nnunet_pyconv.dataset_conversion.raw_dataset import holds_volumes, preprocessed_before
+    from nnunet_pyconv.dataset_conversion.dataset_content import holds_volumes, preprocessed_before
     from nnunet_pyconv.dataset_conversion.write import PREVIEW
     from nnunet_pyconv.nnunet_folders import dataset_id
 
