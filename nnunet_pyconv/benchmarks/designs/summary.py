@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from nnunet_pyconv import markdown
 from nnunet_pyconv.benchmarks.designs import pictures
 from nnunet_pyconv.benchmarks.designs.costs import RUNTIMES, DesignCost
+from nnunet_pyconv.benchmarks.designs.data import SUBJECTS
 from nnunet_pyconv.benchmarks.designs.entry import Entry, Key, Row, entry_of, key_of
 from nnunet_pyconv.errors import InputError
 from nnunet_pyconv.evaluation.metrics import difference, estimate
@@ -38,8 +39,10 @@ class Summary:
 
     @property
     def groups(self) -> list[list[Entry]]:
-        """The entries of each data set and number of iterations, in the order of the designs' names."""
-        return [[self.entries[key] for key in keys] for _, keys in groupby(sorted(self.entries), lambda key: key[:2])]
+        """The entries of each data set and number of iterations, data sets as in `SUBJECTS`, designs by their names."""
+        datasets = list(SUBJECTS)
+        keys = sorted(self.entries, key=lambda key: (datasets.index(key[0]), *key[1:]))
+        return [[self.entries[key] for key in group] for _, group in groupby(keys, lambda key: key[:2])]
 
     def to_markdown(self) -> str:
         """Return a table for each data set and number of iterations, and one of the costs."""
