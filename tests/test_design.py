@@ -85,7 +85,14 @@ def test_plans_are_named_after_the_design(design: Design, name: str, preprocesse
 def test_plans_of_a_stock_network_are_known_for_ours(preprocessed: Path) -> None:
     design = Design("stock", 0.5)
     file, _ = plan_pyconv(312, design=design)
-    assert json.loads(file.read_text())["nnunet_pyconv"] == design.to_json()
+    assert json.loads(file.read_text())["nnunet_pyconv"] == {
+        "block": "stock",
+        "width": 0.5,
+        "stages": None,
+        "pyramid_stages": None,
+        "levels": None,
+        "part": "network",
+    }
     plan_pyconv(312, design=design, overwrite=True)
     with pytest.raises(InputError, match="exists already"):
         plan_pyconv(312, design=design)

@@ -78,6 +78,13 @@ def test_rows_say_what_is_done(tmp_path: Path) -> None:
     assert len(file.read_text().splitlines()) == 4
 
 
+def test_rows_of_other_data_sets_are_refused(tmp_path: Path) -> None:
+    file = tmp_path / "rows.csv"
+    runs.append_row(file, row("stock", 1, [0.5], dataset="heart"))
+    with pytest.raises(InputError, match="has rows of heart; expected isbi_cell, kaggle_lung, liver, hippocampus"):
+        runs.read_rows(file)
+
+
 def test_rows_of_other_columns_are_refused(tmp_path: Path) -> None:
     file = tmp_path / "rows.csv"
     file.write_text("dataset,design\nliver,stock\n")

@@ -87,7 +87,7 @@ class Design:
             patch_size: The patch that the network sees, in pixels.
 
         Raises:
-            InputError: Another network, or more stages than there are, or than take part.
+            InputError: Another network, or more stages, or more with pyramids, than there are.
         """
         # older plans have the same class under another module, so the name alone decides
         class_name = architecture["network_class_name"].rpartition(".")[2]

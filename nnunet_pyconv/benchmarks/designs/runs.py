@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from nnunet_pyconv.benchmarks.designs.data import PreparedDataset
+from nnunet_pyconv.benchmarks.designs.data import SUBJECTS, PreparedDataset
 from nnunet_pyconv.benchmarks.designs.design import design_name, parse_design
 from nnunet_pyconv.benchmarks.designs.networks import with_design
 from nnunet_pyconv.benchmarks.designs.scoring import METRICS, score_cases
@@ -94,7 +94,7 @@ def read_rows(file: Path) -> list[dict[str, str]]:
     """Read the rows; none where the file isn't there.
 
     Raises:
-        InputError: The file has other columns.
+        InputError: The file has other columns, or rows of other data sets.
     """
     if not file.exists():
         return []
@@ -102,7 +102,10 @@ def read_rows(file: Path) -> list[dict[str, str]]:
         reader = csv.DictReader(stream)
         if tuple(reader.fieldnames or ()) != COLUMNS:
             raise InputError(f"--rows {file} has other columns than {', '.join(COLUMNS)}; give another file")
-        return list(reader)
+        rows = list(reader)
+    if unknown := sorted({row["dataset"] for row in rows} - set(SUBJECTS)):
+        raise InputError(f"--rows {file} has rows of {', '.join(unknown)}; expected {', '.join(SUBJECTS)}")
+    return rows
 
 
 def execute(run: DesignRun, prepared: PreparedDataset, folder: Path, rows: Path, device: torch.device) -> None:
