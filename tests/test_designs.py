@@ -193,8 +193,8 @@ def hippocampi(folder: Path, names: Sequence[str]) -> Path:
 @pytest.mark.slow
 def test_a_run_in_3d(tmp_path: Path, nnunet_folders: NnunetFolders, monkeypatch: pytest.MonkeyPatch) -> None:
     source = hippocampi(tmp_path, [f"{number:03d}" for number in range(10)])
-    subject = data.ComparedDataset("hippocampus", "hippocampus", None, (16, 16, 16), 2, 1.0)
-    monkeypatch.setitem(data.SUBJECTS, "hippocampus", subject)
+    compared = data.ComparedDataset("hippocampus", "hippocampus", None, (16, 16, 16), 2, 1.0)
+    monkeypatch.setitem(data.COMPARED_DATASETS, "hippocampus", compared)
     rows = tmp_path / "rows.csv"
     arguments = ["--rows", str(rows), "-i", str(source), "-o", str(tmp_path / "runs"), "-device", "cpu"]
     command = ["benchmark", "designs", *arguments, "--datasets", "hippocampus", "--designs", "dilated-w0.25"]
@@ -208,7 +208,7 @@ def test_a_run_in_3d(tmp_path: Path, nnunet_folders: NnunetFolders, monkeypatch:
 
 def test_hippocampi_that_are_not_there(tmp_path: Path, nnunet_folders: NnunetFolders) -> None:
     with pytest.raises(InputError, match=r"hippocampus has no images/NAME\.nii\.gz with labels/NAME\.nii\.gz"):
-        data.prepare(data.SUBJECTS["hippocampus"], tmp_path)
+        data.prepare(data.COMPARED_DATASETS["hippocampus"], tmp_path)
 
 
 @pytest.mark.slow
@@ -219,8 +219,8 @@ def test_a_run_leaves_its_row_and_is_not_done_again(
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    subject = data.ComparedDataset("isbi_cell", isbi_tiffs.name, None, (16, 16), 2)
-    monkeypatch.setitem(data.SUBJECTS, "isbi_cell", subject)
+    compared = data.ComparedDataset("isbi_cell", isbi_tiffs.name, None, (16, 16), 2)
+    monkeypatch.setitem(data.COMPARED_DATASETS, "isbi_cell", compared)
     rows = tmp_path / "rows.csv"
     arguments = ["--rows", str(rows), "-i", str(isbi_tiffs.parent), "-o", str(tmp_path / "runs"), "-device", "cpu"]
     command = ["benchmark", "designs", *arguments, "--datasets", "isbi_cell", "--designs", "separable-w0.25"]
@@ -250,8 +250,8 @@ def test_same_seed_same_weights_and_batches(
     isbi_tiffs: Path, tmp_path: Path, nnunet_folders: NnunetFolders, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The rows of one seed are of the same batches, so that designs can be compared pair by pair."""
-    subject = data.ComparedDataset("isbi_cell", isbi_tiffs.name, None, (16, 16), 2)
-    prepared = data.prepare(subject, isbi_tiffs.parent)
+    compared = data.ComparedDataset("isbi_cell", isbi_tiffs.name, None, (16, 16), 2)
+    prepared = data.prepare(compared, isbi_tiffs.parent)
     device = torch.device("cpu")
     for name in ("a", "b"):
         runs.execute(

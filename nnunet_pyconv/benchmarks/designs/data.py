@@ -49,9 +49,9 @@ class ComparedDataset:
         return "nnUNetPlans" if self.spacing is None else f"nnUNetPlans_{self.spacing[-1]:g}px"
 
 
-SUBJECTS = {
-    subject.key: subject
-    for subject in (
+COMPARED_DATASETS = {
+    compared.key: compared
+    for compared in (
         ComparedDataset("isbi_cell", "isbi2012", None, (128, 128), 4),
         ComparedDataset("kaggle_lung", "kaggle_lung", (999.0, 2.0, 2.0), (128, 128), 4),
         ComparedDataset("liver", "liver", (999.0, 2.0, 2.0), (128, 128), 4),
@@ -65,11 +65,11 @@ class PreparedDataset:
     """A data set in nnU-Net's folders.
 
     Attributes:
-        subject: The data set.
+        compared: The data set.
         dataset: Its full name.
     """
 
-    subject: ComparedDataset
+    compared: ComparedDataset
     dataset: str
 
     @property
@@ -86,16 +86,16 @@ class PreparedDataset:
     def stock_plans(self) -> dict[str, Any]:
         """The plans of nnU-Net with the patch and the batch of the comparison, and the network planned for them."""
         preprocessed = nnunet_folder("nnUNet_preprocessed") / self.dataset
-        plans: dict[str, Any] = load_json(str(preprocessed / f"{self.subject.plans_name}.json"))
-        small = plan(self.subject.patch_size, self.subject.batch_size)
+        plans: dict[str, Any] = load_json(str(preprocessed / f"{self.compared.plans_name}.json"))
+        small = plan(self.compared.patch_size, self.compared.batch_size)
         network = small.plans["configurations"][small.configuration]["architecture"]
-        planned = plans["configurations"][self.subject.configuration]
+        planned = plans["configurations"][self.compared.configuration]
         planned |= {
-            "patch_size": list(self.subject.patch_size),
-            "batch_size": self.subject.batch_size,
+            "patch_size": list(self.compared.patch_size),
+            "batch_size": self.compared.batch_size,
             "architecture": network,
         }
-        plans["configurations"] = {self.subject.configuration: planned}
+        plans["configurations"] = {self.compared.configuration: planned}
         return plans
 
     def test_images(self) -> list[list[str]]:
@@ -103,24 +103,24 @@ class PreparedDataset:
         return [[str(file)] for file in sorted((self.raw / "imagesTs").iterdir())]
 
 
-def prepare(subject: ComparedDataset, source: Path) -> PreparedDataset:
+def prepare(compared: ComparedDataset, source: Path) -> PreparedDataset:
     """Convert, plan and preprocess a data set, unless that is done.
 
     Args:
-        subject: The data set.
-        source: The folder that has `subject.folder`.
+        compared: The data set.
+        source: The folder that has `compared.folder`.
 
     Raises:
         InputError: The source is not there or can't be converted, or a folder of nnU-Net is not set.
     """
-    prepared = PreparedDataset(subject, converted(subject.key, source / subject.folder).name)
+    prepared = PreparedDataset(compared, converted(compared.key, source / compared.folder).name)
     number = dataset_id(prepared.dataset)
     folder = nnunet_folder("nnUNet_preprocessed") / prepared.dataset
-    data = folder / f"{subject.plans_name}_{subject.configuration}"
+    data = folder / f"{compared.plans_name}_{compared.configuration}"
     if not data.exists() or len(list(data.glob("*.pkl"))) < prepared.dataset_json["numTraining"]:
         extract_fingerprint_dataset(number, num_processes=1)
         plan_experiment_dataset(
-            number, overwrite_target_spacing=subject.spacing, overwrite_plans_name=subject.plans_name
+            number, overwrite_target_spacing=compared.spacing, overwrite_plans_name=compared.plans_name
         )
-        preprocess_dataset(number, subject.plans_name, configurations=[subject.configuration], num_processes=[1])
+        preprocess_dataset(number, compared.plans_name, configurations=[compared.configuration], num_processes=[1])
     return prepared

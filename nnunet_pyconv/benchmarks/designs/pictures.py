@@ -12,7 +12,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from nnunet_pyconv.benchmarks.designs.costs import RUNTIMES, DesignCost
-from nnunet_pyconv.benchmarks.designs.data import SUBJECTS
+from nnunet_pyconv.benchmarks.designs.data import COMPARED_DATASETS
 from nnunet_pyconv.benchmarks.designs.entry import Entry
 
 Colour = tuple[float, float, float, float]
@@ -36,7 +36,7 @@ def draw(groups: Sequence[Sequence[Entry]], costs: Mapping[str, DesignCost], fil
         title = f"{group[0].dataset}, {group[0].iterations} iterations"
         _draw_curves(row[0], group, colours)
         row[0].set_title(title)
-        if costs and SUBJECTS[group[0].dataset].configuration == "2d":
+        if costs and COMPARED_DATASETS[group[0].dataset].configuration == "2d":
             _draw_frontier(row[1], group, costs, colours)
             row[1].set_title(title)
         elif costs:

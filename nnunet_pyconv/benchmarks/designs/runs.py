@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from nnunet_pyconv.benchmarks.designs.data import SUBJECTS, PreparedDataset
+from nnunet_pyconv.benchmarks.designs.data import COMPARED_DATASETS, PreparedDataset
 from nnunet_pyconv.benchmarks.designs.design import design_name, parse_design
 from nnunet_pyconv.benchmarks.designs.networks import with_design
 from nnunet_pyconv.benchmarks.designs.scoring import METRICS, score_cases
@@ -103,8 +103,8 @@ def read_rows(file: Path) -> list[dict[str, str]]:
         if tuple(reader.fieldnames or ()) != COLUMNS:
             raise InputError(f"--rows {file} has other columns than {', '.join(COLUMNS)}; give another file")
         rows = list(reader)
-    if unknown := sorted({row["dataset"] for row in rows} - set(SUBJECTS)):
-        raise InputError(f"--rows {file} has rows of {', '.join(unknown)}; expected {', '.join(SUBJECTS)}")
+    if unknown := sorted({row["dataset"] for row in rows} - set(COMPARED_DATASETS)):
+        raise InputError(f"--rows {file} has rows of {', '.join(unknown)}; expected {', '.join(COMPARED_DATASETS)}")
     return rows
 
 
@@ -125,7 +125,7 @@ def execute(run: DesignRun, prepared: PreparedDataset, folder: Path, rows: Path,
     begin = time.monotonic()
     pseudo_dice = train_and_predict(
         plans,
-        prepared.subject.configuration,
+        prepared.compared.configuration,
         prepared.dataset_json,
         results=folder / str(run),
         images=prepared.test_images(),

@@ -34,7 +34,7 @@ def score_cases(prepared: PreparedDataset, predictions: Path) -> dict[str, list[
         case = truth_file.name.removesuffix(dataset.file_ending)
         files = CaseFiles(case, truth_file, predictions / truth_file.name, None)
         truth, prediction, spacing = read_truth_and_prediction(dataset, files)
-        tolerance = prepared.subject.surface_tolerance
+        tolerance = prepared.compared.surface_tolerance
         image = LabelImage(truth, prediction, spacing, dataset.classes, dataset.ignore_label, tolerance)
         for metric, value in score(image).items():
             scores[metric].append(value)

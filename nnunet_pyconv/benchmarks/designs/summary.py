@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from nnunet_pyconv import markdown
 from nnunet_pyconv.benchmarks.designs import pictures
 from nnunet_pyconv.benchmarks.designs.costs import RUNTIMES, DesignCost
-from nnunet_pyconv.benchmarks.designs.data import SUBJECTS
+from nnunet_pyconv.benchmarks.designs.data import COMPARED_DATASETS
 from nnunet_pyconv.benchmarks.designs.entry import Entry, Key, Row, entry_of, key_of
 from nnunet_pyconv.errors import InputError
 from nnunet_pyconv.evaluation.metrics import difference, estimate
@@ -39,8 +39,8 @@ class Summary:
 
     @property
     def groups(self) -> list[list[Entry]]:
-        """The entries of each data set and number of iterations, data sets as in `SUBJECTS`, designs by their names."""
-        datasets = list(SUBJECTS)
+        """The entries of each data set and number of iterations: as in `COMPARED_DATASETS`, designs by their names."""
+        datasets = list(COMPARED_DATASETS)
         keys = sorted(self.entries, key=lambda key: (datasets.index(key[0]), *key[1:]))
         return [[self.entries[key] for key in group] for _, group in groupby(keys, lambda key: key[:2])]
 

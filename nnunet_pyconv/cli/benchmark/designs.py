@@ -73,5 +73,5 @@ def run(args: argparse.Namespace) -> None:
     for each in wanted:
         if each not in runs.done_runs(args.rows):
             print(each, flush=True)
-            prepared = data.prepare(data.SUBJECTS[each.dataset], args.source)
+            prepared = data.prepare(data.COMPARED_DATASETS[each.dataset], args.source)
             runs.execute(each, prepared, args.folder, args.rows, device)
