@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from backends import needs_kernel
+from backends import NO_KERNEL, needs_kernel
 
 from nnunet_pyconv.nn import PyConv2d
 from nnunet_pyconv.nn.backends import available_backends, use_backend
@@ -50,6 +50,18 @@ def fake_compiler(monkeypatch, tmp_path):
         return path
 
     return write
+
+
+@pytest.fixture(scope="module")
+def compiled():
+    """The library that this process has loaded."""
+    return cache.find(open_cache("kernels"), build.library_name(compiler.find_compiler()))
+
+
+@pytest.fixture
+def copying_compiler(compiled, fake_compiler):
+    """A compiler that takes no time."""
+    fake_compiler(f'cp "{compiled}" "$output"')
 
 
 def as_of_a_new_process() -> str | None:
@@ -189,7 +201,17 @@ def test_compiled_once(fresh, monkeypatch):
     assert as_of_a_new_process() is None  # a compiler that is gone isn't missed
 
 
+def test_the_kernel_is_there_where_a_compiler_is():
+    """Else a broken kernel would skip the tests of the kernel, and all would look well."""
+    try:
+        compiler.find_compiler()
+    except compiler.BuildError as error:
+        pytest.skip(str(error))
+    assert NO_KERNEL is None
+
+
 @needs_kernel
+@pytest.mark.usefixtures("copying_compiler")
 @pytest.mark.parametrize("content", [b"", b"\x7fELF\x02\x01\x01"], ids=["empty", "cut off"])
 def test_a_damaged_library_is_not_loaded(fresh, content):
     assert kernel.unavailable_because() is None
@@ -203,6 +225,7 @@ def test_a_damaged_library_is_not_loaded(fresh, content):
 
 
 @needs_kernel
+@pytest.mark.usefixtures("copying_compiler")
 @pytest.mark.parametrize("kind", ["file in its place", "read-only", "no home"])
 def test_a_cache_that_cannot_be_used(fresh, monkeypatch, kind):
     if kind == "read-only":  # chmod does not stop root
@@ -229,6 +252,7 @@ def test_a_cache_that_cannot_be_used(fresh, monkeypatch, kind):
 
 
 @needs_kernel
+@pytest.mark.usefixtures("copying_compiler")
 @pytest.mark.parametrize("whose", ["folder", "library", "folder of another", "library of another"])
 def test_what_others_may_write_is_not_loaded(fresh, monkeypatch, whose):
     assert kernel.unavailable_because() is None
@@ -252,6 +276,7 @@ def test_what_others_may_write_is_not_loaded(fresh, monkeypatch, whose):
 
 
 @needs_kernel
+@pytest.mark.usefixtures("copying_compiler")
 def test_a_link_is_not_followed(fresh, tmp_path):
     assert kernel.unavailable_because() is None
     (library,) = fresh.glob("*.so")
@@ -288,6 +313,7 @@ def test_cc_with_options(monkeypatch, fake_compiler, tmp_path):
     assert seen.index("-std=gnu11") < seen.index("-DFIRST") < seen.index("-DSECOND") < seen.index("-o")
 
 
+@pytest.mark.slow
 @needs_kernel
 def test_locale_c(fresh):
     environment = {**os.environ, "LC_ALL": "C", "LANG": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
@@ -318,6 +344,7 @@ def test_two_processes_at_once(fresh, fake_compiler, tmp_path):
 
 
 @needs_kernel
+@pytest.mark.usefixtures("copying_compiler")
 def test_a_disk_without_locks(fresh, monkeypatch):
     def refuse(self, *args, **kwargs):
         raise NotImplementedError("FileSystem does not appear to support flock")

@@ -13,7 +13,7 @@ from backends import needs_kernel
 from torch import nn
 
 from nnunet_pyconv.architectures import PyConvUNet
-from nnunet_pyconv.nn import PyConv2d, Pyramid
+from nnunet_pyconv.nn import PyConv2d, PyConv3d, Pyramid
 from nnunet_pyconv.nn.backends import available_backends, use_backend
 from nnunet_pyconv.nn.backends.choice import choose
 from nnunet_pyconv.nn.backends.contract import describe
@@ -61,13 +61,14 @@ def test_unknown_setting(monkeypatch, x):
         PyConv2d(32, 32)(x)
 
 
-def test_environment_variable(monkeypatch):
+def test_environment_variable_in_a_process_without_nnunet(monkeypatch):
     monkeypatch.setenv("NNUNET_PYCONV_BACKEND", "fold")
     code = (
-        "import torch; from nnunet_pyconv.nn import PyConv2d\n"
-        "print(PyConv2d(32, 32).backend_for(torch.ones(1, 32, 40, 40)))"
+        "import sys, torch; from nnunet_pyconv import PyConv2d\n"
+        "print(PyConv2d(32, 32).backend_for(torch.ones(1, 32, 40, 40)), 'nnunetv2' in sys.modules)"
     )
-    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "fold\n"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == "fold False\n"
 
 
 def test_blocks_nest_and_survive_errors(x):
@@ -113,6 +114,25 @@ def test_network_on_another_device_makes_nothing_on_the_cpu():
 )
 def test_auto_with_dilation(channels, size, expected):
     assert PyConv2d(channels, channels, DILATED).backend_for(torch.empty(1, channels, size, size)) == expected
+
+
+@needs_kernel
+@pytest.mark.parametrize(
+    ("channels", "width", "trained", "in_inference"),
+    [(32, 64, "native", "native"), (64, 64, "native", "fold"), (64, 20, "fold", "fold"), (128, 32, "fold", "fold")],
+)
+def test_auto_with_dilation_in_3d(channels, width, trained, in_inference):
+    layer, x = PyConv3d(channels, channels, DILATED), torch.empty(1, channels, 8, 8, width)
+    assert layer.backend_for(x) == trained
+    with torch.no_grad():
+        assert layer.backend_for(x) == in_inference
+
+
+@pytest.mark.usefixtures("no_kernel")
+def test_auto_with_dilation_in_3d_without_the_kernel():
+    x = torch.empty(1, 32, 8, 8, 8)
+    assert PyConv3d(32, 32, DILATED).backend_for(x) == "fold"
+    assert PyConv3d(32, 32, DILATED, stride=2).backend_for(x) == "reference"  # phases need a stride of 1
 
 
 @needs_kernel

@@ -268,7 +268,8 @@ def test_trainers_and_their_variants_are_found(
 @pytest.mark.parametrize("block", BLOCKS)
 def test_exported_to_onnx(block: Block, tmp_path: Path) -> None:
     """Ordinary convolutions, with the numbers that torch has."""
-    onnxruntime = pytest.importorskip("onnxruntime")
+    import onnxruntime
+
     network = convert_to_pyconv(unet(), patch_size=(32, 32), block=block).eval()
     x = torch.randn(2, 1, 32, 32)
     file = tmp_path / "network.onnx"

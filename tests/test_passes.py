@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+from types import SimpleNamespace
 
 import pytest
 from nnunetv2.training.nnUNetTrainer.nnUNetTrainer import nnUNetTrainer
@@ -33,7 +34,8 @@ def test_an_epoch_is_a_pass(
     batch_size: int, training: int, validation: int, iterations: tuple[int, int], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     trainer = object.__new__(find_trainer("nnUNetTrainer_50passes"))
-    trainer.batch_size, trainer.is_ddp = batch_size, False
+    # with several GPUs batch_size is the share of one
+    trainer.configuration_manager, trainer.batch_size = SimpleNamespace(batch_size=batch_size), 1
     split = ([f"case_{number}" for number in range(cases)] for cases in (training, validation))
     monkeypatch.setattr(trainer, "do_split", lambda: tuple(split))
     monkeypatch.setattr(nnUNetTrainer, "get_dataloaders", lambda self: ("training", "validation"))

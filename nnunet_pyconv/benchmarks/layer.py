@@ -52,6 +52,8 @@ MORE_CASES = (
     LayerCase(2, 128, 64, stride=2),
     LayerCase(4, 256, 32, stride=2),
     LayerCase(1, 32, 64, dim=3, kernel_sizes=(3, 5, 7)),
+    LayerCase(1, 64, 32, dim=3, kernel_sizes=(3, 5, 7)),
+    LayerCase(2, 128, 16, dim=3, kernel_sizes=(3, 5, 7)),
     LayerCase(12, 128, 20),
     LayerCase(12, 128, 10),
     LayerCase(2, 128, 8, dim=3, kernel_sizes=(3, 5, 7)),

@@ -63,7 +63,7 @@ def _measure(shape: Shape, k: int, groups: int, ways: Sequence[str], rounds: int
             return convolve(x, w, None, (1, 1), groups)
         if way == "kernel":
             return native_levels(x, [w], [], [groups], [1, 1], [])
-        return folded(x, w, None, (1, 1), groups, FOLDS[way])
+        return folded(x, w, None, (1, 1), groups, block=FOLDS[way])
 
     def train(way: str, x: torch.Tensor, w: torch.Tensor) -> None:
         y = infer(way, x.detach().requires_grad_(), w.detach().requires_grad_())

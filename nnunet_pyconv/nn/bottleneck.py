@@ -17,7 +17,7 @@ class PyConvBottleneck(nn.Sequential):
 
     Normalisation and activation follow the first two, as in the bottleneck block of PyConv's authors (Duta et al.,
     arXiv:2006.11538, Fig. 4); what follows the last one is left to the network. With a quarter of the channels in the
-    middle, it multiplies about a sixth as often as a 3 x 3 convolution from 64 channels on.
+    middle, it multiplies a seventh (64 channels) to a tenth (from 256 on) as often as a 3 x 3 convolution.
 
     `(N, in_channels, [Z,] Y, X)` becomes `(N, out_channels, [Z',] Y', X')`; the stride is that of the middle.
     """

@@ -19,8 +19,8 @@ PerAxis = int | tuple[int, ...]
 class Pyramid:
     """What the levels of a pyramidal convolution are, for any number of channels.
 
-    This is the one place where the rules for groups, shares and number of levels live. It goes into plans files as
-    plain JSON, see `to_json`. Published forms are values of it:
+    The rules for groups, shares and number of levels live here and in `shares.py`, and nowhere else. It goes into plans
+    files as plain JSON, see `to_json`. Published forms are values of it:
 
     - `Pyramid()` has kernels 3, 5, 7, 9 on all input channels, in growing numbers of groups: PyConv (Duta et al. 2020,
       arXiv:2006.11538; paper, Eq. 5 to 8).
@@ -166,7 +166,7 @@ class Pyramid:
         **Channels, in 3D.** The groups of Eq. 7 grow with the cube of the kernel, 1, 5, 13, 27 for 3, 5, 7, 9, and
         can't outnumber the channels of a level. Where groups and split are left to the rules, a level stays if the
         stage's channels, shared equally among it and those before it, can have at least half of its groups. So 9 needs
-        64 channels and 7 needs 32; nnU-Net's first stage, 32 wide, has 3, 5, 7. Multiplications of such a layer, as a
+        56 channels and 7 needs 21; nnU-Net's first stage, 32 wide, has 3, 5, 7. Multiplications of such a layer, as a
         multiple of the 3 x 3 x 3 convolution's: 1.04 for 32 channels in three levels (1.64 in four), 1.02 for 64 in
         four, 0.80 for 128 in four.
 

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import torch
-from torch._dynamo import OptimizedModule
 
 from nnunet_pyconv.nn.ahead import Use, choose_ahead, describe_choices
 from nnunet_pyconv.trainers.robust_checkpoints import RobustCheckpoints
+from nnunet_pyconv.trainers.unwrapped import unwrapped
 
 
 class ChosenBackends(RobustCheckpoints):
@@ -20,9 +20,7 @@ class ChosenBackends(RobustCheckpoints):
     def initialize(self) -> None:
         """Let nnU-Net make network, optimiser and loss, then choose; `torch.compile` traces at the first step."""
         super().initialize()
-        network = self.network.module if self.is_ddp else self.network
-        if isinstance(network, OptimizedModule):
-            network = network._orig_mod
+        network = unwrapped(self.network)
         patch = (self.num_input_channels, *self.configuration_manager.patch_size)
         batch = (self.batch_size, *patch)
         uses = (Use(batch, trained=True), Use(batch, trained=False), Use((1, *patch), trained=False))

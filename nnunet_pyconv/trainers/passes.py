@@ -8,7 +8,6 @@ from typing import Any
 
 import torch
 from nnunetv2.training.nnUNetTrainer.nnUNetTrainer import nnUNetTrainer
-from torch import distributed
 
 from nnunet_pyconv.trainers.seed import SeededTrainer
 
@@ -39,7 +38,7 @@ def trainer_of_passes(number: int) -> type[nnUNetTrainer]:
 
         def get_dataloaders(self) -> tuple[Any, Any]:
             """Return nnU-Net's iterators, and set the length of an epoch."""
-            batch_size = self.batch_size * (distributed.get_world_size() if self.is_ddp else 1)
+            batch_size = self.configuration_manager.batch_size  # of all GPUs together, which have unequal shares
             training, validation = (math.ceil(len(cases) / batch_size) for cases in self.do_split())
             self.num_iterations_per_epoch, self.num_val_iterations_per_epoch = training, max(1, validation)
             return super().get_dataloaders()

@@ -12,8 +12,9 @@ from typing import Any
 import torch
 
 from nnunet_pyconv.names import BACKENDS
-from nnunet_pyconv.nn.backends.fold import fold_for
+from nnunet_pyconv.nn.backends.fold import gains
 from nnunet_pyconv.nn.backends.native import kernel
+from nnunet_pyconv.nn.backends.phases import is_phased
 from nnunet_pyconv.nn.backends.spec import Workload
 from nnunet_pyconv.nn.backends.table import Question, table_of
 from nnunet_pyconv.nn.backends.triton import autotune
@@ -65,12 +66,12 @@ def available_backends() -> dict[str, str | None]:
 def choose(work: Workload, x: torch.Tensor) -> str:
     """Choose the backend of a layer of ordinary convolutions.
 
-    On a CPU the compiled kernel is taken, unless `reference_is_faster`; without the kernel, and for float64, the fold.
-    The kernel computes a half-precision input in float32. On an NVIDIA GPU the faster of the Triton kernels and the
-    reference is taken, see `autotune.fastest`; where nothing can be measured, inside `torch.compile` or the capture of
-    a CUDA graph, what the table of earlier choices says (`nn.ahead` fills it before), and without an entry the
-    reference. The reference is taken where the choice has to be the same each time, in deterministic mode, and on other
-    devices.
+    On a CPU the compiled kernel is taken, unless `library_is_faster`; without the kernel, and for float64, the fold,
+    which is also how the library takes dilated levels of volumes. The kernel computes a half-precision input in
+    float32. On an NVIDIA GPU the faster of the Triton kernels and the reference is taken, see `autotune.fastest`; where
+    nothing can be measured, inside `torch.compile` or the capture of a CUDA graph, what the table of earlier choices
+    says (`nn.ahead` fills it before), and without an entry the reference. The reference is taken where the choice has
+    to be the same each time, in deterministic mode, and on other devices.
 
     Args:
         work: The layer and its input; the dtype is that in which a convolution computes.
@@ -83,8 +84,8 @@ def choose(work: Workload, x: torch.Tensor) -> str:
         ValueError: A forced backend that can't run here, or an unknown one in the environment variable.
     """
     _check(_setting)
-    if _setting == "fold" and not work.is_plain:
-        return "reference"  # it is not written for dilation and shares
+    if _setting == "fold" and work.has_shares:
+        return "reference"  # it is not written for them
     if _setting in ("native", "triton"):
         if refusal := _native_refusal(work) if _setting == "native" else _triton_refusal(work):
             raise ValueError(
@@ -99,11 +100,11 @@ def choose(work: Workload, x: torch.Tensor) -> str:
         return _as_in_the_table(work)
     if work.device.type != "cpu" or work.x_size[0] == 0:
         return "reference"
-    if not _native_refusal(work):
-        return "reference" if reference_is_faster(work.levels, work.x_size[-1]) else "native"
-    if not work.is_plain:
-        return "reference"
-    return "reference" if all(fold_for(level, work.stride) == (1, 1) for level in work.levels) else "fold"
+    has_kernel = not _native_refusal(work)
+    if has_kernel and not library_is_faster(work.levels, work.x_size[-1], trained=torch.is_grad_enabled()):
+        return "native"
+    folds = is_phased if has_kernel else gains  # where the library beats the kernel, the strided fold gains nothing
+    return "fold" if not work.has_shares and any(folds(z, work.stride) for z in work.levels) else "reference"
 
 
 def is_auto() -> bool:
@@ -153,8 +154,8 @@ def _sizes_for_triton(
     return tuple(q.x_size for q, choice in choices if choice == "triton" and replace(q, x_size=()) == asked)
 
 
-def reference_is_faster(levels: Sequence[Level], width: int) -> bool:
-    """The cost rule: tell whether the reference is faster than the compiled kernel.
+def library_is_faster(levels: Sequence[Level], width: int, *, trained: bool) -> bool:
+    """The cost rule: tell whether the library's convolutions are faster than the compiled kernel.
 
     The library's vectors run along the channels and the kernel's along the width, so the library wins where most of
     the work is in groups with many channels, and on narrow maps. The costs of a multiplication are fitted to
@@ -163,13 +164,14 @@ def reference_is_faster(levels: Sequence[Level], width: int) -> bool:
     Args:
         levels: The levels.
         width: Of the input, in pixels: with a stride, the library loses as much as the kernel.
+        trained: Whether gradients will be asked for.
     """
     library = kernel = 0.0
     for level in levels:
         work = math.prod(level.kernel_size) * level.inputs * level.outputs * level.groups
         is_dilated = max(level.dilation) > 1
         kernel += work * (_kernel_cost_dilated(width) if is_dilated else _kernel_cost(width))
-        library += work * (_library_cost_dilated(level) if is_dilated else _library_cost(level))
+        library += work * (_library_cost_dilated(level, trained=trained) if is_dilated else _library_cost(level))
     return library < kernel
 
 
@@ -197,9 +199,12 @@ def _library_cost(level: Level) -> float:
     return 10.0
 
 
-def _library_cost_dilated(level: Level) -> float:
-    """The same with dilation, which the library's fastest kernels don't have."""
-    for inputs, cost in ((128, 0.95), (64, 1.45), (32, 2.7)):
+def _library_cost_dilated(level: Level, *, trained: bool) -> float:
+    """The same with dilation, which the library's fastest kernels don't have; in 3D it is trained by phases."""
+    costs = (0.95, 1.45, 2.7)
+    if len(level.kernel_size) == 3:
+        costs = (0.9, 1.15, 2.1) if trained else (0.65, 0.8, 1.85)
+    for inputs, cost in zip((128, 64, 32), costs, strict=True):
         if level.inputs >= inputs and level.outputs >= inputs // 4:
             return cost
     return 4.5

@@ -97,7 +97,7 @@ def _geometry(convs: list[Conv], shares: bool) -> list[int]:
 def _by_kernel(chosen: str, x: torch.Tensor, convs: list[Conv], shares: bool) -> torch.Tensor:
     stride = list(convs[0].stride)
     if chosen == "fold":
-        return torch.cat([folded(x, c.weight, c.bias, stride, c.groups) for c in convs], dim=1)
+        return torch.cat([folded(x, c.weight, c.bias, stride, c.groups, c.dilation) for c in convs], dim=1)
     # Half precision, be it the input's or autocast's, is computed in float32 by the C kernel and rounded once.
     result_type = contract.autocast_dtype(x)
     dtype, operator = (torch.float32, native_levels) if chosen == "native" else (result_type, triton_levels)

@@ -1,9 +1,11 @@
-"""The strided fold: an exact grouped convolution in pure PyTorch that gives the library more channels a group.
+"""The strided fold: an exact convolution in pure PyTorch that gives the library more channels a group, or dense work.
 
 A library serves groups of one or two output channels badly. So a level is convolved with `r` times its stride, once for
 each of the r x r positions inside a block of output pixels, all in one convolution: position `d` has the same kernel,
 shifted by `d`, inside a kernel that is larger by `r - 1`. The r x r results of a block then move from the channels to
 the pixels. That multiplies more often, `((k + r - 1) / k)^2` times as often, and is faster all the same.
+
+Dilated levels of volumes are folded in another way, for their weight gradient alone: see `phases`.
 """
 
 from __future__ import annotations
@@ -14,8 +16,14 @@ import torch
 import torch.nn.functional as F  # noqa: N812
 
 from nnunet_pyconv.nn.backends import contract
+from nnunet_pyconv.nn.backends.phases import PhasedConvolution, is_phased
 from nnunet_pyconv.nn.backends.reference import convolve
 from nnunet_pyconv.nn.level import Level
+
+
+def gains(level: Level, stride: Sequence[int]) -> bool:
+    """Tell whether a level is folded in one of the two ways."""
+    return is_phased(level, stride) or fold_for(level, stride) != (1, 1)
 
 
 def fold_for(level: Level, stride: Sequence[int]) -> tuple[int, int]:
@@ -24,7 +32,7 @@ def fold_for(level: Level, stride: Sequence[int]) -> tuple[int, int]:
     The rule is fitted to measurement, see `docs/performance.md`: the fewer outputs a group has, the larger the block,
     as long as the kernel is so large that it grows by little. A stride beyond the kernel lets it grow by far too much.
     """
-    if max(stride[-2:]) > max(level.kernel_size[-2:]):
+    if max(level.dilation) > 1 or max(stride[-2:]) > max(level.kernel_size[-2:]):
         return (1, 1)
     if (level.inputs >= 32 and level.outputs >= 8) or max(level.kernel_size[-2:]) == 1:
         return (1, 1)
@@ -41,9 +49,10 @@ def folded(
     bias: torch.Tensor | None,
     stride: Sequence[int],
     groups: int,
+    dilation: Sequence[int] | None = None,
     block: tuple[int, int] | None = None,
 ) -> torch.Tensor:
-    """Convolve one level with its outputs folded along the last two axes.
+    """Convolve one level with its outputs folded along the last two axes, or a dilated one of volumes by phases.
 
     Args:
         x: `(N, C, [Z,] Y, X)`.
@@ -51,20 +60,33 @@ def folded(
         bias: `(out_channels,)` or None.
         stride: One an axis.
         groups: Number of groups.
-        block: Output pixels to fold, rows and columns; None: as `fold_for` chooses.
+        dilation: One an axis; None for none.
+        block: Output pixels to fold, rows and columns, where no axis is dilated; None: as `fold_for` chooses.
 
     Returns:
         `(N, out_channels, [Z',] Y', X')`, what `reference.convolve` returns.
 
     Raises:
         RuntimeError: Arguments that a convolution of torch refuses, see `contract`.
+        ValueError: A block for a dilated level.
     """
     biases = [] if bias is None else [bias]
-    work = contract.checked(contract.describe(x, [weight], biases, [groups], stride, dtype_of=contract.autocast_dtype))
+    geometry = [] if dilation is None else [0, *dilation]
+    described = contract.describe(x, [weight], biases, [groups], stride, geometry, dtype_of=contract.autocast_dtype)
+    work = contract.checked(described)
+    level = work.levels[0]
+    if block is not None and max(level.dilation) > 1:
+        raise ValueError(
+            f"block {block} for a level with dilation {level.dilation}: give None, which folds it by phases"
+        )
     weight = weight.to(work.dtype)  # autocast stacks no other half precision than its own
-    rows, columns = block or fold_for(work.levels[0], stride)
+    if is_phased(level, stride):
+        bias = None if bias is None else bias.to(work.dtype)
+        y: torch.Tensor = PhasedConvolution.apply(x.to(work.dtype), weight, bias, groups, list(level.dilation))
+        return y
+    rows, columns = block or fold_for(level, stride)
     if rows == columns == 1:
-        return convolve(x, weight, bias, stride, groups)
+        return convolve(x, weight, bias, stride, groups, dilation)
     (out_y, out_x), (stride_y, stride_x) = work.y_size[-2:], stride[-2:]
 
     shifted = [

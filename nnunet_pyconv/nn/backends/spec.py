@@ -67,9 +67,9 @@ class Workload:
         return (self.x_size[0], channels, *output_size(self.x_size[2:], self.stride))
 
     @property
-    def is_plain(self) -> bool:
-        """Whether all levels convolve all channels without dilation."""
-        return all(level.in_channels == self.x_size[1] and max(level.dilation) == 1 for level in self.levels)
+    def has_shares(self) -> bool:
+        """Whether a level convolves a share of the channels instead of all."""
+        return any(level.in_channels != self.x_size[1] for level in self.levels)
 
 
 def output_size(size: Sequence[int], stride: Sequence[int]) -> list[int]:

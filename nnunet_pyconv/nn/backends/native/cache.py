@@ -1,4 +1,4 @@
-"""The user's folder of compiled libraries: where it is, and which files in it may be loaded.
+"""The compiled libraries in the user's folder: which of them may be loaded.
 
 To load a library is to execute it. So nothing is loaded but from a folder and a file that this user owns and that
 nobody else may write to. A library's name ends in the hash of its content, so that a damaged one is not loaded either.
