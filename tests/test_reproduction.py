@@ -493,7 +493,7 @@ def test_checkpoint_is_that_of_the_trainer(trainer: str, checkpoint: str, nnunet
 
 
 def test_trainers_that_are_not_there_or_take_no_seed(nnunet_folders: NnunetFolders) -> None:
-    with pytest.raises(InputError, match="-tr NoSuch: nnU-Net finds no such trainer"):
+    with pytest.raises(InputError, match="nnU-Net finds no trainer NoSuch, neither among its own"):
         runs_of(a_request(trainer="NoSuch"), [])
     with pytest.raises(InputError, match="--seed 1: nnUNetTrainer takes no seed"):
         runs_of(a_request(trainer="nnUNetTrainer", seed=1), [])
@@ -559,6 +559,7 @@ def test_one_failed_run_leaves_the_others(
     assert "  report: " in printed.err  # of the empty files of the other run
 
 
+@pytest.mark.slow
 def test_dataset_that_nnunet_refuses(nnunet_folders: NnunetFolders, capsys: pytest.CaptureFixture[str]) -> None:
     """nnU-Net's own command fails: preparation and run are listed."""
     prepared(nnunet_folders)
@@ -640,7 +641,8 @@ def test_reports_leave_out_what_is_not_done(nnunet_folders: NnunetFolders) -> No
         ("312", ["2d_unet"], ["all"]),
         ("313", ["2d_fcn8s"], ["0"]),
     ]
-    assert list(reports[0].predictions) == ["2d_unet_fold_0", "2d_unet_fold_2"]
+    unet = "T__PyConvUNetPaperPlans__2d_unet"
+    assert list(reports[0].predictions) == [f"{unet}/fold_0", f"{unet}/fold_2"]
 
 
 @pytest.mark.parametrize(
@@ -691,7 +693,7 @@ def test_packed_runs_go_on_elsewhere(
     write(started.folder, "checkpoint_latest.pth")
     file = tmp_path / "runs.tar"
     assert pack([run, started, a_run(network="unet_plus_plus")], file) == 2
-    with pytest.raises(InputError, match="--pack .* exists already"):
+    with pytest.raises(InputError, match="runs.tar exists already"):
         pack([run], file)
     monkeypatch.setenv("nnUNet_results", str(tmp_path / "elsewhere"))
     folds = unpack(file)
@@ -705,6 +707,44 @@ def test_packed_runs_go_on_elsewhere(
     assert [path for path in (tmp_path / "elsewhere").iterdir() if path.name.startswith(".")] == []
     with pytest.raises(InputError, match="fold_0 exists already; remove it"):
         unpack(file)
+
+
+def test_links_are_packed_as_files(
+    nnunet_folders: NnunetFolders, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = a_run()
+    write(run.folder, BEST)
+    (run.folder / FINAL).symlink_to(run.folder / BEST)
+    (run.folder / "debug.json").hardlink_to(run.folder / BEST)
+    pack([run], tmp_path / "runs.tar")
+    monkeypatch.setenv("nnUNet_results", str(tmp_path / "elsewhere"))
+    unpack(tmp_path / "runs.tar")
+    assert {path.name: path.is_symlink() for path in run.folder.iterdir()} == dict.fromkeys(
+        (BEST, FINAL, "debug.json"), False
+    )
+
+
+def test_folds_of_other_plans_are_refused(
+    nnunet_folders: NnunetFolders, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = a_run()
+    write(run.folder, BEST)
+    (run.folder.parent / "plans.json").write_text('{"plans_name": "theirs"}')
+    pack([run], tmp_path / "runs.tar")
+    monkeypatch.setenv("nnUNet_results", str(tmp_path / "elsewhere"))
+    other = a_run(fold="1")
+    write(other.folder, BEST)
+    (other.folder.parent / "plans.json").write_text('{"plans_name": "ours"}')
+    with pytest.raises(InputError, match=r"plans\.json is another than .*so its folds are of another model"):
+        unpack(tmp_path / "runs.tar")
+    assert not run.folder.exists()
+    (other.folder.parent / "plans.json").write_text("{")
+    with pytest.raises(InputError, match=r"--unpack .*plans\.json"):
+        unpack(tmp_path / "runs.tar")
+    assert not run.folder.exists()
+    (other.folder.parent / "plans.json").write_text('{ "plans_name": "theirs" }')
+    unpack(tmp_path / "runs.tar")
+    assert run.folder.exists()
 
 
 def member(name: str, **attributes: object) -> tarfile.TarInfo:
@@ -782,8 +822,8 @@ def test_folders_of_nnunet_unset(nnunet_folders: NnunetFolders, monkeypatch: pyt
     ("flags", "message"),
     [
         (["--seed", "-1"], "--seed -1: expected a whole number"),
-        (["-num_gpus", "0"], "-num_gpus 0: expected at least 1"),
-        (["-np", "0"], "-np 0: expected at least 1"),
+        (["-num_gpus", "0"], "argument -num_gpus: '0' is not a positive number"),
+        (["-np", "0"], "argument -np: '0' is not a positive number"),
         (["-overwrite_target_spacing", "2", "0"], "-overwrite_target_spacing 2 0: expected two sizes"),
         (["-num_gpus", "2"], "-num_gpus 2 is for -device cuda, and this is cpu"),
         (["--slurm", "partition"], "--slurm partition: expected KEY=VALUE"),

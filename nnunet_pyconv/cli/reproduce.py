@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from nnunetv2.configuration import default_num_processes
 
 from nnunet_pyconv import paper
+from nnunet_pyconv.cli.parser import positive
 from nnunet_pyconv.errors import InputError
 from nnunet_pyconv.names import DEVICES, EXECUTORS, FOLDS, PROTOCOLS, RECIPES, SEED_VARIABLE, STOCK_NNUNET
 
@@ -75,9 +76,6 @@ def _request(args: argparse.Namespace) -> ExperimentRequest:
         raise InputError("--dry_run, --pack and --unpack do different things; give one of them")
     if args.overwrite and args.pack is None:
         raise InputError("--overwrite is for --pack: results that exist are never replaced")
-    for flag, value in (("-num_gpus", args.num_gpus), ("-np", args.num_processes)):
-        if value < 1:
-            raise InputError(f"{flag} {value}: expected at least 1")
     if args.target_spacing is not None and not all(0 < step < math.inf for step in args.target_spacing):
         given = " ".join(f"{step:g}" for step in args.target_spacing)
         raise InputError(f"-overwrite_target_spacing {given}: expected two sizes of a pixel above 0, for example 2 2")
@@ -186,11 +184,11 @@ def _add_how(add: Callable[..., object]) -> None:
 
 def _add_where(add: Callable[..., object]) -> None:
     add("-device", choices=DEVICES, help="where the networks run (default: a GPU if there is one; cuda with slurm)")
-    add("-num_gpus", type=int, default=1, metavar="N", help="GPUs a training (default: %(default)s)")
+    add("-num_gpus", type=positive, default=1, metavar="N", help="GPUs a training (default: %(default)s)")
     add(
         "-np",
         dest="num_processes",
-        type=int,
+        type=positive,
         default=default_num_processes,
         metavar="N",
         help="processes that preprocess and evaluate (default: %(default)s)",
@@ -199,7 +197,7 @@ def _add_where(add: Callable[..., object]) -> None:
         "--executor",
         choices=EXECUTORS,
         default="local",
-        help="local: one after another, here; slurm: as jobs of a cluster, through submitit (default: %(default)s)",
+        help="local: one after another; slurm: as jobs of a cluster; both through submitit (default: %(default)s)",
     )
     add(
         "--slurm",

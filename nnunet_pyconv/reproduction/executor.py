@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 from nnunet_pyconv.errors import InputError
 from nnunet_pyconv.extras import require_extra
+from nnunet_pyconv.names import ExecutorKind
 from nnunet_pyconv.nnunet_commands import Outcome
 from nnunet_pyconv.reproduction.preparation import Preparation
 from nnunet_pyconv.reproduction.run import Run
@@ -55,7 +56,7 @@ class Executor:
         InputError: submitit is not installed, Slurm is missing, or parameters that it doesn't know.
     """
 
-    def __init__(self, kind: str, folder: Path, slurm_parameters: Mapping[str, Any]) -> None:
+    def __init__(self, kind: ExecutorKind, folder: Path, slurm_parameters: Mapping[str, Any]) -> None:
         require_extra("slurm", "submitit")
         import submitit
 

@@ -11,10 +11,10 @@ from typing import Any
 from nnunet_pyconv import paper
 from nnunet_pyconv.dataset_conversion.registry import load_converter
 from nnunet_pyconv.errors import InputError
-from nnunet_pyconv.names import RECIPES, STOCK_NNUNET
+from nnunet_pyconv.names import BEST_CHECKPOINT, FINAL_CHECKPOINT, RECIPES, STOCK_NNUNET, Protocol, Recipe
 from nnunet_pyconv.nnunet_folders import Setup, dataset_id, find_trainer, nnunet_folder
 from nnunet_pyconv.reproduction.preparation import Preparation
-from nnunet_pyconv.reproduction.run import BEST, FINAL, Run
+from nnunet_pyconv.reproduction.run import Run
 from nnunet_pyconv.trainers import nnUNetTrainerPyConvPaper
 from nnunet_pyconv.trainers.seed import SeededTrainer
 
@@ -28,7 +28,7 @@ class ExperimentRequest:
     Attributes:
         datasets: Keys of `paper.DATASETS`.
         networks: Keys of `paper.NETWORKS`, or `names.STOCK_NNUNET`.
-        recipe: Key of `names.RECIPES`.
+        recipe: Of `names.RECIPES`.
         folds: Of `names.FOLDS`.
         device: nnU-Net's `-device`.
         num_processes: nnU-Net's `-np`.
@@ -36,12 +36,12 @@ class ExperimentRequest:
         trainer: A trainer instead of the recipe's, for example one with fewer epochs; None for the recipe's.
         seed: See `SeededTrainer`; None for none.
         target_spacing: See `Preparation`; None keeps the images as they are.
-        protocol: Of `names.PROTOCOLS`, where a dataset is converted by both; None takes the one there is.
+        protocol: Which conversion, where a dataset is converted by both; None takes the one there is.
     """
 
     datasets: Sequence[str]
     networks: Sequence[str]
-    recipe: str
+    recipe: Recipe
     folds: Sequence[str]
     device: str
     num_processes: int
@@ -49,7 +49,7 @@ class ExperimentRequest:
     trainer: str | None = None
     seed: int | None = None
     target_spacing: tuple[float, ...] | None = None
-    protocol: str | None = None
+    protocol: Protocol | None = None
 
 
 def preparations_of(request: ExperimentRequest) -> list[Preparation]:
@@ -138,7 +138,7 @@ def _checkpoint(trainer: str, seed: int | None) -> str:
     trainer_class = find_trainer(trainer)
     if seed is not None and not issubclass(trainer_class, SeededTrainer):
         raise InputError(f"--seed {seed}: {trainer} takes no seed; give none, or a trainer of nnunet-pyconv")
-    return BEST if issubclass(trainer_class, nnUNetTrainerPyConvPaper) else FINAL
+    return BEST_CHECKPOINT if issubclass(trainer_class, nnUNetTrainerPyConvPaper) else FINAL_CHECKPOINT
 
 
 def _configuration(network: str) -> str:
@@ -187,12 +187,12 @@ def _read_dataset_json(file: Path) -> dict[str, Any]:
         ) from error
 
 
-def _folder_name(key: str, protocol: str | None) -> str:
+def _folder_name(key: str, protocol: Protocol | None) -> str:
     """The name of the dataset folder, whatever ID it was given.
 
     Args:
         key: Of `paper.DATASETS`.
-        protocol: Of `names.PROTOCOLS`, or None for any.
+        protocol: Of its conversion, or None for any.
     """
     name = next(dataset.folder_name for dataset in paper.DATASETS if dataset.key == key)
     base = nnunet_folder("nnUNet_raw")

@@ -8,13 +8,16 @@ import tempfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path, PurePosixPath
 
+from batchgenerators.utilities.file_and_folder_operations import load_json
 from tqdm import tqdm
 
 from nnunet_pyconv.errors import InputError
 from nnunet_pyconv.nnunet_commands import is_running
 from nnunet_pyconv.nnunet_folders import Setup, nnunet_folder
+from nnunet_pyconv.reproduction.products import json_damage
 from nnunet_pyconv.reproduction.run import Run
-from nnunet_pyconv.writing import whole_files
+from nnunet_pyconv.trainers.robust_checkpoints import PARTIAL
+from nnunet_pyconv.writing import check_target, whole_files
 
 
 def pack(runs: Sequence[Run], file: Path, *, overwrite: bool = False) -> int:
@@ -31,8 +34,7 @@ def pack(runs: Sequence[Run], file: Path, *, overwrite: bool = False) -> int:
     Raises:
         InputError: A file that exists or can't be written, a run that is running, or no run that has started.
     """
-    if file.exists() and not overwrite:
-        raise InputError(f"--pack {file} exists already; choose another name, or replace it with --overwrite")
+    check_target(file, overwrite=overwrite, kind="file")
     started = [run for run in runs if run.folder.is_dir()]
     if not started:
         raise InputError(f"--pack {file}: none of these runs has started; choose others with --datasets and --networks")
@@ -40,7 +42,8 @@ def pack(runs: Sequence[Run], file: Path, *, overwrite: bool = False) -> int:
         raise InputError(f"--pack {file}: {running[0]} is running; let it end, or end it, and pack then")
     results = nnunet_folder("nnUNet_results")
     paths = list(dict.fromkeys(path for run in started for path in _files_of(run)))
-    with whole_files(file) as (new,), tarfile.open(new, "w") as archive:  # weights and images don't shrink further
+    # weights and images don't shrink further; links become files
+    with whole_files(file) as (new,), tarfile.open(new, "w", dereference=True) as archive:
         for path in tqdm(paths, desc="packing", unit="file"):
             archive.add(path, path.relative_to(results).as_posix(), recursive=False)
     return len(started)
@@ -52,7 +55,7 @@ def _files_of(run: Run) -> Iterator[Path]:
     yield from sorted(path for path in model.iterdir() if path.is_file() and not path.name.startswith("."))
     for path in sorted(run.folder.rglob("*")):
         hidden = any(part.startswith(".") for part in path.relative_to(run.folder).parts)
-        if path.is_file() and not hidden and not path.name.endswith(".partial"):
+        if path.is_file() and not hidden and not path.name.endswith(PARTIAL):
             yield path
 
 
@@ -69,7 +72,8 @@ def unpack(file: Path) -> list[str]:
         The folds that are new, as `DatasetXXX_Name/TRAINER__PLANS__CONFIGURATION/fold_X`.
 
     Raises:
-        InputError: No such file, another kind of file, or folds that exist; nothing is written then.
+        InputError: No such file, another kind of file, folds that exist, or folds of a model that has other plans
+            here; nothing is written then.
     """
     results = nnunet_folder("nnUNet_results")
     try:
@@ -88,6 +92,7 @@ def unpack(file: Path) -> list[str]:
                         f"--unpack {file}: {results / existing[0]} exists already; remove it to take the packed one"
                     )
                 archive.extractall(hidden, members=members, filter="data")
+            _require_same_models(Path(hidden), results, folds, file)
             _move(Path(hidden), results, folds)
     except FileNotFoundError as error:
         raise InputError(f"--unpack {file}: no such file") from error
@@ -117,6 +122,23 @@ def _check(member: tarfile.TarInfo, file: Path) -> None:
             f"--unpack {file} holds {member.name!r}, which is no file of a run; expected a file of --pack, with "
             "DatasetXXX_Name/TRAINER__PLANS__CONFIGURATION/fold_X/... alone"
         )
+
+
+def _require_same_models(unpacked: Path, results: Path, folds: Sequence[str], file: Path) -> None:
+    """Raise an InputError where a model is here whose other folds were trained by other plans."""
+    for model in {PurePosixPath(fold).parent for fold in folds}:
+        for name in ("plans.json", "dataset.json"):
+            theirs, ours = unpacked / model / name, results / model / name
+            if not (theirs.is_file() and ours.is_file()):
+                continue
+            for each, of in ((theirs, f"its {model}/{name}"), (ours, str(ours))):
+                if damage := json_damage(each):
+                    raise InputError(f"--unpack {file}: {of} {damage}; restore it from a copy")
+            if load_json(str(theirs)) != load_json(str(ours)):
+                raise InputError(
+                    f"--unpack {file}: its {model}/{name} is another than {ours}, so its folds are of another model; "
+                    "move that one away, or unpack into other results"
+                )
 
 
 def _move(unpacked: Path, results: Path, folds: Sequence[str]) -> None:

@@ -14,8 +14,6 @@ from typing import Any
 import blosc2
 from nnunetv2.evaluation.evaluate_predictions import load_summary_json
 
-from nnunet_pyconv.checkpoints import check_whole
-from nnunet_pyconv.errors import InputError
 from nnunet_pyconv.evaluation.dataset import RawDataset
 
 
@@ -26,15 +24,6 @@ def json_damage(file: Path) -> str:
     except (OSError, ValueError) as error:
         return f"can't be read ({error})"
     return "" if isinstance(content, dict) else "holds no JSON object"
-
-
-def checkpoint_damage(file: Path) -> str:
-    """Check a checkpoint; nothing in it is executed."""
-    try:
-        check_whole(file)
-    except InputError as error:
-        return str(error)
-    return ""
 
 
 def preprocessed_damage(folder: Path, cases: Collection[str]) -> str:

@@ -11,6 +11,7 @@ from tqdm import tqdm
 from nnunet_pyconv.errors import InputError
 from nnunet_pyconv.evaluation.models import ModelFilter
 from nnunet_pyconv.evaluation.report.request import ReportRequest
+from nnunet_pyconv.names import ExecutorKind
 from nnunet_pyconv.nnunet_commands import Outcome
 from nnunet_pyconv.nnunet_folders import nnunet_folder
 from nnunet_pyconv.reproduction.executor import Executor, Job
@@ -19,7 +20,7 @@ from nnunet_pyconv.reproduction.run import Run
 
 
 def reproduce(
-    request: ExperimentRequest, executor: str, slurm_parameters: Mapping[str, Any]
+    request: ExperimentRequest, executor: ExecutorKind, slurm_parameters: Mapping[str, Any]
 ) -> tuple[list[Run], list[Outcome]]:
     """Run what is left of a request: first the datasets' preparation, then the runs.
 
@@ -112,10 +113,8 @@ def _report_request(runs: Sequence[Run], folder: Path) -> ReportRequest:
         folder=folder / name,
         datasets=[preparation.dataset_id],
         models=ModelFilter(setups=list(dict.fromkeys(run.setup for run in runs)), folds=folds),
-        # named like their models, so that the paper's figures stand beside them, where that is one folder a model
-        predictions={
-            f"{run.setup.configuration}_fold_{run.fold}" if several else str(run.setup): run.predictions for run in runs
-        },
+        # named like their models, so that the paper's figures stand beside them
+        predictions={f"{run.setup}/fold_{run.fold}" if several else str(run.setup): run.predictions for run in runs},
         num_processes=preparation.num_processes,
         overwrite=True,
     )

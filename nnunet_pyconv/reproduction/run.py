@@ -7,14 +7,13 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from nnunet_pyconv.checkpoints import checkpoint_damage
 from nnunet_pyconv.errors import InputError
-from nnunet_pyconv.names import SEED_VARIABLE
+from nnunet_pyconv.names import BEST_CHECKPOINT, FINAL_CHECKPOINT, LATEST_CHECKPOINT, SEED_VARIABLE
 from nnunet_pyconv.nnunet_commands import Outcome, Step, run_steps
 from nnunet_pyconv.nnunet_folders import Setup
 from nnunet_pyconv.reproduction.preparation import LOG, Preparation
-from nnunet_pyconv.reproduction.products import checkpoint_damage, evaluation_damage
-
-FINAL, LATEST, BEST = "checkpoint_final.pth", "checkpoint_latest.pth", "checkpoint_best.pth"
+from nnunet_pyconv.reproduction.products import evaluation_damage
 
 
 @dataclass(frozen=True)
@@ -72,7 +71,7 @@ class Run:
     @property
     def is_started(self) -> bool:
         """Whether there is a training to go on with, or an ended one."""
-        return any((self.folder / name).is_file() for name in (FINAL, LATEST, BEST))
+        return any((self.folder / name).is_file() for name in (FINAL_CHECKPOINT, LATEST_CHECKPOINT, BEST_CHECKPOINT))
 
     @property
     def seed_used(self) -> int | None:
@@ -120,7 +119,7 @@ class Run:
             print(f"{self}: {damage}; it is made again", flush=True)
         damaged = self._damaged_checkpoints()
         # nnU-Net would validate the last epoch in the place of the best, and can't go on from a final checkpoint
-        names = {FINAL, *damaged} if damaged else ()
+        names = {FINAL_CHECKPOINT, *damaged} if damaged else ()
         for file in (self.folder / name for name in names):
             if file.is_file():
                 file.replace(file.with_name(f"{file.name}.damaged"))
@@ -136,7 +135,7 @@ class Run:
 
     def _is_evaluated(self, folder: Path) -> bool:
         """Whether all cases are predicted and scored, after the training: not after an earlier one."""
-        final, summary = self.folder / FINAL, folder / "summary.json"
+        final, summary = self.folder / FINAL_CHECKPOINT, folder / "summary.json"
         if not (final.is_file() and summary.is_file() and summary.stat().st_mtime >= final.stat().st_mtime):
             return False
         return not self._evaluation_damage(folder)
@@ -148,10 +147,10 @@ class Run:
 
     def _damaged_checkpoints(self) -> dict[str, str]:
         """What is wrong with each checkpoint that validates or predicts; the trainer checks those it goes on from."""
-        final = self.folder / FINAL
+        final = self.folder / FINAL_CHECKPOINT
         if not final.is_file():
             return {}
-        used = dict.fromkeys((FINAL, self.checkpoint))
+        used = dict.fromkeys((FINAL_CHECKPOINT, self.checkpoint))
         damages = {name: checkpoint_damage(self.folder / name) for name in used}
         return {name: damage for name, damage in damages.items() if damage}
 
@@ -164,9 +163,10 @@ class Run:
         # without a seed, nnU-Net would note in debug.json that the training that goes on had none
         seed = self.seed_used if self.seed is None and self.is_started else self.seed
         environment = {} if seed is None else {SEED_VARIABLE: str(seed)}
-        if (self.folder / FINAL).is_file() and not self._damaged_checkpoints():
+        if (self.folder / FINAL_CHECKPOINT).is_file() and not self._damaged_checkpoints():
             return Step("validate", [*command, "--val"], environment)
-        if any((self.folder / name).is_file() for name in {LATEST, BEST} - self._damaged_checkpoints().keys()):
+        whole = {LATEST_CHECKPOINT, BEST_CHECKPOINT} - self._damaged_checkpoints().keys()
+        if any((self.folder / name).is_file() for name in whole):
             return Step("continue training, validate", [*command, "--c"], environment)
         return Step("train, validate", command, environment)
 
