@@ -23,6 +23,7 @@ def write_synthetic_volumes(
     train: int = 5,
     test: int = 2,
     channels: int = 1,
+    shape: tuple[int, int, int] = SHAPE_PX,
     **entries: Any,
 ) -> Path:
     """Write a raw dataset; case N is the same in each.
@@ -34,6 +35,7 @@ def write_synthetic_volumes(
         train: Labelled cases in imagesTr.
         test: Cases in imagesTs and labelsTs.
         channels: The first has the blobs, further ones noise.
+        shape: (Z, Y, X) of the volumes, in voxels; the blobs grow with it.
         **entries: Further entries of dataset.json.
 
     Returns:
@@ -44,10 +46,10 @@ def write_synthetic_volumes(
         for kind in ("images", "labels"):
             (folder / f"{kind}{part}").mkdir(parents=True)
         for case in range(first, first + count):
-            image, truth = _blobs(case)
+            image, truth = _blobs(case, shape)
             if "ignore" in labels:
-                truth[: SHAPE_PX[0] // 2] = labels["ignore"]
-            noise = np.random.default_rng(case).normal(size=(channels - 1, *SHAPE_PX)).astype(np.float32)
+                truth[: shape[0] // 2] = labels["ignore"]
+            noise = np.random.default_rng(case).normal(size=(channels - 1, *shape)).astype(np.float32)
             for channel, volume in enumerate([image, *noise]):
                 _write(volume, folder / f"images{part}" / f"case_{case:02d}_{channel:04d}.nii.gz")
             _write(truth, folder / f"labels{part}" / f"case_{case:02d}.nii.gz")
@@ -62,15 +64,16 @@ def write_synthetic_volumes(
     return folder
 
 
-def _blobs(seed: int) -> tuple[NDArray[np.float32], NDArray[np.uint8]]:
+def _blobs(seed: int, shape: tuple[int, int, int]) -> tuple[NDArray[np.float32], NDArray[np.uint8]]:
     """An image (Z, Y, X) of two ellipsoids in noise, and its labels 0, 1, 2."""
     rng = np.random.default_rng(seed)
-    grid = np.stack(np.meshgrid(*[np.arange(size) for size in SHAPE_PX], indexing="ij"), -1).astype(float)
-    labels = np.zeros(SHAPE_PX, np.uint8)
+    grid = np.stack(np.meshgrid(*[np.arange(size) for size in shape], indexing="ij"), -1).astype(float)
+    growth = np.divide(shape, SHAPE_PX)
+    labels = np.zeros(shape, np.uint8)
     for label, centre in ((1, (8, 13, 12)), (2, (11, 26, 24))):
         moved = np.array(centre) + rng.uniform(-2, 2, 3)
-        labels[(((grid - moved) / (4, 8, 8)) ** 2).sum(-1) < 1] = label
-    return (labels * 2.0 + rng.normal(0, 0.4, SHAPE_PX)).astype(np.float32), labels
+        labels[(((grid / growth - moved) / (4, 8, 8)) ** 2).sum(-1) < 1] = label
+    return (labels * 2.0 + rng.normal(0, 0.4, shape)).astype(np.float32), labels
 
 
 def _write(volume: NDArray[Any], file: Path) -> None:
