@@ -2,14 +2,20 @@ from __future__ import annotations
 
 import json
 import re
+import socket
 from functools import partial
 from itertools import product
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import pytest
 import torch
 from conftest import NnunetFolders
+from nnunetv2.experiment_planning.experiment_planners.default_experiment_planner import ExperimentPlanner
+from nnunetv2.experiment_planning.experiment_planners.residual_unets.residual_encoder_unet_planners import (
+    ResEncUNetPlanner,
+)
 
 from nnunet_pyconv.benchmarks import kit, layer, network, report, volumes
 from nnunet_pyconv.benchmarks.candidates import STOCK, Candidate, PreparedTraining
@@ -94,6 +100,7 @@ def test_rows_with_other_columns_leave_cells_empty() -> None:
     assert json.loads(to_json({}, [table]))["tables"][0]["rows"][1] == {"a": 2500, "c": None}
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not Path("/proc/self/clear_refs").exists(), reason="only Linux tells the peak of the memory")
 def test_peak_memory_is_that_of_what_was_touched() -> None:
     peak = in_fresh_process(partial(peak_growth_bytes, partial(torch.ones, 50_000_000), CPU))
@@ -118,6 +125,16 @@ def test_plans_are_those_of_nnunet(patch_size: tuple[int, ...], features: list[i
     assert arch_kwargs["kernel_sizes"] == [[3] * len(patch_size)] * len(features)
 
 
+def test_residual_encoder_is_that_of_nnunets_planner() -> None:
+    architecture = plan((64, 64), residual_encoder=True).plans["configurations"][CONFIGURATION]["architecture"]
+    with mock.patch.object(ExperimentPlanner, "__init__", return_value=None):  # it reads a dataset
+        planner = ResEncUNetPlanner(1)
+    network_class, arch_kwargs = planner.UNet_class, architecture["arch_kwargs"]
+    assert architecture["network_class_name"] == f"{network_class.__module__}.{network_class.__name__}"
+    assert arch_kwargs["n_blocks_per_stage"] == list(planner.UNet_blocks_per_stage_encoder[:5])
+    assert arch_kwargs["n_conv_per_stage_decoder"] == list(planner.UNet_blocks_per_stage_decoder[:4])
+
+
 @pytest.mark.parametrize(("edge", "message"), [(8, "give 16 or more"), (100, "no patch of 100x100, but of 1")])
 @pytest.mark.parametrize("subject", ["network", "predict"])
 def test_patches_that_nnunet_does_not_plan(
@@ -126,6 +143,13 @@ def test_patches_that_nnunet_does_not_plan(
     with pytest.raises(SystemExit, match="2"):
         main(["benchmark", subject, "--sizes", "256", str(edge), "-device", "cpu"])
     assert message in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("edges", [["64"], ["32"] * 4])
+def test_patches_have_two_or_three_edges(edges: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit, match="2"):
+        main(["benchmark", "runtimes", "--patch", *edges, "--designs", "dilated"])
+    assert f"a patch of {len(edges)} edges: expected two or three" in capsys.readouterr().err
 
 
 def test_a_step_trains_and_an_inference_has_one_output() -> None:
@@ -229,7 +253,7 @@ def test_bad_input_is_told_before_anything_is_measured(
     (tmp_path / "layer.json").touch()
     for arguments, message in (
         (["-o", str(tmp_path)], "exists already"),
-        (["-o", str(tmp_path / "layer.json")], "can't write into"),
+        (["-o", str(tmp_path / "layer.json")], "can't write"),
         (["--rounds", "0"], "not a positive number"),
         (["--cases", "2x32"], "not NxCxEDGE"),
         (["--backends", "gpu"], "invalid choice"),
@@ -264,16 +288,16 @@ def test_networks_by_name(capsys: pytest.CaptureFixture[str]) -> None:
     assert "--networks 'ResNet' is unknown; expected some of 'stock'" in capsys.readouterr().err
 
 
-MEASURED = [part for part in kit.PARTS if isinstance(part, kit.KitStep)]
+MEASURED = [part for part in kit.STEPS if isinstance(part, kit.KitStep)]
 
 
 def test_steps_of_all(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     main(["benchmark", "all", "-device", "cpu", "-o", str(tmp_path / "new"), "--list"])
     commands = capsys.readouterr().out.splitlines()
-    assert len(commands) == len(kit.PARTS)
+    assert len(commands) == len(kit.STEPS)
     assert " benchmark layer " in commands[0]
     assert [command.startswith("nnUNet_compile=f ") for command in commands] == [
-        "eager" in part.name for part in kit.PARTS
+        "eager" in part.name for part in kit.STEPS
     ]
     for part in MEASURED:  # the subjects take their arguments
         for arguments in (part.arguments, part.rehearsal):
@@ -294,7 +318,7 @@ def test_all_goes_on_where_it_ended(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (small,) = (part for part in MEASURED if part.name == "layer")
-    monkeypatch.setattr(kit, "PARTS", (kit.KitStep("broken", "layer", rehearsal=("--cases", "none")), small))
+    monkeypatch.setattr(kit, "STEPS", (kit.KitStep("broken", "layer", rehearsal=("--cases", "none")), small))
     arguments = ["benchmark", "all", "-device", "cpu", "-o", str(tmp_path), "--rehearse"]
     with pytest.raises(SystemExit, match="1"):
         main(arguments)
@@ -322,8 +346,10 @@ def test_earlier_tables_are_replaced_on_demand(tmp_path: Path, monkeypatch: pyte
     assert sorted(path.name for path in tmp_path.iterdir()) == ["layer.json", "layer.md"]
 
 
-def test_machine_names_no_host() -> None:
+def test_machine_names_no_host(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("platform.node", lambda: "host-of-somebody")
     described = report.machine(CPU)
+    assert not any(name in json.dumps(described) for name in ("host-of-somebody", socket.gethostname()))
     assert described["device"] == "cpu"
     assert described["threads"] == torch.get_num_threads()
     assert set(described["backends"]) >= {"fold", "reference"}

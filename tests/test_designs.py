@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -13,9 +14,9 @@ import SimpleITK
 import torch
 from conftest import NnunetFolders
 
-from nnunet_pyconv.benchmarks.designs import data, runs, scoring
+from nnunet_pyconv.benchmarks.designs import data, runs, scoring, training
 from nnunet_pyconv.benchmarks.designs.costs import RUNTIMES, read_costs
-from nnunet_pyconv.benchmarks.designs.design import design_name, parse_design
+from nnunet_pyconv.benchmarks.designs.design import ComparedDesign, parse_design
 from nnunet_pyconv.benchmarks.designs.summary import summarise
 from nnunet_pyconv.benchmarks.report import Measurements, to_json
 from nnunet_pyconv.benchmarks.timing import Ratio
@@ -47,18 +48,35 @@ def row(design: str, seed: int, dice: list[float], **changes: object) -> dict[st
     [
         ("stock", Design("stock")),
         ("dilated-w0.5", Design("dilated", 0.5)),
-        ("plain-s5", Design("plain", 1.0, 5)),
-        ("separable-w0.25-s4", Design("separable", 0.25, 4)),
+        ("plain-s5", Design("plain", stages=5)),
+        ("stock-w0.7-m128", Design("stock", 0.7, max_features=128)),
+        ("separable-w0.25-s4", Design("separable", 0.25, stages=4)),
         ("dilated-w0.5-p2", Design("dilated", 0.5, pyramid_stages=2)),
-        ("plain-s5-p2-l3-decoder", Design("plain", 1.0, 5, 2, 3, "decoder")),
+        ("plain-m64-s5-p2-l3-decoder", Design("plain", 1.0, 64, 5, 2, 3, "decoder")),
     ],
 )
 def test_names_are_read_as_they_are_written(name: str, design: Design) -> None:
-    assert parse_design(name) == design
-    assert design_name(design) == name
+    for written, compared in (name, ComparedDesign(design)), (f"{name}-resenc", ComparedDesign(design, True)):
+        assert parse_design(written) == compared
+        assert compared.name == written
 
 
-@pytest.mark.parametrize("name", ["", "dense", "stock-0.5", "dilated-w", "plain-s5-w0.5", "plain-network"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "",
+        "dense",
+        "stock-0.5",
+        "dilated-w",
+        "stock-w.5",
+        "stock-w1.2.3",
+        "stock-w0.3333333",
+        "stock-w0.00001",
+        "plain-resenc-s5",
+        "plain-s5-w0.5",
+        "plain-network",
+    ],
+)
 def test_other_names_are_refused(name: str) -> None:
     with pytest.raises(InputError, match=r"expected a block \(plain, .*stock\)"):
         parse_design(name)
@@ -66,14 +84,15 @@ def test_other_names_are_refused(name: str) -> None:
 
 def test_rows_say_what_is_done(tmp_path: Path) -> None:
     file = tmp_path / "docs" / "rows.csv"
+    stock = parse_design("stock")
     assert runs.done_runs(file) == set()
     runs.append_row(file, row("stock", 1, [0.5]))
     runs.append_row(file, row("dilated-w0.5", 2, [0.5], teacher="stock"))
     runs.append_row(file, row("stock", 1, [0.5], loss="boundary"))
     assert runs.done_runs(file) == {
-        runs.DesignRun("liver", Design("stock"), 50, 1),
-        runs.DesignRun("liver", Design("dilated", 0.5), 50, 2, teacher=Design("stock")),
-        runs.DesignRun("liver", Design("stock"), 50, 1, boundary=True),
+        runs.DesignRun("liver", stock, 50, 1),
+        runs.DesignRun("liver", parse_design("dilated-w0.5"), 50, 2, teacher=stock),
+        runs.DesignRun("liver", stock, 50, 1, boundary=True),
     }
     assert len(file.read_text().splitlines()) == 4
 
@@ -90,6 +109,31 @@ def test_rows_of_other_columns_are_refused(tmp_path: Path) -> None:
     file.write_text("dataset,design\nliver,stock\n")
     with pytest.raises(InputError, match=r"rows\.csv has other columns than dataset, design, teacher, loss"):
         runs.read_rows(file)
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [(None, "is no file"), ("liver,stock\n", "has a broken row, 2"), ("," * len(runs.COLUMNS) + "\n", "broken row, 2")],
+)
+def test_broken_rows_are_refused(content: str | None, message: str, tmp_path: Path) -> None:
+    file = tmp_path / "rows.csv"
+    if content is None:
+        file.mkdir()
+    else:
+        file.write_text(",".join(runs.COLUMNS) + "\n" + content)
+    with pytest.raises(InputError, match=message):
+        runs.read_rows(file)
+
+
+def test_baseline_has_rows(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    file = tmp_path / "rows.csv"
+    runs.append_row(file, row("stock", 1, [0.5, 0.7]))
+    main(["benchmark", "designs", "--rows", str(file)])
+    main(["benchmark", "designs", "--rows", str(file), "--baseline", "stock-w1.0"])
+    assert "- stock (p; seeds above)" in capsys.readouterr().out
+    with pytest.raises(SystemExit):
+        main(["benchmark", "designs", "--rows", str(file), "--baseline", "plain"])
+    assert "--baseline plain: no row is of it; expected one of stock" in capsys.readouterr().err
 
 
 def test_summary_compares_the_means_of_the_seeds() -> None:
@@ -206,6 +250,15 @@ def test_a_run_in_3d(tmp_path: Path, nnunet_folders: NnunetFolders, monkeypatch:
     assert "v_rand" not in summarise([only], "stock").to_markdown()
 
 
+def test_a_dataset_without_test_cases(
+    isbi_tiffs: Path, nnunet_folders: NnunetFolders, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    compared = data.ComparedDataset("isbi_cell", isbi_tiffs.name, None, (16, 16), 2)
+    (nnunet_folders.raw / "Dataset312_ISBICell" / "imagesTr").mkdir(parents=True)
+    with pytest.raises(InputError, match="Dataset312_ISBICell has no imagesTs to score; set nnUNet_raw to a folder"):
+        data.prepare(compared, isbi_tiffs.parent)
+
+
 def test_hippocampi_that_are_not_there(tmp_path: Path, nnunet_folders: NnunetFolders) -> None:
     with pytest.raises(InputError, match=r"hippocampus has no images/NAME\.nii\.gz with labels/NAME\.nii\.gz"):
         data.prepare(data.COMPARED_DATASETS["hippocampus"], tmp_path)
@@ -255,12 +308,25 @@ def test_same_seed_same_weights_and_batches(
     device = torch.device("cpu")
     for name in ("a", "b"):
         runs.execute(
-            runs.DesignRun("isbi_cell", Design("stock", 0.25), 25, 7),
+            runs.DesignRun("isbi_cell", parse_design("stock-w0.25"), 25, 7),
             prepared,
             tmp_path / name,
             tmp_path / f"{name}.csv",
             device,
         )
+    # a run that was ended after its training, compiled, goes on with the prediction
+    compiled = partial(torch.compile, backend="eager")
+    monkeypatch.setattr(training.nnUNetTrainerDesign, "_do_i_compile", lambda _: True)
+    monkeypatch.setattr("nnunetv2.training.nnUNetTrainer.nnUNetTrainer.torch.compile", compiled)
+    monkeypatch.setattr(training.nnUNetTrainerDesign, "train_step", lambda *_: pytest.fail("trained again"))
+    (tmp_path / "a.csv").unlink()
+    runs.execute(
+        runs.DesignRun("isbi_cell", parse_design("stock-w0.25"), 25, 7),
+        prepared,
+        tmp_path / "a",
+        tmp_path / "a.csv",
+        device,
+    )
     (a,), (b,) = (runs.read_rows(tmp_path / f"{name}.csv") for name in ("a", "b"))
     assert a["pseudo_dice_of_epochs"] == b["pseudo_dice_of_epochs"]
     assert a["dice_of_cases"] == b["dice_of_cases"]

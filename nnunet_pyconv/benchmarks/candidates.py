@@ -27,6 +27,7 @@ from nnunet_pyconv.nn import PyConv2d, PyConv3d
 from nnunet_pyconv.nn.backends import use_backend
 from nnunet_pyconv.planning import Design
 from nnunet_pyconv.trainers import nnUNetTrainerPyConv
+from nnunet_pyconv.trainers.unwrapped import unwrapped
 
 
 @dataclass(frozen=True)
@@ -105,7 +106,7 @@ class PreparedTraining:
     @property
     def network(self) -> nn.Module:
         """The network without torch.compile."""
-        return getattr(self.trainer.network, "_orig_mod", self.trainer.network)
+        return unwrapped(self.trainer.network)
 
     def train(self) -> None:
         """Make nnU-Net's training step: forward, loss of all outputs, backward, clipping, SGD."""
@@ -129,9 +130,7 @@ class PreparedTraining:
 
     def gmac(self) -> float:
         """Count the multiplications of all convolutions for one patch, in 10^9, as published: level by level."""
-        with FlopCounterMode(display=False) as counter, use_backend("reference"), torch.no_grad():
-            self.network(self.batch["data"][:1])
-        return counter.get_total_flops() / 2e9
+        return convolution_gmac(self.network, self.batch["data"][:1])
 
     def backends(self) -> str | None:
         """Count the layers that each backend computes, for example "native 20, reference 9"; None without PyConv."""
@@ -196,3 +195,10 @@ def _trainer(candidate: Candidate, planned: BenchmarkPlans, device: torch.device
         (preprocessed / "case.npz").touch()  # nnU-Net reads off it what kind of data it will load
         trainer.initialize()
     return trainer
+
+
+def convolution_gmac(network: nn.Module, x: torch.Tensor) -> float:
+    """Count the multiplications of all convolutions, in 10^9, level by level, without a gradient."""
+    with FlopCounterMode(display=False) as counter, use_backend("reference"), torch.no_grad():
+        network(x)
+    return counter.get_total_flops() / 2e9

@@ -17,11 +17,11 @@ from nnunet_pyconv.benchmarks.report import Measurements, Value
 from nnunet_pyconv.benchmarks.timing import ratios, time_in_turn
 from nnunet_pyconv.errors import InputError
 from nnunet_pyconv.export import export_model
+from nnunet_pyconv.names import FINAL_CHECKPOINT
 from nnunet_pyconv.nnunet_commands import variables_for_commands
 from nnunet_pyconv.sharing.model_folder import open_model
 
 NNUNET = "nnUNetv2_predict"
-CHECKPOINT = "checkpoint_final.pth"
 
 
 def benchmark_cold_start(folders: Sequence[Path], images: Path, mirroring: bool, rounds: int) -> list[Measurements]:
@@ -41,14 +41,14 @@ def benchmark_cold_start(folders: Sequence[Path], images: Path, mirroring: bool,
     """
     rows: list[dict[str, Value]] = []
     for folder in folders:
-        model = open_model(folder, None, CHECKPOINT)
+        model = open_model(folder, None, FINAL_CHECKPOINT)
         with tempfile.TemporaryDirectory() as scratch:
             file = Path(scratch) / "model.pyz"
             export_model(model.path, file, folds=[model.folds[0]])
             flags = ["-i", str(images), "-device", "cpu", *([] if mirroring else ["--disable_tta"])]
             by_nnunet = ["nnUNetv2_predict_from_modelfolder", "-m", str(model.path), "-f", model.folds[0], *flags]
             commands = {
-                NNUNET: [*by_nnunet, "-chk", CHECKPOINT],
+                NNUNET: [*by_nnunet, "-chk", FINAL_CHECKPOINT],
                 "model file": [sys.executable, str(file), *flags],
             }
             calls = {name: partial(_run, command) for name, command in commands.items()}

@@ -10,9 +10,8 @@ from dataclasses import asdict
 from pathlib import Path
 
 from nnunet_pyconv.benchmarks.complexity import Complexity
-from nnunet_pyconv.errors import InputError
 from nnunet_pyconv.markdown import escape, table
-from nnunet_pyconv.writing import whole_files
+from nnunet_pyconv.writing import check_target, whole_files
 
 _NOTE = (
     "GMac: billions of multiply-accumulates of one forward pass, which the paper's Table 3 calls FLOPs; GFLOP is twice "
@@ -108,15 +107,10 @@ def write_tables(
 
 
 def prepare_output(folder: Path, *, overwrite: bool) -> None:
-    """Make the folder, and complain before the work about what `write_tables` would complain about.
+    """Complain before the work about what `write_tables` would complain about.
 
     Raises:
         InputError: Files that exist, or a folder that can't be.
     """
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise InputError(f"-o {folder}: can't make this folder ({error.strerror}); give another") from error
-    there = sorted(folder.glob("complexity.*"))
-    if there and not overwrite:
-        raise InputError(f"{there[0]} exists already; choose another folder with -o, or replace it with --overwrite")
+    for name in _FILES:
+        check_target(folder / name, overwrite=overwrite, kind="file")

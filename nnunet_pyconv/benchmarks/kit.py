@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import os
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from nnunet_pyconv.errors import InputError
 from nnunet_pyconv.nnunet_commands import Outcome, Step, run_steps
+from nnunet_pyconv.writing import check_target
 
 LIGHT = ("PyConv dilated", "PyConv separable", "PyConv bottleneck")
 HALF = ("stock, half as wide", "PyConv, half as wide", "PyConv dilated, half as wide", "PyConv separable, half as wide")
@@ -78,7 +77,7 @@ def _network(name: str, size: Sequence[str], networks: Sequence[str], compiled: 
     return KitStep(name, "network", (*size, "--networks", *networks), rehearsal, compiled)
 
 
-PARTS: tuple[KitStep | Reproduction, ...] = (
+STEPS: tuple[KitStep | Reproduction, ...] = (
     KitStep("layer", "layer", (), ("--cases", "1x8x16", "--rounds", "1")),
     _network("network-2d", IN_2D, ("PyConv", "PyConv level by level")),
     _network("network-3d", IN_3D, ("PyConv", "PyConv level by level")),
@@ -98,11 +97,11 @@ PARTS: tuple[KitStep | Reproduction, ...] = (
 """The steps, the most important first. nnU-Net compiles in those of a network, on a GPU, unless they are eager."""
 
 
-def run_parts(parts: Sequence[KitStep | Reproduction], device: str, folder: Path, rehearse: bool) -> list[Outcome]:
+def run_kit(steps: Sequence[KitStep | Reproduction], device: str, folder: Path, rehearse: bool) -> list[Outcome]:
     """Run the steps whose tables are not there yet, each in a process of its own; one that fails leaves the others.
 
     Args:
-        parts: The steps.
+        steps: The steps.
         device: "cpu" or "cuda".
         folder: Each step gets a folder in it, with `SUBJECT.md`, `SUBJECT.json` and `log.txt`.
         rehearse: Whether to measure the smallest sizes, to see that the steps run.
@@ -113,17 +112,13 @@ def run_parts(parts: Sequence[KitStep | Reproduction], device: str, folder: Path
     Raises:
         InputError: A folder that can't be written.
     """
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise InputError(f"can't write into {folder} ({error.strerror}); give another folder with -o") from error
-    if not os.access(folder, os.W_OK):
-        raise InputError(f"can't write into {folder}; give another folder with -o")
+    for step in steps:
+        check_target(folder / step.name, overwrite=True)
     outcomes = []
-    for part in parts:
-        if isinstance(part, KitStep) and part.is_done(folder):  # reproduce itself leaves out what is done
-            print(f"{part.name}: done before, see {folder / part.name}")
+    for step in steps:
+        if isinstance(step, KitStep) and step.is_done(folder):  # reproduce itself leaves out what is done
+            print(f"{step.name}: done before, see {folder / step.name}")
             continue
-        step = part.command(device, folder, rehearse)
-        outcomes.append(run_steps(part.name, [step], folder / part.name / "log.txt"))
+        command = step.command(device, folder, rehearse)
+        outcomes.append(run_steps(step.name, [command], folder / step.name / "log.txt"))
     return outcomes

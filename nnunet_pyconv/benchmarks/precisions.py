@@ -21,6 +21,7 @@ from nnunet_pyconv.benchmarks.timing import ratios, time_in_turn
 from nnunet_pyconv.errors import InputError
 from nnunet_pyconv.export import export_model
 from nnunet_pyconv.export.training_cases import TrainingCases, mean_dice
+from nnunet_pyconv.names import FINAL_CHECKPOINT
 from nnunet_pyconv.runtime.description import Precision
 from nnunet_pyconv.runtime.model_file import ModelFile
 from nnunet_pyconv.runtime.network import OnnxNetwork
@@ -58,7 +59,7 @@ def benchmark_precisions(folders: Sequence[Path], threads: int, rounds: int) -> 
     Raises:
         InputError: A model that can't be exported, or one of volumes.
     """
-    models = [open_model(folder, None, "checkpoint_final.pth") for folder in folders]
+    models = [open_model(folder, None, FINAL_CHECKPOINT) for folder in folders]
     for model in models:
         if len(model.configuration_manager.patch_size) != 2:
             raise InputError(f"{model.path} predicts volumes, and slices are timed here; give a 2d configuration")

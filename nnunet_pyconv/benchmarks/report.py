@@ -1,11 +1,11 @@
-"""What every benchmark has in common: its conditions, and the one place that writes Markdown and JSON."""
+"""What benchmarks have in common: their conditions, and how tables become Markdown and JSON."""
 
 from __future__ import annotations
 
 import json
 import os
 import platform
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from datetime import datetime, timezone
 from importlib.metadata import version
@@ -17,10 +17,9 @@ import torch
 from nnunet_pyconv import markdown
 from nnunet_pyconv.benchmarks.timing import Ratio
 from nnunet_pyconv.device import pick_device
-from nnunet_pyconv.errors import InputError
 from nnunet_pyconv.nn.backends import available_backends
 from nnunet_pyconv.nn.backends.native import build
-from nnunet_pyconv.writing import whole_files
+from nnunet_pyconv.writing import check_target, whole_files
 
 Value: TypeAlias = str | int | float | Ratio | None
 """None is what was not measured."""
@@ -69,7 +68,8 @@ def run(
     if folder is not None:
         endings = ["md", "json", *(["png"] if picture else [])]
         files = {ending: folder / f"{subject}.{ending}" for ending in endings}
-        _prepare(folder, files.values(), overwrite=overwrite)
+        for file in files.values():
+            check_target(file, overwrite=overwrite, kind="file")
     conditions = {
         "command": command,
         "date": datetime.now(timezone.utc).strftime("%Y-%m-%d"),
@@ -88,18 +88,6 @@ def run(
         new["json"].write_text(to_json(conditions, tables), "utf-8")
         if picture:
             picture(tables, new["png"])
-
-
-def _prepare(folder: Path, files: Iterable[Path], *, overwrite: bool) -> None:
-    for file in files:
-        if file.exists() and not overwrite:
-            raise InputError(f"{file} exists already; choose another folder with -o, or replace it with --overwrite")
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise InputError(f"can't write into {folder} ({error.strerror}); give another folder with -o") from error
-    if not os.access(folder, os.W_OK):
-        raise InputError(f"can't write into {folder}; give another folder with -o")
 
 
 def to_markdown(conditions: dict[str, Any], tables: Sequence[Measurements]) -> str:

@@ -7,29 +7,25 @@ import io
 import os
 import tempfile
 from collections.abc import Callable, Sequence
-from copy import deepcopy
 from pathlib import Path
-from typing import Any
 
 import torch
 from nnunetv2.utilities.get_network_from_plans import get_network_from_plans
 from torch import nn
-from torch.utils.flop_counter import FlopCounterMode
 
-from nnunet_pyconv.benchmarks.designs.design import design_name
-from nnunet_pyconv.benchmarks.plans import plan
+from nnunet_pyconv.benchmarks.candidates import convolution_gmac
+from nnunet_pyconv.benchmarks.designs.design import ComparedDesign
 from nnunet_pyconv.benchmarks.report import Measurements, Value
 from nnunet_pyconv.benchmarks.timing import ratios, time_in_turn
 from nnunet_pyconv.extras import ONNX_MODULES, require_extra
-from nnunet_pyconv.nn.backends import use_backend
 from nnunet_pyconv.planning import Design
 
-STOCK = Design("stock")
+STOCK = ComparedDesign(Design("stock"))
 Function = Callable[[], object]
 
 
 def benchmark_runtimes(
-    patch_size: Sequence[int], designs: Sequence[Design], threads: int, rounds: int
+    patch_size: Sequence[int], designs: Sequence[ComparedDesign], threads: int, rounds: int
 ) -> list[Measurements]:
     """Time an inference of one patch in each runtime, on a CPU.
 
@@ -44,15 +40,14 @@ def benchmark_runtimes(
         same runtime.
     """
     require_extra("onnx", *ONNX_MODULES, "openvino")
-    networks = {design_name(design): designed_network(patch_size, design) for design in (STOCK, *designs)}
+    networks = {design.name: designed_network(patch_size, design) for design in (STOCK, *designs)}
     x = torch.randn(1, 1, *patch_size)
     rows: dict[str, dict[str, Value]] = {
         name: {"design": name, "parameters, M": sum(p.numel() for p in network.parameters()) / 1e6}
         for name, network in networks.items()
     }
-    stock = design_name(STOCK)
     for name, network in networks.items():
-        rows[name]["GMac"] = _gmac(network, x)
+        rows[name]["GMac"] = convolution_gmac(network, x)
     torch.set_num_threads(threads)
     with tempfile.TemporaryDirectory() as folder:
         files = {name: Path(folder) / f"{name}.onnx" for name in networks}
@@ -63,7 +58,7 @@ def benchmark_runtimes(
                 name: _pytorch(network, x) if prepare is None else prepare(files[name], x, threads)
                 for name, network in networks.items()
             }
-            measured = ratios(time_in_turn(functions, rounds, torch.device("cpu"), runtime), [stock])
+            measured = ratios(time_in_turn(functions, rounds, torch.device("cpu"), runtime), [STOCK.name])
             for name, ratio in measured.items():
                 rows[name][f"{runtime}, ms"] = ratio.time_ms
                 rows[name][f"{runtime} / stock"] = ratio
@@ -75,11 +70,9 @@ def benchmark_runtimes(
     return [Measurements(title, list(rows.values()))]
 
 
-def designed_network(patch_size: Sequence[int], design: Design) -> nn.Module:
-    """Build what becomes of nnU-Net's default network for a patch: one channel in, two labels out, not trained."""
-    planned = plan(patch_size)
-    configuration = deepcopy(planned.plans["configurations"][planned.configuration])
-    architecture: dict[str, Any] = design.architecture(configuration["architecture"], patch_size)
+def designed_network(patch_size: Sequence[int], design: ComparedDesign) -> nn.Module:
+    """Build what becomes of nnU-Net's network for a patch: one channel in, two labels out, not trained."""
+    architecture = design.architecture(patch_size)
     network: nn.Module = get_network_from_plans(
         architecture["network_class_name"],
         architecture["arch_kwargs"],
@@ -89,12 +82,6 @@ def designed_network(patch_size: Sequence[int], design: Design) -> nn.Module:
         deep_supervision=False,
     )
     return network.eval()
-
-
-def _gmac(network: nn.Module, x: torch.Tensor) -> float:
-    with FlopCounterMode(display=False) as counter, use_backend("reference"), torch.no_grad():
-        network(x)
-    return counter.get_total_flops() / 2e9
 
 
 def _export(network: nn.Module, x: torch.Tensor, file: Path) -> None:

@@ -7,12 +7,14 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
+from nnunetv2.experiment_planning.experiment_planners.network_topology import get_pool_and_conv_props
 from nnunetv2.utilities.get_network_from_plans import get_network_from_plans
 from tqdm import tqdm
 
+from nnunet_pyconv.benchmarks.plans import stock_architecture
 from nnunet_pyconv.benchmarks.report import Measurements, Value
 from nnunet_pyconv.nn import Block
-from nnunet_pyconv.planning.design import pyramids_for
+from nnunet_pyconv.planning.design import Design
 from nnunet_pyconv.planning.memory import training_loss
 from nnunet_pyconv.planning.planners import GB, memory_of_plan
 
@@ -36,36 +38,12 @@ class PlannedNetwork:
 
     def architecture(self) -> dict[str, Any]:
         """Return the entry `architecture` of plans for it, with 2 convolutions or nnU-Net's blocks a stage."""
-        dim = len(self.patch_size)
-        strides = self.strides or _halvings(self.patch_size)
-        n = len(strides)
-        encoder = (
-            {"n_blocks_per_stage": [1, 3, 4, 6, 6, 6, 6, 6][:n], "n_conv_per_stage_decoder": [1] * (n - 1)}
-            if self.residual
-            else {"n_conv_per_stage": [2] * n, "n_conv_per_stage_decoder": [2] * (n - 1)}
-        )
-        arch_kwargs = {
-            "n_stages": n,
-            "features_per_stage": [min(32 * 2**stage, 512 if dim == 2 else 320) for stage in range(n)],
-            "conv_op": f"torch.nn.modules.conv.Conv{dim}d",
-            "kernel_sizes": self.kernel_sizes or [[3] * dim] * n,
-            "strides": strides,
-            **encoder,
-            "conv_bias": True,
-            "norm_op": f"torch.nn.modules.instancenorm.InstanceNorm{dim}d",
-            "norm_op_kwargs": {"eps": 1e-5, "affine": True},
-            "dropout_op": None,
-            "dropout_op_kwargs": None,
-            "nonlin": "torch.nn.LeakyReLU",
-            "nonlin_kwargs": {"inplace": True},
-        }
-        arch_kwargs |= {"pyramid": pyramids_for(self.patch_size, arch_kwargs, self.block), "block": self.block}
-        name = "PyConvResidualEncoderUNet" if self.residual else "PyConvUNet"
-        return {
-            "network_class_name": f"nnunet_pyconv.architectures.pyconv_unet.{name}",
-            "arch_kwargs": arch_kwargs,
-            "_kw_requires_import": ["conv_op", "norm_op", "dropout_op", "nonlin"],
-        }
+        # as nnU-Net's planner calls it: stages down to 4 pixels, however many
+        _, strides, kernel_sizes, *_ = get_pool_and_conv_props([1.0] * len(self.patch_size), self.patch_size, 4, 999999)
+        strides = self.strides or strides
+        kernel_sizes = self.kernel_sizes or kernel_sizes[: len(strides)]
+        stock = stock_architecture(strides, kernel_sizes, residual_encoder=self.residual)
+        return Design(block=self.block).architecture(stock, self.patch_size)
 
 
 FLAT_KERNELS = ((1, 3, 3), (1, 3, 3), (3, 3, 3), (3, 3, 3), (3, 3, 3), (3, 3, 3))
@@ -83,14 +61,12 @@ CASES = tuple(
 """Plans of nnU-Net's 8 GB, in 2D and 3D, isotropic and flat."""
 
 
-def measure_on_gpu(case: PlannedNetwork, steps: int = 3, channels: int = 1, classes: int = 3) -> int:
-    """Train on the GPU in mixed precision, as nnU-Net's trainer does.
+def measure_on_gpu(case: PlannedNetwork, steps: int = 3) -> int:
+    """Train on the GPU in mixed precision, as nnU-Net's trainer does, with one channel and three labels.
 
     Args:
         case: Network, patch and batch.
         steps: How many; the momentum is there from the second one on.
-        channels: Of the images.
-        classes: With the background.
 
     Returns:
         `torch.cuda.max_memory_allocated` in bytes.
@@ -100,13 +76,13 @@ def measure_on_gpu(case: PlannedNetwork, steps: int = 3, channels: int = 1, clas
     torch.cuda.reset_peak_memory_stats()
     network = get_network_from_plans(
         *(architecture[key] for key in ("network_class_name", "arch_kwargs", "_kw_requires_import")),
-        channels,
-        classes,
+        1,
+        3,
         deep_supervision=True,
     ).cuda()
     optimizer = torch.optim.SGD(network.parameters(), 1e-2, weight_decay=3e-5, momentum=0.99, nesterov=True)
     scaler = torch.amp.GradScaler("cuda")
-    image = torch.randn(case.batch_size, channels, *case.patch_size, device="cuda")
+    image = torch.randn(case.batch_size, 1, *case.patch_size, device="cuda")
     target = torch.zeros(case.batch_size, 1, *case.patch_size, device="cuda")
     for _ in range(steps):
         optimizer.zero_grad(set_to_none=True)
@@ -145,12 +121,3 @@ def benchmark_training_memory(cases: Sequence[PlannedNetwork], steps: int, devic
             }
         )
     return [Measurements("Peak memory of a training step: the planners' estimate, and max_memory_allocated", rows)]
-
-
-def _halvings(patch_size: Sequence[int]) -> list[list[int]]:
-    """Strides of nnU-Net for isotropic patches: halve each axis down to 4 pixels."""
-    strides, size = [[1] * len(patch_size)], list(patch_size)
-    while any(edge >= 8 for edge in size):
-        strides.append([2 if edge >= 8 else 1 for edge in size])
-        size = [edge // s for edge, s in zip(size, strides[-1], strict=True)]
-    return strides

@@ -17,6 +17,7 @@ from nnunet_pyconv.benchmarks.candidates import Candidate, PreparedTraining, pea
 from nnunet_pyconv.benchmarks.plans import BenchmarkPlans
 from nnunet_pyconv.benchmarks.report import Measurements, Value
 from nnunet_pyconv.benchmarks.timing import ratios, time_in_turn
+from nnunet_pyconv.errors import InputError
 from nnunet_pyconv.nnunet_commands import Step, run_steps
 from nnunet_pyconv.synthetic.volumes import write_synthetic_volumes
 from nnunet_pyconv.synthetic.workspace import Workspace
@@ -52,7 +53,7 @@ def benchmark_volumes(
         A table with a row for each configuration, encoder and trainer.
 
     Raises:
-        RuntimeError: A command of nnU-Net that failed.
+        InputError: A command of nnU-Net that failed.
     """
     rows: list[dict[str, Value]] = []
     with tempfile.TemporaryDirectory(prefix="nnunet_pyconv-") as folder:
@@ -64,7 +65,7 @@ def benchmark_volumes(
             outcome = run_steps("volumes", steps, Path(folder) / "volumes.log")
             if outcome.failure:
                 said = "\n".join(outcome.log.read_text().splitlines()[-LOG_LINES:])
-                raise RuntimeError(f"{outcome.failure}; the end of what it printed:\n{said}")
+                raise InputError(f"{outcome.failure}; the end of what it printed:\n{said}")
             for configuration in configurations:
                 for encoder, plans in PLANS.items():
                     rows += _rows(workspace, configuration, encoder, plans, rounds, device)

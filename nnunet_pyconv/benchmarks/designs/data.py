@@ -14,7 +14,8 @@ from nnunetv2.experiment_planning.plan_and_preprocess_api import (
 )
 
 from nnunet_pyconv.benchmarks.designs.conversion import converted
-from nnunet_pyconv.benchmarks.plans import plan
+from nnunet_pyconv.benchmarks.designs.design import ComparedDesign
+from nnunet_pyconv.errors import InputError
 from nnunet_pyconv.nnunet_folders import dataset_id, nnunet_folder
 
 
@@ -83,19 +84,17 @@ class PreparedDataset:
         content: dict[str, Any] = load_json(str(self.raw / "dataset.json"))
         return content
 
-    def stock_plans(self) -> dict[str, Any]:
-        """The plans of nnU-Net with the patch and the batch of the comparison, and the network planned for them."""
+    def plans(self, design: ComparedDesign) -> dict[str, Any]:
+        """The plans of nnU-Net with the patch and the batch of the comparison, and the network of a design."""
         preprocessed = nnunet_folder("nnUNet_preprocessed") / self.dataset
         plans: dict[str, Any] = load_json(str(preprocessed / f"{self.compared.plans_name}.json"))
-        small = plan(self.compared.patch_size, self.compared.batch_size)
-        network = small.plans["configurations"][small.configuration]["architecture"]
         planned = plans["configurations"][self.compared.configuration]
         planned |= {
             "patch_size": list(self.compared.patch_size),
             "batch_size": self.compared.batch_size,
-            "architecture": network,
+            "architecture": design.architecture(self.compared.patch_size),
         }
-        plans["configurations"] = {self.compared.configuration: planned}
+        plans |= {"plans_name": design.name, "configurations": {self.compared.configuration: planned}}
         return plans
 
     def test_images(self) -> list[list[str]]:
@@ -111,9 +110,12 @@ def prepare(compared: ComparedDataset, source: Path) -> PreparedDataset:
         source: The folder that has `compared.folder`.
 
     Raises:
-        InputError: The source is not there or can't be converted, or a folder of nnU-Net is not set.
+        InputError: The source is not there or can't be converted, a folder of nnU-Net is not set, or it has this
+            dataset already, without test cases.
     """
     prepared = PreparedDataset(compared, converted(compared.key, source / compared.folder).name)
+    if not (prepared.raw / "imagesTs").is_dir():
+        raise InputError(f"{prepared.raw} has no imagesTs to score; set nnUNet_raw to a folder of its own")
     number = dataset_id(prepared.dataset)
     folder = nnunet_folder("nnUNet_preprocessed") / prepared.dataset
     data = folder / f"{compared.plans_name}_{compared.configuration}"

@@ -1,48 +1,85 @@
-"""How a design is written in a command and in the rows: `dilated-w0.5-s5`, the block and what else differs."""
+"""The networks that are compared, and how they are written in a command and in the rows: `dilated-w0.5-s5`."""
 
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
 
+from nnunet_pyconv.benchmarks.plans import plan
 from nnunet_pyconv.errors import InputError
 from nnunet_pyconv.names import PLANNED_BLOCKS
 from nnunet_pyconv.planning import Design
 
 _NAME = re.compile(
-    r"(?P<block>[a-z]+)(-w(?P<width>[0-9.]+))?(-s(?P<stages>[0-9]+))?"
-    r"(-p(?P<pyramid_stages>[0-9]+))?(-l(?P<levels>[0-9]+))?(-(?P<part>encoder|decoder))?"
+    r"(?P<block>[a-z]+)(-w(?P<width>[0-9]+(?:\.[0-9]+)?))?(-m(?P<max_features>[0-9]+))?(-s(?P<stages>[0-9]+))?"
+    r"(-p(?P<pyramid_stages>[0-9]+))?(-l(?P<levels>[0-9]+))?(-(?P<part>encoder|decoder))?(?P<resenc>-resenc)?"
 )
 
 
-def parse_design(name: str) -> Design:
+@dataclass(frozen=True)
+class ComparedDesign:
+    """A design, and which of nnU-Net's networks it changes.
+
+    Attributes:
+        design: What becomes of the network.
+        residual_encoder: Whether the network is that of nnU-Net's `ResEncUNetPlanner`, instead of the default one.
+    """
+
+    design: Design
+    residual_encoder: bool = False
+
+    @property
+    def name(self) -> str:
+        """The name that `parse_design` reads."""
+        design = self.design
+        width = "" if design.width == 1 else f"-w{design.width:g}"
+        numbers = {
+            "m": design.max_features,
+            "s": design.stages,
+            "p": design.pyramid_stages,
+            "l": design.levels,
+        }
+        part = "" if design.part == "network" else f"-{design.part}"
+        resenc = "-resenc" if self.residual_encoder else ""
+        limits = "".join(f"-{letter}{n}" for letter, n in numbers.items() if n is not None)
+        return f"{design.block}{width}{limits}{part}{resenc}"
+
+    def architecture(self, patch_size: Sequence[int]) -> dict[str, Any]:
+        """Return the entry `architecture` of plans for this patch, in pixels.
+
+        Raises:
+            InputError: A patch that nnU-Net wouldn't plan, or more stages than the network has.
+        """
+        stock = plan(patch_size, residual_encoder=self.residual_encoder)
+        return self.design.architecture(stock.plans["configurations"][stock.configuration]["architecture"], patch_size)
+
+
+def parse_design(name: str) -> ComparedDesign:
     """Read the name of a design.
 
     Raises:
         InputError: It is not such a name, or there is no such design.
     """
     found = _NAME.fullmatch(name)
-    if found is None or found["block"] not in PLANNED_BLOCKS:
+    width = float(found["width"] or 1) if found else 1.0
+    # rows have the name that is made of the width again
+    if found is None or found["block"] not in PLANNED_BLOCKS or float(f"{width:g}") != width or "e" in f"{width:g}":
         raise InputError(
-            f"design {name!r}: expected a block ({', '.join(PLANNED_BLOCKS)}), perhaps with a width, a number of "
-            "stages, a number of stages with pyramids, a number of levels, and encoder or decoder, for example stock, "
-            "dilated-w0.5, plain-w0.5-s5 or dilated-w0.5-s5-p2-l3-decoder"
+            f"design {name!r}: expected a block ({', '.join(PLANNED_BLOCKS)}), perhaps with a width of at most six "
+            "digits, the most features of a stage, a number of stages, of stages with pyramids and of levels, encoder "
+            "or decoder, and resenc, for example stock, dilated-w0.5, plain-w0.5-s5, stock-w0.5-resenc or "
+            "dilated-w0.5-m128-s5-p2-l3-decoder-resenc"
         )
-    stages, pyramid_stages, levels = (
-        None if found[name] is None else int(found[name]) for name in ("stages", "pyramid_stages", "levels")
+    limits = {
+        limit: None if found[limit] is None else int(found[limit])
+        for limit in ("max_features", "stages", "pyramid_stages", "levels")
+    }
+    design = Design(
+        block=found["block"],  # type: ignore[arg-type]  # checked above
+        width=width,
+        part=found["part"] or "network",  # type: ignore[arg-type]  # by the expression
+        **limits,
     )
-    return Design(
-        found["block"],  # type: ignore[arg-type]  # checked above
-        float(found["width"] or 1),
-        stages,
-        pyramid_stages,
-        levels,
-        found["part"] or "network",  # type: ignore[arg-type]  # by the expression
-    )
-
-
-def design_name(design: Design) -> str:
-    """Return the name that `parse_design` reads."""
-    width = "" if design.width == 1 else f"-w{design.width:g}"
-    numbers = (("s", design.stages), ("p", design.pyramid_stages), ("l", design.levels))
-    part = "" if design.part == "network" else f"-{design.part}"
-    return f"{design.block}{width}" + "".join(f"-{letter}{n}" for letter, n in numbers if n is not None) + part
+    return ComparedDesign(design, residual_encoder=found["resenc"] is not None)

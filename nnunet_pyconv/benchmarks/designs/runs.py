@@ -14,12 +14,10 @@ import numpy as np
 import torch
 
 from nnunet_pyconv.benchmarks.designs.data import COMPARED_DATASETS, PreparedDataset
-from nnunet_pyconv.benchmarks.designs.design import design_name, parse_design
-from nnunet_pyconv.benchmarks.designs.networks import with_design
+from nnunet_pyconv.benchmarks.designs.design import ComparedDesign, parse_design
 from nnunet_pyconv.benchmarks.designs.scoring import METRICS, score_cases
 from nnunet_pyconv.benchmarks.designs.training import train_and_predict
 from nnunet_pyconv.errors import InputError
-from nnunet_pyconv.planning import Design
 
 BOUNDARY = "boundary"
 # of the CSV file, which grows from run to run
@@ -54,10 +52,10 @@ class DesignRun:
     """
 
     dataset: str
-    design: Design
+    design: ComparedDesign
     iterations: int
     seed: int
-    teacher: Design | None = None
+    teacher: ComparedDesign | None = None
     boundary: bool = False
 
     def __post_init__(self) -> None:
@@ -65,9 +63,9 @@ class DesignRun:
             raise InputError("--teacher and --boundary: expected one of them")
 
     def __str__(self) -> str:
-        learning = "" if self.teacher is None else f"_from_{design_name(self.teacher)}"
+        learning = "" if self.teacher is None else f"_from_{self.teacher.name}"
         learning += f"_{BOUNDARY}" if self.boundary else ""
-        return f"{self.dataset}_{design_name(self.design)}{learning}_it{self.iterations}_seed{self.seed}"
+        return f"{self.dataset}_{self.design.name}{learning}_it{self.iterations}_seed{self.seed}"
 
     @property
     def run_of_the_teacher(self) -> DesignRun | None:
@@ -98,11 +96,15 @@ def read_rows(file: Path) -> list[dict[str, str]]:
     """
     if not file.exists():
         return []
+    if not file.is_file():
+        raise InputError(f"--rows {file} is no file; give a CSV file, which is made where it is not there")
     with file.open(newline="") as stream:
         reader = csv.DictReader(stream)
         if tuple(reader.fieldnames or ()) != COLUMNS:
             raise InputError(f"--rows {file} has other columns than {', '.join(COLUMNS)}; give another file")
         rows = list(reader)
+    if broken := [number for number, row in enumerate(rows, 2) if None in row.values() or None in row]:
+        raise InputError(f"--rows {file} has a broken row, {broken[0]}, as a full disk leaves it; remove that line")
     if unknown := sorted({row["dataset"] for row in rows} - set(COMPARED_DATASETS)):
         raise InputError(f"--rows {file} has rows of {', '.join(unknown)}; expected {', '.join(COMPARED_DATASETS)}")
     return rows
@@ -121,10 +123,9 @@ def execute(run: DesignRun, prepared: PreparedDataset, folder: Path, rows: Path,
     Raises:
         InputError: The network that teaches isn't trained to its end in this folder.
     """
-    plans = with_design(prepared.stock_plans(), run.design)
     begin = time.monotonic()
     pseudo_dice = train_and_predict(
-        plans,
+        prepared.plans(run.design),
         prepared.compared.configuration,
         prepared.dataset_json,
         results=folder / str(run),
@@ -140,8 +141,8 @@ def execute(run: DesignRun, prepared: PreparedDataset, folder: Path, rows: Path,
     scores = score_cases(prepared, folder / str(run) / "test")
     row: dict[str, Any] = {
         "dataset": run.dataset,
-        "design": design_name(run.design),
-        "teacher": "" if run.teacher is None else design_name(run.teacher),
+        "design": run.design.name,
+        "teacher": "" if run.teacher is None else run.teacher.name,
         "loss": BOUNDARY if run.boundary else "",
         "iterations": run.iterations,
         "seed": run.seed,

@@ -15,10 +15,11 @@ from tqdm import tqdm
 
 from nnunet_pyconv.distillation import TEACHER_VARIABLE
 from nnunet_pyconv.errors import InputError
-from nnunet_pyconv.names import SEED_VARIABLE
+from nnunet_pyconv.names import BEST_CHECKPOINT, FINAL_CHECKPOINT, SEED_VARIABLE
 from nnunet_pyconv.trainers.boundary import BoundaryTrainer
 from nnunet_pyconv.trainers.distilled import DistilledTrainer
 from nnunet_pyconv.trainers.seed import SeededTrainer
+from nnunet_pyconv.trainers.unwrapped import unwrapped
 
 ITERATIONS_PER_EPOCH = 25
 FOLD = 0
@@ -52,7 +53,7 @@ class nnUNetTrainerDesign(SeededTrainer):
 
     def save_checkpoint(self, filename: str) -> None:
         """Keep the latest checkpoint and the final one; no epoch is chosen."""
-        if not filename.endswith("checkpoint_best.pth"):
+        if not filename.endswith(BEST_CHECKPOINT):
             super().save_checkpoint(filename)
 
     def plot_network_architecture(self) -> None:
@@ -109,33 +110,28 @@ def train_and_predict(
         trainer_class = nnUNetTrainerDesignDistilled
         environment |= {TEACHER_VARIABLE: str(_model_folder(teacher)), "nnUNet_extTrainer": str(Path(__file__).parent)}
     with mock.patch.dict(os.environ, environment):
-        latest = next(results.rglob("checkpoint_latest.pth"), None)
+        # nnU-Net removes the latest one when it has written the final one
+        found = (next(results.rglob(f"checkpoint_{which}.pth"), None) for which in ("final", "latest"))
+        checkpoint = next(filter(None, found), None)
         # nnU-Net passes on in the plans whether the log goes on
-        named = {**plans, "continue_training": latest is not None}
+        named = {**plans, "continue_training": checkpoint is not None}
         trainer = trainer_class(named, configuration, FOLD, dataset_json, device)
         trainer.num_epochs = iterations // ITERATIONS_PER_EPOCH
         trainer.save_every = 4
         trainer.initialize()
-        if latest is not None:
-            trainer.load_checkpoint(str(latest))
-        with tqdm(total=iterations, initial=trainer.current_epoch * ITERATIONS_PER_EPOCH, desc=str(predictions)) as bar:
-            train_step = trainer.train_step
-
-            def train_step_with_bar(batch: dict[str, Any]) -> Any:
-                outputs = train_step(batch)
-                bar.update()
-                return outputs
-
-            trainer.train_step = train_step_with_bar
-            trainer.run_training()
+        if checkpoint is not None:
+            trainer.load_checkpoint(str(checkpoint))
+        if trainer.current_epoch < trainer.num_epochs:
+            _train(trainer, str(predictions))
     trainer.set_deep_supervision_enabled(False)
-    trainer.network.eval()
+    network = unwrapped(trainer.network)
+    network.eval()
     predictor = nnUNetPredictor(use_mirroring=False, perform_everything_on_device=False, device=device)
     predictor.manual_initialization(
-        trainer.network,
+        network,
         trainer.plans_manager,
         trainer.configuration_manager,
-        [trainer.network.state_dict()],
+        [network.state_dict()],
         trainer.dataset_json,
         type(trainer).__name__,
         None,
@@ -145,13 +141,28 @@ def train_and_predict(
     return [float(value) for value in trainer.logger.get_value("mean_fg_dice", step=None)]
 
 
+def _train(trainer: nnUNetTrainerDesign, description: str) -> None:
+    """Train to the end, with a bar over the iterations."""
+    done, total = (epochs * ITERATIONS_PER_EPOCH for epochs in (trainer.current_epoch, trainer.num_epochs))
+    with tqdm(total=total, initial=done, desc=description) as bar:
+        train_step = trainer.train_step
+
+        def train_step_with_bar(batch: dict[str, Any]) -> Any:
+            outputs = train_step(batch)
+            bar.update()
+            return outputs
+
+        trainer.train_step = train_step_with_bar
+        trainer.run_training()
+
+
 def _model_folder(results: Path) -> Path:
     """The folder of the one model that was trained in these results.
 
     Raises:
         InputError: There is none, or it isn't trained to its end.
     """
-    found = next(results.glob(f"Dataset*/*/fold_{FOLD}/checkpoint_final.pth"), None)
+    found = next(results.glob(f"Dataset*/*/fold_{FOLD}/{FINAL_CHECKPOINT}"), None)
     if found is None:
         raise InputError(f"--teacher: {results} has no trained network; train that design first, with the same -o")
     return found.parents[1]

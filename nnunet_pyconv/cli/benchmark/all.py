@@ -29,18 +29,18 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> None:
     """Run the steps; the exit status is 1 if one failed."""
-    from nnunet_pyconv.benchmarks.kit import PARTS, run_parts
+    from nnunet_pyconv.benchmarks.kit import STEPS, run_kit
     from nnunet_pyconv.device import available_devices, pick_device
 
-    names = [part.name for part in PARTS]
+    names = [step.name for step in STEPS]
     if unknown := [name for name in args.steps or () if name not in names]:
         raise InputError(f"--steps {unknown[0]} is unknown; expected some of {', '.join(names)}")
-    parts = [part for part in PARTS if args.steps is None or part.name in args.steps]
+    steps = [step for step in STEPS if args.steps is None or step.name in args.steps]
     device = pick_device(args.device or ("cuda" if "cuda" in available_devices() else "cpu")).type
     if args.list:
-        print("\n".join(str(part.command(device, args.folder, args.rehearse)) for part in parts))
+        print("\n".join(str(step.command(device, args.folder, args.rehearse)) for step in steps))
         return
-    failures = [outcome for outcome in run_parts(parts, device, args.folder, args.rehearse) if outcome.failure]
+    failures = [outcome for outcome in run_kit(steps, device, args.folder, args.rehearse) if outcome.failure]
     for outcome in failures:
         print(f"{outcome.job}: {outcome.failure} (log: {outcome.log})", file=sys.stderr)
     if failures:

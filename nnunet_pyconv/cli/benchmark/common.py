@@ -34,18 +34,6 @@ def add_common_arguments(parser: argparse.ArgumentParser, rounds: int) -> None:
     parser.add_argument("--overwrite", action="store_true", help="replace earlier tables in DIR")
 
 
-def add_patch_sizes(parser: argparse.ArgumentParser) -> None:
-    """Add --sizes, the edges of square patches."""
-    parser.add_argument(
-        "--sizes",
-        nargs="+",
-        type=positive,
-        default=[256, 512],
-        metavar="PIXELS",
-        help="edges of the patches (default: 256 512)",
-    )
-
-
 def add_model_folders(parser: argparse.ArgumentParser) -> None:
     """Add the models to measure."""
     parser.add_argument(

@@ -11,6 +11,7 @@ from nnunet_pyconv.names import DEVICES
 
 OF_THE_PAPER = ("isbi_cell", "kaggle_lung", "liver")
 DATASETS = (*OF_THE_PAPER, "hippocampus")
+BASELINE = "stock-w0.5"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -19,9 +20,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "Train network designs through nnU-Net's own trainer and plans on the paper's data sets (clean protocol) and "
         "on hippocampi (MRI in 3D, Task04 of the Medical Segmentation Decathlon), score them on the unseen test cases, "
         "and append a row a run to a CSV file. A design is a block, a width and a number of stages: stock, stock-w0.5, "
-        "dilated-w0.5, plain-s5; then, as `nnunet_pyconv plan` takes them, -p and the number of stages with pyramids, "
-        "-l and that of levels, -encoder or -decoder: dilated-w0.5-p2, dilated-w0.5-l2-decoder. A run that has its row "
-        "is not done again, one that was ended goes on from its checkpoint, and every design sees the same batches. "
+        "dilated-w0.5, plain-s5. More of what `nnunet_pyconv plan` takes is written, in this order, as -m and the most "
+        "features (before -s), -p and the number of stages with pyramids, -l and that of levels, -encoder or -decoder: "
+        "stock-w0.7-m64, dilated-w0.5-p2, dilated-w0.5-l2-decoder. At the end, -resenc takes nnU-Net's network with a "
+        "residual encoder for the default one: stock-w0.5-resenc. A run that has its row is not done again, one that "
+        "was ended goes on from its checkpoint. Every design sees the same batches of a seed; one that goes on draws "
+        "others from there on. "
         "Lung and liver are trained at half resolution and scored at full resolution. Without --designs, the rows are "
         "summarised. nnU-Net's three folders have to be set, and should be folders of their own."
     )
@@ -35,7 +39,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--datasets", nargs="+", choices=DATASETS, default=list(OF_THE_PAPER), help="default: the paper's")
     add("--iterations", type=positive, nargs="+", default=[300], metavar="N", help="training steps (default: 300)")
     add("--seeds", type=positive, nargs="+", default=[1, 2, 3], metavar="N", help="default: 1 2 3")
-    add("--baseline", default="stock-w0.5", metavar="DESIGN", help="of the summary (default: %(default)s)")
+    add("--baseline", metavar="DESIGN", help=f"of the summary (default: {BASELINE})")
     add("--costs", type=Path, metavar="JSON", help="what `benchmark runtimes -o` wrote, for the summary")
     add("--overwrite", action="store_true", help="replace an earlier summary in DIR")
     add("-device", choices=DEVICES, help="where to train (default: the fastest there is)")
@@ -51,7 +55,12 @@ def run(args: argparse.Namespace) -> None:
 
     if args.designs is None:
         costs = None if args.costs is None else read_costs(args.costs)
-        summarised = summary.summarise(runs.read_rows(args.rows), args.baseline, costs)
+        rows = runs.read_rows(args.rows)
+        baseline = parse_design(args.baseline or BASELINE).name
+        trained = sorted({row["design"] for row in rows})
+        if args.baseline is not None and baseline not in trained:
+            raise InputError(f"--baseline {args.baseline}: no row is of it; expected one of {', '.join(trained)}")
+        summarised = summary.summarise(rows, baseline, costs)
         print(summarised.to_markdown())
         if args.folder is not None:
             summarised.write(args.folder, overwrite=args.overwrite)

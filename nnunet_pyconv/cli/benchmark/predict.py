@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from typing import TYPE_CHECKING
 
-from nnunet_pyconv.cli.benchmark.common import add_common_arguments, add_patch_sizes, run_benchmark
+from nnunet_pyconv.cli.benchmark.common import add_common_arguments, run_benchmark
 from nnunet_pyconv.cli.parser import positive
 
 if TYPE_CHECKING:
@@ -21,7 +21,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "stock network and that of nnUNetTrainerPyConv. About two minutes on two cores."
     )
     add_common_arguments(parser, rounds=3)
-    add_patch_sizes(parser)
+    parser.add_argument(
+        "--sizes",
+        nargs="+",
+        type=positive,
+        default=[256, 512],
+        metavar="PIXELS",
+        help="edges of the patches (default: 256 512)",
+    )
     parser.add_argument(
         "--image", type=positive, default=512, metavar="PIXELS", help="edge of the slice (default: %(default)s)"
     )

@@ -26,10 +26,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         nargs="+",
         default=list(DESIGNS),
         metavar="DESIGN",
-        help=f"a block, perhaps with a width and a number of stages (default: {' '.join(DESIGNS)})",
+        help=f"as for `benchmark designs` (default: {' '.join(DESIGNS)})",
     )
     parser.add_argument(
-        "--patch", type=positive, nargs="+", default=[256, 256], metavar="PIXELS", help="default: 256 256"
+        "--patch",
+        type=positive,
+        nargs="+",
+        default=[256, 256],
+        metavar="PIXELS",
+        help="two or three edges (default: 256 256)",
     )
     parser.add_argument("--threads", type=positive, default=1, metavar="N", help="default: 1")
 
