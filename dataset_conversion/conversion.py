@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Literal
 
 from nnunetv2.configuration import default_num_processes
 
@@ -13,8 +12,7 @@ from nnunet_pyconv.dataset_conversion.registry import Converter
 from nnunet_pyconv.dataset_conversion.splits import NUM_FOLDS, Fold, set_aside
 from nnunet_pyconv.dataset_conversion.write import write_dataset
 from nnunet_pyconv.errors import InputError
-
-SplitProtocol = Literal["clean", "paper"]
+from nnunet_pyconv.names import Protocol
 
 
 def convert(
@@ -23,7 +21,7 @@ def convert(
     *,
     dataset_id: int | None = None,
     foreground: str | None = None,
-    protocol: SplitProtocol = "clean",
+    protocol: Protocol = "clean",
     num_processes: int = default_num_processes,
     overwrite: bool = False,
 ) -> Path:

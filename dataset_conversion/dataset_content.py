@@ -26,25 +26,25 @@ class DatasetContent:
         channels: Names of the channels; they decide the normalisation.
         classes: Names of the labels 0, 1, ...; nnU-Net's name for pixels that do not count is `ignore`.
         file_ending: Of images and labels.
+        text: What the data are.
+        reference: Where they come from.
+        licence: Under which terms.
         training: The cases of `imagesTr` and `labelsTr`.
         test: The cases of `imagesTs` and, where they have labels, `labelsTs`.
         unlabelled: The cases of `imagesChallenge`, which nnU-Net leaves alone.
         folds: What `splits_final.json` says; empty for nnU-Net's own folds.
-        text: What the data are.
-        reference: Where they come from.
-        licence: Under which terms.
     """
 
     channels: tuple[str, ...]
     classes: tuple[str, ...]
     file_ending: str
+    text: str
+    reference: str
+    licence: str
     training: Sequence[Case]
     test: Sequence[Case] = ()
     unlabelled: Sequence[Case] = ()
     folds: Sequence[Fold] = field(default=())
-    text: str = ""
-    reference: str = ""
-    licence: str = ""
 
     def write_json(self, folder: Path, num_training: int) -> None:
         """Write nnU-Net's `dataset.json`.

@@ -12,7 +12,7 @@ class DatasetDescription:
     Attributes:
         dataset_id: nnU-Net's dataset ID, unless the user chooses another.
         name: Name of the dataset.
-        channel: Name of the one channel; it decides the normalisation (`CT`, or z-score for others).
+        channel: Name of the one channel; it decides nnU-Net's normalisation: `CT`'s own, z-score for most.
         foreground: Name of label 1: where the masks are not 0.
         complement: What the rest of the image is called where a user may train on it instead; None where not.
         file_ending: `.png` or `.tif`.

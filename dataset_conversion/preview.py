@@ -8,10 +8,11 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
+from skimage.exposure import rescale_intensity
 from skimage.segmentation import find_boundaries
 
 from nnunet_pyconv.dataset_conversion.cases import Case, CaseData
-from nnunet_pyconv.dataset_conversion.reading import Array, Colour
+from nnunet_pyconv.dataset_conversion.reading import Colour
 
 NUM_CASES = 6
 COLUMNS = 3
@@ -68,7 +69,8 @@ def outlined(data: CaseData) -> tuple[NDArray[np.uint8], str]:
     height, width = label.shape[0] * pixel_y, label.shape[1] * pixel_x
     scale = PANEL_PX / max(height, width)
     size = max(1, round(width * scale)), max(1, round(height * scale))
-    picture = np.array(Image.fromarray(_stretched(image)).convert("RGB").resize(size, Image.Resampling.BILINEAR))
+    grey = rescale_intensity(image, tuple(np.percentile(image, (1, 99))), np.uint8)
+    picture = np.array(Image.fromarray(grey).convert("RGB").resize(size, Image.Resampling.BILINEAR))
     # labels after resizing, so that outlines stay one pixel wide
     label = np.array(Image.fromarray(label).resize(size, Image.Resampling.NEAREST))
     outlines = find_boundaries(label, mode="inner")
@@ -80,10 +82,3 @@ def outlined(data: CaseData) -> tuple[NDArray[np.uint8], str]:
 def colour_of(label: int) -> Colour:
     """Return the colour of a class but the background."""
     return COLOURS[(label - 1) % len(COLOURS)]
-
-
-def _stretched(image: Array) -> NDArray[np.uint8]:
-    """Stretch an image from its 1st to its 99th percentile over 0 to 255."""
-    low, high = np.percentile(image, (1, 99))
-    stretched: NDArray[np.uint8] = np.clip((image - low) / max(high - low, 1e-6) * 255, 0, 255).astype(np.uint8)
-    return stretched

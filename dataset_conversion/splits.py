@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Sequence
 
@@ -40,6 +41,11 @@ def set_aside(
     if len(together) < 2:
         what = "labelled case" if groups is None else "group of cases"
         raise InputError(f"found {len(together)} {what}; expected at least 2, some are set aside for the test")
+    if math.ceil(len(together) * fraction) >= len(together):
+        what = "labelled cases" if groups is None else "groups of cases"
+        raise InputError(
+            f"--test {fraction:g} of {len(together)} {what} leaves none to train; expected a smaller fraction"
+        )
     if groups is None:
         train = set(train_test_split(range(len(cases)), test_size=fraction, random_state=SEED)[0])
     else:

@@ -25,7 +25,7 @@ from nnunet_pyconv.writing import whole_folder
 PREVIEW = "preview.png"
 
 
-def write_dataset(target: Path, dataset: DatasetContent, *, num_processes: int, overwrite: bool) -> Findings:
+def write_dataset(target: Path, dataset: DatasetContent, *, num_processes: int, overwrite: bool) -> None:
     """Write a dataset folder with its preview, print its summary and what is odd.
 
     Args:
@@ -33,9 +33,6 @@ def write_dataset(target: Path, dataset: DatasetContent, *, num_processes: int, 
         dataset: What it is to hold.
         num_processes: Cases written at a time.
         overwrite: Whether to replace the folder if it exists.
-
-    Returns:
-        What the cases are like.
 
     Raises:
         InputError: A case that can't be used; nothing is written then.
@@ -65,7 +62,6 @@ def write_dataset(target: Path, dataset: DatasetContent, *, num_processes: int, 
         print(line)
     for line in findings.warnings():
         print(f"warning: {line}", file=sys.stderr)
-    return findings
 
 
 def _write_cases(

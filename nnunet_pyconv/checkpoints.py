@@ -65,6 +65,15 @@ def load_checkpoint(file: Path, *, trust: bool = False, weights: bool = True) ->
     return content
 
 
+def checkpoint_damage(file: Path) -> str:
+    """Say what `check_whole` finds wrong with a checkpoint; empty if nothing."""
+    try:
+        check_whole(file)
+    except UnreadableCheckpointError as error:
+        return str(error)
+    return ""
+
+
 def check_whole(file: Path, *, weights: bool = True) -> None:
     """Compare the checksums that `torch.save` put into a checkpoint; nothing in it is executed.
 

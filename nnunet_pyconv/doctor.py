@@ -19,7 +19,7 @@ from nnunetv2.utilities.plans_handling.plans_handler import PlansManager
 from packaging.requirements import Requirement
 
 from nnunet_pyconv.architectures.pyconv_unet import check_patch_size
-from nnunet_pyconv.checkpoints import check_whole
+from nnunet_pyconv.checkpoints import checkpoint_damage
 from nnunet_pyconv.device import available_devices
 from nnunet_pyconv.errors import InputError
 from nnunet_pyconv.leftovers import find_leftovers
@@ -27,6 +27,7 @@ from nnunet_pyconv.nn.backends import available_backends
 from nnunet_pyconv.nn.backends.table import table_of
 from nnunet_pyconv.nnunet_folders import VARIABLES, nnunet_folder_if_set
 from nnunet_pyconv.planning import network_on_meta
+from nnunet_pyconv.planning.plans_files import is_plans_file
 from nnunet_pyconv.trainer_dir import TRAINER_DIR
 
 TRAINER = "nnUNetTrainerPyConv"
@@ -72,7 +73,8 @@ def examine_model(folder: Path) -> Iterator[Finding]:
             f"{folder} has no fold_*/checkpoint_*.pth; expected the folder of a trained model, "
             "nnUNet_results/DATASET/TRAINER__PLANS__CONFIGURATION"
         )
-    whole = [file for file in files if _is_whole(file)]
+    damages = {file: checkpoint_damage(file) for file in files}
+    whole = [file for file, damage in damages.items() if not damage]
     for file in files:
         fold = file.parent.name
         if file in whole:
@@ -80,17 +82,7 @@ def examine_model(folder: Path) -> Iterator[Finding]:
             continue
         others = [other.name for other in whole if other.parent == file.parent]
         fix = f"predict with -f {fold.removeprefix('fold_')} -chk {others[0]}, or " if others else ""
-        yield Finding(
-            f"{fold} {file.name}", f"{file} is damaged or cut off", f"{fix}restore it from a copy", blocks=True
-        )
-
-
-def _is_whole(file: Path) -> bool:
-    try:
-        check_whole(file)
-    except InputError:
-        return False
-    return True
+        yield Finding(f"{fold} {file.name}", damages[file], f"{fix}restore it from a copy", blocks=True)
 
 
 def _versions() -> Iterator[Finding]:
@@ -170,7 +162,8 @@ def _plans() -> Iterator[Finding]:
     preprocessed = nnunet_folder_if_set("nnUNet_preprocessed")
     if preprocessed is None or not preprocessed.is_dir():
         return
-    files = sorted(preprocessed.glob("Dataset*/*Plans*.json"))
+    files = sorted(preprocessed.glob("Dataset*/*.json"))
+    files = [file for file in files if "Plans" in file.stem or is_plans_file(file)]  # plans may have any name
     findings = [finding for file in files for finding in _configurations(file)]
     yield from findings
     if all(finding.fix is not None for finding in findings):

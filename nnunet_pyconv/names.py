@@ -34,22 +34,39 @@ DEFAULT_SOURCE = "nnUNetPlans"
 DEFAULT_OUTPUT = "nnUNetPyConvPlans"
 PAPER_PLANS = "PyConvUNetPaperPlans"
 
-PLANNERS = (
+FINAL_CHECKPOINT = "checkpoint_final.pth"
+LATEST_CHECKPOINT = "checkpoint_latest.pth"
+BEST_CHECKPOINT = "checkpoint_best.pth"
+
+PLANNER_NAMES = (
     "nnUNetPlannerPyConv",
     "nnUNetPlannerPyConvResEncM",
     "nnUNetPlannerPyConvResEncL",
     "nnUNetPlannerPyConvResEncXL",
 )
 
-RECIPES = {"paper": "nnUNetTrainerPyConvPaper", "nnunet": "nnUNetTrainer_50passes"}
+Recipe = Literal["paper", "nnunet"]
+RECIPES: dict[Recipe, str] = {"paper": "nnUNetTrainerPyConvPaper", "nnunet": "nnUNetTrainer_50passes"}
 """The trainer of each recipe."""
 
 STOCK_NNUNET = "stock"
 """What `reproduce --networks` calls nnU-Net's own 2D network with nnU-Net's own recipe."""
 
-PROTOCOLS = ("paper", "clean")
+Protocol = Literal["paper", "clean"]
 """How a converted dataset sets its test images aside: they choose the best epoch, or have no part in the training."""
 
-EXECUTORS = ("local", "slurm")
+PROTOCOLS: tuple[Protocol, ...] = get_args(Protocol)
+
+ExecutorKind = Literal["local", "slurm"]
+"""Where `reproduce` runs its jobs: in its own process, or on a cluster."""
+
+EXECUTORS: tuple[ExecutorKind, ...] = get_args(ExecutorKind)
 
 SEED_VARIABLE = "NNUNET_PYCONV_SEED"
+
+REPORT_FOLDER = "nnunet_pyconv_report"
+"""Where a report goes, unless the user says otherwise."""
+REPORT_TOLERANCE = 1.0
+"""Of its normalised surface Dice, in mm or pixels."""
+REPORT_PROCESSES = 4
+"""Cases that it scores at a time."""

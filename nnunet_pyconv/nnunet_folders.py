@@ -5,10 +5,10 @@ from __future__ import annotations
 import contextlib
 import io
 import os
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, get_args
+from unittest import mock
 
 from nnunetv2.paths import nnUNet_preprocessed, nnUNet_raw, nnUNet_results
 from nnunetv2.training.nnUNetTrainer.nnUNetTrainer import nnUNetTrainer
@@ -131,23 +131,13 @@ def find_trainer(name: str) -> type[nnUNetTrainer]:
         InputError: There is none of that name, or what lies in those folders can't be imported.
     """
     try:
-        with _environment(with_our_trainers()), contextlib.redirect_stdout(io.StringIO()):  # the finder prints
+        # the finder prints its search
+        with mock.patch.dict(os.environ, with_our_trainers()), contextlib.redirect_stdout(io.StringIO()):
             trainer: type[nnUNetTrainer] = recursive_find_trainer_class_by_name(name)
     except Exception as error:  # the finder imports whatever lies in the folders
         raise InputError(
-            f"-tr {name}: nnU-Net finds no such trainer, neither among its own nor in nnUNet_extTrainer, or can't "
+            f"nnU-Net finds no trainer {name}, neither among its own nor in nnUNet_extTrainer, or can't "
             f"import what lies there ({type(error).__name__}: {str(error).partition('. ')[0]}); expected one such as "
             "nnUNetTrainerPyConvPaper_5epochs, or put the folder of yours into nnUNet_extTrainer"
         ) from error
     return trainer
-
-
-@contextlib.contextmanager
-def _environment(variables: dict[str, str]) -> Iterator[None]:
-    before = dict(os.environ)
-    os.environ.update(variables)
-    try:
-        yield
-    finally:
-        os.environ.clear()
-        os.environ.update(before)

@@ -1,29 +1,5 @@
-"""Terminations as exceptions, so that what was begun can be cleared away."""
+"""Terminations as exceptions; the predictor, which also works without this package, has the code."""
 
-from __future__ import annotations
+from nnunet_pyconv.runtime.terminations import terminations_raised
 
-import signal
-import sys
-import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
-
-
-@contextmanager
-def terminations_raised() -> Iterator[None]:
-    """Turn a termination or a closed terminal into SystemExit.
-
-    For the block alone: processes that nnU-Net forks would inherit the handlers, and could no longer be terminated
-    while they wait for a lock.
-    """
-    before = {}
-    if threading.current_thread() is threading.main_thread():  # the only one that may set handlers
-        for name in ("SIGTERM", "SIGHUP"):
-            if hasattr(signal, name):  # Windows has no SIGHUP
-                number = getattr(signal, name)
-                before[number] = signal.signal(number, lambda number, _: sys.exit(128 + number))
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
+__all__ = ["terminations_raised"]

@@ -43,11 +43,13 @@ DESCRIPTION = Description(
 THRESHOLD = 100.0
 
 
-def threshold_network(channels: int = 1, axes: int = 2) -> onnx.ModelProto:
-    """Logits (0, x - `THRESHOLD`) of the first channel x."""
+def threshold_network(
+    channels: int = 1, axes: int = 2, threshold: float = THRESHOLD, channel: int = 0
+) -> onnx.ModelProto:
+    """Logits (0, x - threshold) of one channel x."""
     weight = np.zeros((2, channels, *[1] * axes), np.float32)
-    weight[1, 0] = 1
-    parts = [numpy_helper.from_array(weight, "weight"), numpy_helper.from_array(np.float32([0, -THRESHOLD]), "bias")]
+    weight[1, channel] = 1
+    parts = [numpy_helper.from_array(weight, "weight"), numpy_helper.from_array(np.float32([0, -threshold]), "bias")]
     size = ["batch", *"zyx"[-axes:]]
     graph = helper.make_graph(
         [helper.make_node("Conv", ["image", "weight", "bias"], ["logits"])],
@@ -59,16 +61,19 @@ def threshold_network(channels: int = 1, axes: int = 2) -> onnx.ModelProto:
     return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=10)
 
 
-def write_model(file: Path, network: onnx.ModelProto | bytes | None = None, **changes: Any) -> Path:
-    """Write a model file of one network; changes are those of `DESCRIPTION`."""
+def write_model(file: Path, *networks: onnx.ModelProto | bytes, **changes: Any) -> Path:
+    """Write a model file of one network, or of those given; changes are those of `DESCRIPTION`."""
     description = dataclasses.replace(DESCRIPTION, **changes)
-    network = network or threshold_network(len(description.channels), len(description.patch_size))
-    onnx_file = file.with_suffix(".onnx")
-    onnx_file.write_bytes(network if isinstance(network, bytes) else network.SerializeToString())
+    networks = networks or (threshold_network(len(description.channels), len(description.patch_size)),)
+    folds = tuple(Network(f"networks/fold_{fold}.onnx", str(fold)) for fold in range(len(networks)))
+    onnx_files = {}
+    for fold, network in zip(folds, networks, strict=True):
+        onnx_files[fold.file] = file.with_suffix(f".{fold.fold}.onnx")
+        onnx_files[fold.file].write_bytes(network if isinstance(network, bytes) else network.SerializeToString())
     write_package(
         file,
-        description,
-        {description.networks[0].file: onnx_file},
+        dataclasses.replace(description, networks=folds),
+        onnx_files,
         plans={"plans_name": "nnUNetPlans"},
         dataset_json={"labels": dict(description.labels), "file_ending": description.file_ending},
         model_card="# Tiny\n",

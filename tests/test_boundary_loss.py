@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from copy import deepcopy
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -16,6 +18,7 @@ from torch import nn
 from trainers_of_nnunet import make_trainer
 
 from nnunet_pyconv.nn.pyconv import PyConv
+from nnunet_pyconv.planning import plan_paper
 from nnunet_pyconv.trainer_dir import TRAINER_DIR
 from nnunet_pyconv.trainers import nnUNetTrainerBoundary, nnUNetTrainerPyConvBoundary
 from nnunet_pyconv.trainers.boundary_loss import BoundaryLoss
@@ -102,6 +105,19 @@ def test_deep_supervision_compares_full_resolution() -> None:
 def test_numbers_out_of_range(weight: float, radius: tuple[int, ...]) -> None:
     with pytest.raises(ValueError, match=r"expected a weight above 0, and for two or three axes a radius"):
         loss(radius, weight=weight)
+
+
+def test_networks_with_kernels_of_their_own(
+    preprocessed: Path, monkeypatch: pytest.MonkeyPatch, nnunet_folders: NnunetFolders
+) -> None:
+    """The paper's networks have none in the plans."""
+    monkeypatch.setattr("nnunetv2.training.nnUNetTrainer.nnUNetTrainer.infer_dataset_class", lambda _: None)
+    plans = json.loads((preprocessed / "nnUNetPlans.json").read_text())
+    plans["configurations"]["2d"]["median_image_size_in_voxels"] = [32, 32]
+    (preprocessed / "nnUNetPlans.json").write_text(json.dumps(plans))
+    file, names = plan_paper(312)
+    trainer = make_trainer(json.loads(file.read_text()), names[0], dataset_json(2), nnUNetTrainerBoundary)
+    assert "radius=(2, 2)" in repr(trainer.loss)
 
 
 @pytest.mark.parametrize(

@@ -49,7 +49,7 @@ end_forks_with_this_process()
 reader, writer = os.pipe()
 def fork():
     if os.fork() == 0:
-        time.sleep(1)
+        time.sleep(0.2)
         os.write(writer, b"lives")
         os._exit(0)
 thread = threading.Thread(target=fork)

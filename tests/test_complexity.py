@@ -183,12 +183,12 @@ def test_files(tmp_path: Path) -> None:
     written = json.loads((tmp_path / "new/complexity.json").read_text())
     assert written["machine"] == {"threads": 2}
     assert written["networks"][0]["gflop"] == pytest.approx(97.1448)
-    with pytest.raises(InputError, match="exists already; choose another folder with -o"):
+    with pytest.raises(InputError, match="exists already"):
         write_tables([made("other")], {}, tmp_path / "new")
     write_tables([made("other")], {}, tmp_path / "new", overwrite=True)
     assert "other" in (tmp_path / "new/complexity.md").read_text()
     for file in ("complexity.md", "complexity.md/below"):
-        with pytest.raises(InputError, match=r"can't make this folder \(.*\); give another"):
+        with pytest.raises(InputError, match="can't write"):
             write_tables([made("other")], {}, tmp_path / "new" / file)
 
 

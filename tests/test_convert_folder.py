@@ -186,6 +186,60 @@ def test_palette_with_colours_counts_by_index(own: Path, folder: Path) -> None:
         np.testing.assert_array_equal(label, TWO_CLASSES)
 
 
+VOC = np.array([[0, 0, 0], [255, 0, 0], [0, 0, 255], [128, 128, 128]], np.uint8)
+
+
+@pytest.mark.parametrize("white_background", [False, True])
+def test_indices_count_in_images_whose_colours_are_grey_too(own: Path, folder: Path, white_background: bool) -> None:
+    """A palette has colours for classes; that of one image may be grey, as black and grey are in PASCAL VOC."""
+    indices = dict.fromkeys(sorted((own / "masks").iterdir()), TWO_CLASSES)
+    indices[own / "masks/00_mask.png"] = np.where(TWO_CLASSES == 1, 3, 0).astype(np.uint8)
+    indices[own / "masks/01_mask.png"] = np.zeros_like(TWO_CLASSES)
+    palette = VOC.copy()
+    if white_background:
+        palette[0] = 255
+    for path, classes in indices.items():
+        image = Image.fromarray(classes, "P")
+        image.putpalette(palette.ravel().tolist())
+        image.save(path)
+    convert(own, "--labels", "background=0", "plane=1", "bird=2", "car=3")
+    for path, classes in indices.items():
+        label = io.imread(folder / "labelsTr" / path.name.replace("_mask", ""))
+        np.testing.assert_array_equal(label, classes)
+
+
+def test_folders_that_are_given_are_not_part_of_others(own: Path, folder: Path) -> None:
+    """Labels below the images, and a test set below the training set."""
+    (own / "masks").rename(own / "images/masks_of_mine")
+    for number in range(2):
+        save(own / f"images/later/t{number}.png", image_of(100 + number))
+        save(own / f"images/masks_of_mine/later/t{number}_mask.png", MASK)
+    masks = own / "images/masks_of_mine"
+    test = ["-ti", str(own / "images/later"), "-tl", str(masks / "later")]
+    main(["convert", "folder", "-i", str(own / "images"), "-l", str(masks), *test, "-d", "501", "-n", "Own"])
+    assert [file.name for file in sorted((folder / "imagesTs").iterdir())] == ["t0_0000.png", "t1_0000.png"]
+    assert len(list((folder / "imagesTr").iterdir())) == len(list((folder / "labelsTr").iterdir())) == NUM_CASES
+
+
+def test_exact_values_are_not_counted_as_approximated(
+    own: Path, folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for path in (own / "masks").iterdir():
+        save(path, MASK // 255 * 200)
+    convert(own, "--threshold", "--labels", "background=0", "cell=200")
+    convert(own, "--threshold", "100", "--overwrite")
+    assert "had a value that no class has" not in capsys.readouterr().err
+
+
+def test_first_of_counted_frames(own: Path, folder: Path) -> None:
+    """nnU-Net's own `_0000` is that of a channel; frames that are counted from 0 keep it."""
+    for kind in ("images", "masks"):
+        for path in (own / kind).iterdir():
+            path.rename(path.with_name(f"frame_00{path.name}"))
+    convert(own)
+    assert {file.name for file in (folder / "labelsTr").iterdir()} == {f"frame_00{n:02d}.png" for n in range(NUM_CASES)}
+
+
 def test_threshold_says_how_many_pixels_it_touches(own: Path, folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     blurred = MASK.copy()
     blurred[3, 6:20], blurred[12, 6:20] = 127, 128
@@ -317,6 +371,37 @@ def coloured(own: Path) -> None:
         save(path, COLOURS[TWO_CLASSES])
 
 
+def of_0_and_1(own: Path) -> None:
+    for path in (own / "masks").iterdir():
+        save(path, MASK // 255)
+
+
+def in_16_bits(own: Path) -> None:
+    for path in (own / "masks").iterdir():
+        save(path, MASK.astype(np.uint16))
+
+
+def in_floats(own: Path) -> None:
+    for path in (own / "masks").iterdir():
+        path.unlink()
+        save(path.with_suffix(".tif"), MASK / np.float32(255))
+
+
+def a_volume_among_pictures(own: Path) -> None:
+    for kind, voxels in (("images", image_of(0)), ("masks", MASK)):
+        SimpleITK.WriteImage(volume(np.stack([voxels] * 4)), str(own / kind / "scan.nii.gz"))
+
+
+def a_volume_for_a_picture(own: Path) -> None:
+    (own / "masks/03_mask.png").unlink()
+    SimpleITK.WriteImage(volume(np.stack([MASK] * 4)), str(own / "masks/03_mask.nii.gz"))
+
+
+def masks_among_test_images(own: Path) -> None:
+    save(own / "more/x.png", image_of(50))
+    save(own / "more/x_mask.png", MASK)
+
+
 def many_values(own: Path) -> None:
     save(own / "masks/03_mask.png", image_of(3))
 
@@ -358,6 +443,19 @@ def nothing(own: Path) -> None:
         (nothing, ["--group-by", "0"], r"does not match the case 1\d|finds 1 group"),
         (nothing, ["-n", "my set"], "-n 'my set': expected a name of letters"),
         (nothing, ["-tl", "somewhere"], "expected -ti as well"),
+        (nothing, ["--test", "0.2", "-ti", "somewhere"], "--test and -ti: expected one of them"),
+        (nothing, ["--colours", "cell=1,2,3", "--threshold", "5"], "--threshold 5.*: with --colours it takes no value"),
+        (nothing, ["--labels", "background=0"], "names only background"),
+        (in_16_bits, ["--colours", "cell=255,255,255"], "has no colours of 8 bits"),
+        (in_floats, ["--threshold"], "have no white; give the least value of the foreground as --threshold VALUE"),
+        (a_volume_among_pictures, [], "the images are pictures and volumes; expected one kind"),
+        (a_volume_for_a_picture, [], "are a picture and a volume; expected two of a kind"),
+        (nothing, ["-ti", "{own}/images"], "expected another folder than -i"),
+        (masks_among_test_images, ["-ti", "{own}/more"], r"more has label images \(x_mask\.png\); give -tl .*more too"),
+        (of_0_and_1, ["--threshold"], "no label image in .*masks has a pixel of foreground; expected some"),
+        (nothing, ["--threshold", "nan"], "--threshold nan: expected a number"),
+        (nothing, ["--labels", *(f"c{n}={n}" for n in range(1, 300))], "names 300 classes; expected at most 256"),
+        (nothing, ["--test", "0.95"], r"--test 0\.95 of 10 labelled cases leaves none to train"),
         (nothing, ["-ti", "nowhere"], "source nowhere does not exist; give the folder of the data with -ti"),
     ],
     ids=lambda value: value.__name__ if callable(value) else " ".join(value) if isinstance(value, list) else "",
@@ -371,7 +469,7 @@ def test_bad_input(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     damage(own)
-    assert re.search(message, fails(capsys, own, *options))
+    assert re.search(message, fails(capsys, own, *(option.replace("{own}", str(own)) for option in options)))
     assert list(nnunet_folders.raw.iterdir()) == []
 
 
@@ -379,6 +477,7 @@ def volume(voxels: NDArray[Any], **geometry: tuple[float, ...]) -> SimpleITK.Ima
     image = SimpleITK.GetImageFromArray(voxels)
     image.SetSpacing(geometry.get("spacing", (0.5, 0.6, 3)))
     image.SetOrigin(geometry.get("origin", (1, 2, 3)))
+    image.SetDirection(geometry.get("direction", (1, 0, 0, 0, 1, 0, 0, 0, 1)))
     return image
 
 
@@ -413,6 +512,7 @@ def test_volumes(volumes: tuple[Path, str], folder: Path, capsys: pytest.Capture
     ("geometry", "message"),
     [
         ({"spacing": (0.5, 0.6, 2)}, r"has the spacing \(0.5, 0.6, 2\) and its image \(0.5, 0.6, 3\)"),
+        ({"direction": (-1, 0, 0, 0, -1, 0, 0, 0, 1)}, r"has the direction \(-1, .*\) and its image \(1, "),
         ({"origin": (0, 0, 0)}, None),
     ],
 )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from copy import deepcopy
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from nnunet_pyconv.cli import main
 from nnunet_pyconv.errors import InputError
 from nnunet_pyconv.names import BLOCKS
 from nnunet_pyconv.planning import Design, plan_pyconv, swap_plans
+from nnunet_pyconv.planning.design import stages_of
 
 
 def architecture(design: Design, network: str = "PlainConvUNet") -> dict[str, Any]:
@@ -42,14 +44,28 @@ def test_width_in_multiples_of_4(width: float, features: list[int]) -> None:
     assert architecture(Design("stock", width))["arch_kwargs"]["features_per_stage"] == features
 
 
+@pytest.mark.parametrize(("limit", "features"), [(16, [8, 16, 16]), (10, [8, 10, 10]), (100, [8, 16, 32])])
+@pytest.mark.parametrize("network", ["PlainConvUNet", "ResidualEncoderUNet"])
+def test_no_stage_has_more_than_the_most_features(network: str, limit: int, features: list[int]) -> None:
+    designed = architecture(Design("dilated", max_features=limit), network)
+    assert designed["arch_kwargs"]["features_per_stage"] == features
+    assert build(designed)(torch.zeros(1, 1, 32, 32))[0].shape == (1, 2, 32, 32)
+
+
 @pytest.mark.parametrize("block", ["stock", "plain", "dilated"])
 @pytest.mark.parametrize("network", ["PlainConvUNet", "ResidualEncoderUNet"])
 def test_fewer_stages(network: str, block: Any) -> None:
-    designed = architecture(Design(block, stages=2), network)
+    source = make_plans(network)
+    arch_kwargs = source["configurations"]["2d"]["architecture"]["arch_kwargs"]
+    blocks = "n_conv_per_stage" if network == "PlainConvUNet" else "n_blocks_per_stage"
+    arch_kwargs |= {"n_stages": 4, "features_per_stage": [8, 16, 32, 64], "kernel_sizes": [[3, 3]] * 4}
+    arch_kwargs |= {"strides": [[1, 1], *[[2, 2]] * 3], blocks: [2] * 4, "n_conv_per_stage_decoder": [2] * 3}
+    plans, _ = swap_plans(source, DATASET_JSON, "Ours", Design(block, stages=3))
+    designed = json.loads(json.dumps(plans))["configurations"]["2d"]["architecture"]
     net = build(designed)
-    assert len(net.encoder.stages) == 2
-    assert [tuple(y.shape) for y in net(torch.zeros(1, 1, 32, 32))] == [(1, 2, 32, 32)]
-    assert len(designed["arch_kwargs"].get("pyramid", [0, 0])) == 2
+    assert len(net.encoder.stages) == 3
+    assert [tuple(y.shape) for y in net(torch.zeros(1, 1, 32, 32))] == [(1, 2, 32, 32), (1, 2, 16, 16)]
+    assert len(designed["arch_kwargs"].get("pyramid", [0, 0, 0])) == 3
 
 
 def test_stock_network_stays_nnunets_own() -> None:
@@ -71,7 +87,7 @@ def test_parameters_of_a_network_half_as_wide() -> None:
         (Design(), "nnUNetPyConvPlans"),
         (Design("bottleneck"), "nnUNetPyConvBottleneckPlans"),
         (Design("dilated", 0.5), "nnUNetPyConvDilatedWidth0.5Plans"),
-        (Design("stock", 0.25, 5), "nnUNetStockWidth0.25Stages5Plans"),
+        (Design("stock", 0.25, 64, 5), "nnUNetStockWidth0.25MaxFeatures64Stages5Plans"),
         (Design("plain", pyramid_stages=2, levels=3, part="decoder"), "nnUNetPyConvPyramidStages2Levels3DecoderPlans"),
     ],
 )
@@ -88,6 +104,7 @@ def test_plans_of_a_stock_network_are_known_for_ours(preprocessed: Path) -> None
     assert json.loads(file.read_text())["nnunet_pyconv"] == {
         "block": "stock",
         "width": 0.5,
+        "max_features": None,
         "stages": None,
         "pyramid_stages": None,
         "levels": None,
@@ -104,7 +121,8 @@ def test_plans_of_a_stock_network_are_known_for_ours(preprocessed: Path) -> None
         ({"block": "narrow"}, "-block narrow is unknown; expected one of plain, bottleneck, dilated, separable, stock"),
         ({"width": 0}, "-width 0: expected a positive number"),
         ({"width": float("nan")}, "-width nan"),
-        ({"stages": 1}, "-stages 1: expected at least 2"),
+        ({"max_features": 3}, "-max_features 3: expected at least 4"),
+        ({"stages": 2}, "-stages 2: expected at least 3, for nnU-Net's loss leaves out the lowest output"),
         ({"pyramid_stages": 0}, "-pyramid_stages 0: expected at least 1"),
         ({"levels": 0}, "-levels 0: expected at least 1"),
         ({"part": "head"}, "-part head is unknown; expected one of network, encoder, decoder"),
@@ -124,8 +142,8 @@ def test_more_stages_than_there_are(preprocessed: Path) -> None:
 
 
 def test_more_stages_with_pyramids_than_there_are(preprocessed: Path) -> None:
-    with pytest.raises(InputError, match="-pyramid_stages 3: the network has 2 stages; give no more"):
-        plan_pyconv(312, design=Design(stages=2, pyramid_stages=3))
+    with pytest.raises(InputError, match="-pyramid_stages 4: the network has 3 stages; give no more"):
+        plan_pyconv(312, design=Design(stages=3, pyramid_stages=4))
     assert not list(preprocessed.glob("nnUNetPyConv*"))
 
 
@@ -157,6 +175,14 @@ def test_pyramids_in_a_part_alone(block: Any, part: Any, other: str) -> None:
     assert net(torch.zeros(1, 1, 32, 32))[0].shape == (1, 2, 32, 32)
 
 
+def test_decoder_has_no_pyramid_at_the_deepest_stage() -> None:
+    designed = architecture(Design("dilated", part="decoder"))
+    assert [stage.pyramid is None for stage in stages_of(designed)] == [False, False, True]
+    with_all = deepcopy(designed)
+    with_all["arch_kwargs"]["pyramid"] = architecture(Design("dilated"))["arch_kwargs"]["pyramid"]
+    assert build(designed).state_dict().keys() == build(with_all).state_dict().keys()
+
+
 def test_fewer_levels() -> None:
     designed = architecture(Design("dilated", levels=2))
     assert [stage["dilations"] for stage in designed["arch_kwargs"]["pyramid"]] == [[1, 2], [1, 2], [1, 2]]
@@ -164,9 +190,9 @@ def test_fewer_levels() -> None:
 
 
 def test_command(preprocessed: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    main(["plan", "-d", "312", "-block", "dilated", "-width", "0.5", "-stages", "2"])
+    main(["plan", "-d", "312", "-block", "dilated", "-width", "0.5", "-stages", "3"])
     out = capsys.readouterr().out
-    name = "nnUNetPyConvDilatedWidth0.5Stages2Plans"
+    name = "nnUNetPyConvDilatedWidth0.5Stages3Plans"
     assert "2d: PyConvUNet" in out
     assert "  stage 1: 8 features, kernels 3, 3, 3, 3, dilations 1, 2, 3, 4\n" in out
     assert f"Wrote {preprocessed / name}.json" in out

@@ -380,6 +380,32 @@ def test_fold_beyond_the_split(nnunet_folders: NnunetFolders, teach: Callable[..
         start_student(0)
 
 
+@pytest.mark.parametrize(
+    ("damaged", "content", "message"),
+    [
+        ("split", "[{", "splits_final.json holds no splits of nnU-Net .* restore it from a copy"),
+        ("split", '[["c"]]', "splits_final.json holds no splits of nnU-Net .* restore it from a copy"),
+        ("summary", "", "summary.json is no summary of nnU-Net .* validate the teacher again, with --val"),
+        ("summary", '{"mean": {}}', "summary.json is no summary of nnU-Net .* validate the teacher again, with --val"),
+    ],
+)
+def test_damaged_record_of_what_the_teacher_has_seen(
+    damaged: str, content: str, message: str, nnunet_folders: NnunetFolders, teach: Callable[..., None]
+) -> None:
+    """A record of a dataset of another name, so that nnU-Net's own reading of the split doesn't come first."""
+    write_split(nnunet_folders)
+    write_split(nnunet_folders, OTHER_DATASET)
+    teacher = write_teacher(plans_2d() | {"dataset_name": OTHER_DATASET}, validated=["c", "d"])
+    file = {
+        "split": nnunet_folders.preprocessed / OTHER_DATASET / "splits_final.json",
+        "summary": teacher / "fold_0" / "validation" / "summary.json",
+    }[damaged]
+    file.write_text(content)
+    teach(teacher, ":0")
+    with pytest.raises(InputError, match=message):
+        start_student(0)
+
+
 def test_teacher_that_has_seen_test_cases(nnunet_folders: NnunetFolders, teach: Callable[..., None]) -> None:
     """Of another dataset, whose training cases are among the student's test cases by name."""
     write_split(nnunet_folders, test=["t", "u"])

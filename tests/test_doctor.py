@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 from pathlib import Path
 from typing import Any
 
@@ -43,6 +44,11 @@ def test_all_is_well(ready: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert f"{DATASET} nnUNetPyConvPlans 2d: resolves to PyConvUNet" in out
     assert out.endswith("A training can start.\n")
     assert "!!" not in out
+
+
+def test_plans_may_have_any_name(ready: Path) -> None:
+    (ready / "nnUNetPlans.json").rename(ready / "mynet.json")
+    assert to_fix() == {}
 
 
 def test_nothing_is_set(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
@@ -153,10 +159,10 @@ def test_damaged_checkpoint(damage: str, tmp_path: Path, capsys: pytest.CaptureF
         main(["doctor", str(tmp_path)])
     assert exit_.value.code == 1
     out = capsys.readouterr().out
-    assert f"[!!] fold_0 checkpoint_final.pth: {final} is damaged or cut off\n" in out
+    assert f"[!!] fold_0 checkpoint_final.pth: {final} is damaged or cut off (" in out
     assert "fix: predict with -f 0 -chk checkpoint_best.pth, or restore it from a copy" in out
     assert "[ok] fold_0 checkpoint_best.pth: whole" in out
-    assert f"{other} is damaged or cut off\n     fix: restore it from a copy" in out
+    assert re.search(rf"{other} is damaged or cut off \(.*\n     fix: restore it from a copy", out)
     assert out.endswith("2 to fix before all checkpoints can be used.\n")
 
 

@@ -14,20 +14,24 @@ import pytest
 import torch
 from conftest import NnunetFolders
 from made_models import Made, Recipe, make_model, preprocess
+from nnunetv2.training.nnUNetTrainer.nnUNetTrainer import nnUNetTrainer
 from onnx import TensorProto, helper, numpy_helper
+from runtime_models import THRESHOLD, threshold_network
 from torch import nn
 
 from nnunet_pyconv.cli import main
 from nnunet_pyconv.errors import InputError
 from nnunet_pyconv.export import export, export_model, quantization
+from nnunet_pyconv.export.model_card import model_card_of
+from nnunet_pyconv.export.onnx_network import difference_from_torch
 from nnunet_pyconv.export.precision import with_8_bit_weights
+from nnunet_pyconv.export.training_cases import TrainingCases
 from nnunet_pyconv.nn import PyConv2d, Pyramid
 from nnunet_pyconv.runtime.model_file import ModelFile
 from nnunet_pyconv.runtime.network import OnnxNetwork
 from nnunet_pyconv.runtime.predictor import Predictor
 from nnunet_pyconv.runtime.readers import reader_named
-
-pytest.importorskip("onnxscript")
+from nnunet_pyconv.sharing.model_card import ModelFacts
 
 NAME = "Dataset001_Grey"
 
@@ -47,7 +51,8 @@ def float_labels(made: Made, tmp_path_factory: pytest.TempPathFactory) -> np.nda
 def labels_of(model: Path, made: Made) -> np.ndarray:
     predictor = Predictor(model)
     image = reader_named("NaturalImage2DIO", ".png").read([Path(file) for file in made.cases()[0]])
-    return predictor.labels(*predictor.logits(*predictor.prepare(image.array, image.spacing)))
+    data, geometry = predictor.prepare(image.array, image.spacing)
+    return predictor.labels(predictor.logits(data), geometry)
 
 
 @pytest.mark.slow
@@ -132,10 +137,78 @@ def test_grouped_weights_in_8_bit() -> None:
     np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-5)
 
 
+def test_difference_is_that_of_the_logits() -> None:
+    """A convolution and its ONNX file; then one weight differs, so that the logit of the brightest pixel does."""
+    network = nn.Conv2d(1, 2, 1)
+    with torch.no_grad():
+        network.weight[:] = torch.tensor([0.0, 1.0]).reshape(2, 1, 1, 1)
+        network.bias[:] = torch.tensor([0.0, -THRESHOLD])
+        content = threshold_network().SerializeToString()
+        assert difference_from_torch(network, content, 1, (8, 8)) < 1e-6
+        network.bias[1] = 1.25 * -THRESHOLD
+    # the logits are about -125 and, in the file, -100; those of the patch's normal numbers lie near to that
+    assert difference_from_torch(network, content, 1, (8, 8)) == pytest.approx(0.2, abs=0.01)
+
+
 def test_8_bit_need_the_training_cases(made: Made, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("nnUNet_preprocessed", str(tmp_path))
     with pytest.raises(InputError, match="calibrated on the training cases"):
         export_model(made.folder, tmp_path / "model.pyz", precision="int8")
+
+
+def preprocessed(folder: Path, made: Made, names: list[str], splits: Any) -> Path:
+    """A folder of preprocessed data with so many cases, which are empty, and splits."""
+    data = folder / NAME / "nnUNetPlans_2d"
+    data.mkdir(parents=True)
+    for name in names:
+        (data / f"{name}.b2nd").touch()
+        (data / f"{name}.pkl").touch()
+    (folder / NAME / "splits_final.json").write_text(json.dumps(splits))
+    return folder
+
+
+@pytest.mark.parametrize(
+    ("names", "splits", "message"),
+    [
+        ([], [{"train": ["a"], "val": ["b"]}], "calibrated on the training cases, and .* has none"),
+        (["a"], [{"train": ["a"], "val": ["b"]}], r"has 1 cases that .* lacks \(b\); run nnUNetv2_preprocess"),
+        (["a"], [], "and the model is of fold 0; add its split there, or choose fp16"),
+    ],
+    ids=["empty", "missing", "fold"],
+)
+def test_8_bit_need_all_of_the_training_cases(
+    names: list[str], splits: Any, message: str, made: Made, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("nnUNet_preprocessed", str(preprocessed(tmp_path / "data", made, names, splits)))
+    with pytest.raises(InputError, match=message):
+        TrainingCases(export.open_model(made.folder, None, "checkpoint_final.pth"), "0")
+
+
+def test_card_of_a_package_tells_how_to_predict_with_the_file(made: Made, tmp_path: Path) -> None:
+    folder = tmp_path / NAME / made.folder.name
+    shutil.copytree(made.folder, folder)
+    facts = ModelFacts(nnUNetTrainer, 1, {"0": 1})
+    (folder / "MODEL_CARD.md").write_text(
+        "# Mine\n\n## Install and predict\n\ninstall model.zip\n\n## Notes\n\nMine.\n"
+    )
+    model = export.open_model(folder, None, "checkpoint_final.pth")
+    card = model_card_of(model, facts, {}, {})
+    assert card.startswith("# Mine\n\n## Predict\n\nThe file holds the network")
+    assert "install model.zip" not in card
+    assert card.endswith("\n\n## Notes\n\nMine.\n")
+
+
+@pytest.mark.slow
+def test_weights_that_half_precision_cannot_hold(made: Made, tmp_path: Path) -> None:
+    folder = tmp_path / NAME / made.folder.name
+    shutil.copytree(made.folder, folder)
+    file = folder / "fold_0" / "checkpoint_final.pth"
+    checkpoint = torch.load(file, weights_only=False)
+    name = max(checkpoint["network_weights"], key=lambda key: checkpoint["network_weights"][key].numel())
+    checkpoint["network_weights"][name] *= 1e9
+    torch.save(checkpoint, file)
+    with pytest.raises(InputError, match="--precision fp16: .* has values beyond those of float16; choose fp32"):
+        export_model(folder, tmp_path / "model.pyz", precision="fp16")
 
 
 @pytest.mark.slow
@@ -159,7 +232,7 @@ def test_refuses_operators_that_onnx_lacks(made: Made, tmp_path: Path, monkeypat
 def test_refuses_a_network_that_computes_something_else(
     made: Made, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(export, "check_against_torch", lambda *args: 0.1)
+    monkeypatch.setattr(export, "difference_from_torch", lambda *args: 0.1)
     with pytest.raises(InputError, match=r"differ from torch's by 0\.1"):
         export_model(made.folder, tmp_path / "model.pyz")
     assert not (tmp_path / "model.pyz").exists()

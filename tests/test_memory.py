@@ -89,7 +89,14 @@ def estimate(case: PlannedNetwork) -> TrainingMemory:
     return training_memory(network, (case.batch_size, 1, *case.patch_size), torch.float32)
 
 
-@pytest.mark.parametrize("case", [*SMALL, *OF_BLOCKS], ids=str)
+@pytest.mark.parametrize(
+    "case",
+    [
+        case if case in (SMALL[0], SMALL[3], OF_BLOCKS[0]) else pytest.param(case, marks=pytest.mark.slow)
+        for case in (*SMALL, *OF_BLOCKS)
+    ],
+    ids=str,
+)
 def test_estimate_is_what_a_training_step_saves_and_allocates(case: PlannedNetwork) -> None:
     network, image = build(case), torch.randn(case.batch_size, 1, *case.patch_size)
     estimated = estimate(case)

@@ -210,6 +210,19 @@ def test_image_of_a_test_case_with_the_name_of_a_training_case(tmp_path: Path) -
 
 
 @pytest.mark.parametrize(
+    ("ending", "files", "unit"),
+    [(".png", ["a.png"], "px"), (".tif", ["a.tif"], "px"), (".tif", ["a.tif", "a.json"], "mm")],
+)
+def test_unit_of_distances(ending: str, files: list[str], unit: str, tmp_path: Path) -> None:
+    """A TIFF volume's spacing is in a file beside it; without that nnU-Net takes 1, which is a pixel."""
+    reader = "NaturalImage2DIO" if ending == ".png" else "Tiff3DIO"
+    dataset = RawDataset(tmp_path, {"file_ending": ending, "overwrite_image_reader_writer": reader})
+    for name in files:
+        (tmp_path / name).touch()
+    assert dataset.unit(tmp_path / files[0]) == unit
+
+
+@pytest.mark.parametrize(
     ("dataset", "message"), [("8", "dataset '8' not found"), ("Dataset009_None", "dataset.json does not exist")]
 )
 def test_dataset_that_is_not_there(made: MadeDataset, dataset: str, message: str) -> None:
@@ -220,6 +233,9 @@ def test_dataset_that_is_not_there(made: MadeDataset, dataset: str, message: str
 def test_given_predictions(made: MadeDataset, tmp_path: Path) -> None:
     made.write(tmp_path / "predictions/a.png", square(8, 1, 5, 1, 5))
     made.write(made.raw / "labelsTs/a.png", square(8, 1, 5, 1, 5))
+    name = "T__P__2d_unet/fold_3"
+    (of_fold,) = find_predicted(find_dataset("7"), {name: tmp_path / "predictions"}, None)
+    assert (of_fold.name, of_fold.setup, of_fold.predicted_by) == (name, Setup("T", "P", "2d_unet"), "3")
     (model,) = find_predicted(find_dataset("7"), {"mine": tmp_path / "predictions"}, None)
     assert (model.name, model.folds, [files.case for files in model.cases]) == ("mine", (), ["a"])
     made.write(made.raw / "labelsTs/b.png", square(8, 1, 5, 1, 5))
@@ -337,7 +353,8 @@ def test_checkpoint_that_is_none(tmp_path: Path) -> None:
 
 
 def model(name: str, network: str = "") -> Model:
-    return Model(name, (), Setup.parse(name), {"0": None}, PlannedModel(network))
+    setup, _, fold = name.partition("/fold_")
+    return Model(name, (), Setup.parse(setup), {"0": None}, PlannedModel(network), fold)
 
 
 @pytest.mark.parametrize(
@@ -349,8 +366,10 @@ def model(name: str, network: str = "") -> Model:
         (["T__P__2d_unet"], ["U-Net"]),
         (["T__P__2d_unet", "S__P__2d"], ["U-Net · T", "2d · S"]),
         (["T__P__2d", "mine"], ["T__P__2d", "mine"]),
+        (["T__P__2d_unet/fold_0", "T__P__2d_unet/fold_1"], ["fold 0", "fold 1"]),
+        (["T__P__2d_unet/fold_0", "T__P__2d/fold_1"], ["U-Net · fold 0", "2d · fold 1"]),
     ],
-    ids=["networks", "trainers", "trainers and plans", "single", "all but plans", "predictions"],
+    ids=["networks", "trainers", "trainers and plans", "single", "all but plans", "predictions", "folds", "fold"],
 )
 def test_names_say_what_differs(keys: list[str], names: list[str]) -> None:
     networks = {"2d_unet": "U-Net", "2d_pyconv_unet": "PyConvU-Net"}

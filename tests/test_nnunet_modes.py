@@ -14,6 +14,7 @@ from nnunetv2.run.run_training import maybe_load_checkpoint
 from nnunetv2.training.nnUNetTrainer.nnUNetTrainer import nnUNetTrainer
 from nnunetv2.utilities.plans_handling.plans_handler import PlansManager
 from plans_of_nnunet import DATASET, dataset_json, make_plans, plans_3d
+from torch._dynamo import OptimizedModule
 from trainers_of_nnunet import make_trainer
 
 from nnunet_pyconv.architectures.pyconv_unet import check_patch_size
@@ -224,4 +225,6 @@ def test_checkpoint_of_a_compiled_network(tmp_path: Path) -> None:
 def test_compile_setting_on_a_cpu(setting: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """nnU-Net does not compile on a CPU, whatever the variable says."""
     monkeypatch.setenv("nnUNet_compile", setting)
-    check_step(make_trainer(make_plans(), "2d", dataset_json()))
+    trainer = make_trainer(make_plans(), "2d", dataset_json())
+    assert not isinstance(trainer.network, OptimizedModule)
+    check_step(trainer)

@@ -211,6 +211,7 @@ READ = [
     ("architectures", f"{UNETS}:ResidualEncoderUNet", "forward"),
     ("flips_and_rotations", "batchgeneratorsv2.transforms.base.basic_transform:BasicTransform", ""),
     ("evaluation", "nnunetv2.imageio.natural_image_reader_writer:NaturalImage2DIO", "supported_file_endings"),
+    ("evaluation", "nnunetv2.imageio.tif_reader_writer:Tiff3DIO", "supported_file_endings"),
     ("every command", "nnunetv2.configuration:default_num_processes", ""),
     *(("every module", f"nnunetv2.paths:nnUNet_{name}", "get require") for name in ("raw", "preprocessed", "results")),
     ("doctor", "nnunetv2.paths:nnUNet_extTrainer", ""),

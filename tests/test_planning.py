@@ -91,6 +91,17 @@ def other_planner(plans: dict[str, Any]) -> None:
 
 def our_planner(plans: dict[str, Any]) -> None:
     plans["experiment_planner_used"] = "nnUNetPlannerPyConvResEncM"
+    architecture = plans["configurations"]["2d"]["architecture"]
+    architecture["network_class_name"] = "nnunet_pyconv.architectures.pyconv_unet.PyConvUNet"
+
+
+def test_stock_network_of_our_planner(preprocessed: Path) -> None:
+    plans = make_plans()
+    plans |= {"experiment_planner_used": "nnUNetPlannerPyConv", "nnunet_pyconv": {"block": "stock", "width": 0.5}}
+    (preprocessed / "nnUNetPlans.json").write_text(json.dumps(plans))
+    file, (configuration, *_) = plan_pyconv(312)
+    assert configuration.network_class_name.endswith("PyConvUNet")
+    assert "nnunet_pyconv" not in json.loads(file.read_text())  # it would tell how the source was made
 
 
 def other_network(plans: dict[str, Any]) -> None:
@@ -165,7 +176,7 @@ def test_plans_not_found(preprocessed: Path) -> None:
 
 @pytest.mark.parametrize("dataset", [313, "Dataset313_Other", "liver"], ids=str)
 def test_dataset_not_found(dataset: str | int, preprocessed: Path) -> None:
-    with pytest.raises(InputError, match="313|liver"):
+    with pytest.raises(InputError, match="dataset .*(313|liver).*not found|Dataset313_Other has no dataset.json"):
         plan_pyconv(dataset)
 
 

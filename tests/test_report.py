@@ -40,8 +40,19 @@ SLUG = "Dataset313_KaggleLung_validation"
 @pytest.fixture
 def made(nnunet_folders: NnunetFolders) -> MadeDataset:
     """Six cases; PyConvU-Net is right, U-Net misses one row more with each."""
+    return make(nnunet_folders)
+
+
+@pytest.fixture(scope="module")
+def reported(module_folders: NnunetFolders, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The report on them, to be read alone."""
+    make(module_folders)
+    return report(tmp_path_factory.mktemp("reported"))
+
+
+def make(folders: NnunetFolders) -> MadeDataset:
     truth = {f"case_{index}": square(16, 2, 14, 2, 14) for index in range(6)}
-    made = MadeDataset(nnunet_folders, "Dataset313_KaggleLung", truth, {"background": 0, "lung": 1})
+    made = MadeDataset(folders, "Dataset313_KaggleLung", truth, {"background": 0, "lung": 1})
     made.model(UNET, {f"case_{index}": square(16, 3 + index, 14, 2, 14) for index in range(6)})
     made.model(OURS, truth, network="nnunet_pyconv.architectures.PyConvUNet")
     return made
@@ -78,9 +89,9 @@ def test_files(made: MadeDataset, tmp_path: Path, capsys: pytest.CaptureFixture[
     assert [path.name for path in tmp_path.iterdir() if path.name.startswith(".")] == []
 
 
-def test_table_2_by_hand(made: MadeDataset, tmp_path: Path) -> None:
+def test_table_2_by_hand(reported: Path) -> None:
     """U-Net has 11, 10, ..., 6 of 12 rows: IoU k/12 and Dice 2k/(k + 12)."""
-    unet, ours = rows(report(tmp_path) / f"tables/{SLUG}_table_2.csv")
+    unet, ours = rows(reported / f"tables/{SLUG}_table_2.csv")
     assert (unet["model"], ours["model"]) == ("U-Net", "PyConvU-Net")
     kept = np.arange(6, 12)
     assert float(unet["iou"]) == pytest.approx(np.mean(kept / 12))
@@ -92,9 +103,9 @@ def test_table_2_by_hand(made: MadeDataset, tmp_path: Path) -> None:
     assert (unet["paper_iou"], ours["paper_dice"], ours["images"]) == ("0.7279", "0.9339", "6")
 
 
-def test_differences_by_hand(made: MadeDataset, tmp_path: Path) -> None:
+def test_differences_by_hand(reported: Path) -> None:
     """All six images agree on the sign: p = 2/64, and with one comparison Holm's is the same."""
-    (ours,) = rows(report(tmp_path) / f"tables/{SLUG}_differences.csv")
+    (ours,) = rows(reported / f"tables/{SLUG}_differences.csv")
     assert float(ours["iou"]) == pytest.approx(1 - np.mean(np.arange(6, 12) / 12))
     assert (float(ours["dice_p"]), float(ours["dice_p_holm"])) == (2 / 64, 2 / 64)
 
@@ -112,14 +123,13 @@ def test_holm_over_the_models(made: MadeDataset, tmp_path: Path) -> None:
         assert (float(row["dice_p"]), float(row["dice_p_holm"])) == (2 / 64, 4 / 64)
 
 
-def test_impossible_row_has_its_footnote(made: MadeDataset, tmp_path: Path) -> None:
-    folder = report(tmp_path)
+def test_impossible_row_has_its_footnote(reported: Path) -> None:
     for table in ("table_2", "paper"):
-        text = (folder / f"tables/{SLUG}_{table}.md").read_text()
+        text = (reported / f"tables/{SLUG}_{table}.md").read_text()
         assert "0.9339" in text
         assert "(a) This pair can't be" in text
         assert "lies between 0.9630 and 0.9812; the paper prints 0.9339" in text
-    assert "**0.9630** (a)" in (folder / f"tables/{SLUG}_paper.md").read_text()
+    assert "**0.9630** (a)" in (reported / f"tables/{SLUG}_paper.md").read_text()
 
 
 def test_only_one_row_of_the_paper_is_impossible() -> None:
@@ -151,12 +161,11 @@ def test_which_datasets_are_the_papers() -> None:
     assert neurites(dataset("Dataset313_KaggleLung", lung=1), on_probabilities=False) is None
 
 
-def test_cases_and_logs(made: MadeDataset, tmp_path: Path) -> None:
-    folder = report(tmp_path)
-    cases = rows(folder / f"tables/{SLUG}_cases.csv")
+def test_cases_and_logs(reported: Path) -> None:
+    cases = rows(reported / f"tables/{SLUG}_cases.csv")
     assert [(row["model"], row["case"]) for row in cases[:2]] == [(UNET, "case_0"), (UNET, "case_1")]
     assert float(cases[1]["iou_lung"]) == pytest.approx(10 / 12)
-    model = rows(folder / f"tables/{SLUG}_models.csv")[1]
+    model = rows(reported / f"tables/{SLUG}_models.csv")[1]
     assert (model["network"], model["epochs"], model["train_loss"]) == ("PyConvUNet", "2", "0.5")
 
 
@@ -361,8 +370,8 @@ def test_fill_colours_start_again_after_the_last() -> None:
     assert (colours[0, 1] != colours[0, 2]).any()
 
 
-def test_figure_4_shows_errors_in_colour(made: MadeDataset, tmp_path: Path) -> None:
-    picture = io.imread(report(tmp_path) / f"figures/{SLUG}_figure_4.png")[..., :3]
+def test_figure_4_shows_errors_in_colour(reported: Path) -> None:
+    picture = io.imread(reported / f"figures/{SLUG}_figure_4.png")[..., :3]
     assert FALSE_NEGATIVE in {tuple(colour) for colour in picture.reshape(-1, 3)}
 
 
@@ -403,16 +412,16 @@ def test_table_as_csv_and_markdown() -> None:
     )
 
 
-@pytest.mark.parametrize("name", [UNET, OURS])
-def test_dice_and_iou_recomputed_from_the_files(name: str, made: MadeDataset, tmp_path: Path) -> None:
+def test_dice_and_iou_recomputed_from_the_files(made: MadeDataset, tmp_path: Path) -> None:
     """By a second, independent computation, from what lies on the disk."""
     random = np.random.default_rng(0)
     for case in made.truth:
         made.write(made.raw / f"labelsTr/{case}.png", random.integers(0, 2, (16, 16)))
-        made.write(made.results / name / f"fold_0/validation/{case}.png", random.integers(0, 2, (16, 16)))
-    found = {row["case"]: row for row in rows(report(tmp_path) / f"tables/{SLUG}_cases.csv") if row["model"] == name}
-    assert len(found) == 6
-    for case, row in found.items():
+        for name in (UNET, OURS):
+            made.write(made.results / name / f"fold_0/validation/{case}.png", random.integers(0, 2, (16, 16)))
+    found = {(row["model"], row["case"]): row for row in rows(report(tmp_path) / f"tables/{SLUG}_cases.csv")}
+    assert len(found) == 12
+    for (name, case), row in found.items():
         truth = io.imread(made.raw / f"labelsTr/{case}.png") == 1
         prediction = io.imread(made.results / name / f"fold_0/validation/{case}.png") == 1
         both = np.count_nonzero(truth & prediction)

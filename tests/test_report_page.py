@@ -24,10 +24,13 @@ from selenium.webdriver.common.keys import Keys  # noqa: E402
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 DRIVER = shutil.which("chromedriver")
 
-pytestmark = pytest.mark.skipif(
-    CHROMIUM is None or DRIVER is None,
-    reason="no chromium and chromedriver here (Debian: apt-get install chromium chromium-driver)",
-)
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(
+        CHROMIUM is None or DRIVER is None,
+        reason="no chromium and chromedriver here (Debian: apt-get install chromium chromium-driver)",
+    ),
+]
 
 KEYS = [f"nnUNetTrainer__PyConvUNetPaperPlans__2d_{name}" for name in ("unet", "pyconv_unet", "fcn8s")]
 # Dice of U-Net, PyConvU-Net and FCN8s: the more of the truth's 12 rows, the better

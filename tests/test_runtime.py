@@ -7,6 +7,7 @@ import json
 import os
 import pickle
 import shutil
+import signal
 import subprocess
 import sys
 import zipfile
@@ -26,11 +27,13 @@ from runtime_models import DESCRIPTION, threshold_network, write_model
 
 from nnunet_pyconv.cli import main
 from nnunet_pyconv.errors import InputError
-from nnunet_pyconv.runtime import Predictor
+from nnunet_pyconv.runtime import Predictor, command
 from nnunet_pyconv.runtime.description import SCHEMA, Description, Device
 from nnunet_pyconv.runtime.model_file import ModelFile
-from nnunet_pyconv.runtime.network import PROVIDERS
+from nnunet_pyconv.runtime.network import PROVIDERS, OnnxNetwork
 from nnunet_pyconv.runtime.predictor import Settings
+from nnunet_pyconv.runtime.preprocessing import preprocess
+from nnunet_pyconv.runtime.terminations import terminations_raised
 
 VOLUMES: dict[str, Any] = {"file_ending": ".nii.gz", "reader": "SimpleITKIO"}
 
@@ -53,6 +56,15 @@ def images(tmp_path: Path) -> Path:
     for name in ("a", "b"):
         skimage.io.imsave(folder / f"{name}_0000.png", disc(), check_contrast=False)
     return folder
+
+
+@pytest.fixture
+def tiffs(tmp_path: Path) -> tuple[Path, Path]:
+    """A model of TIFF volumes, and a folder with one, whose spacing is not told yet."""
+    images = tmp_path / "images"
+    images.mkdir()
+    tifffile.imwrite(images / "v_0000.tif", np.stack([disc()] * 4))
+    return write_model(tmp_path / "model.pyz", file_ending=".tif", reader="Tiff3DIO"), images
 
 
 def predict(model: Path, images: Path, out: Path, *flags: str) -> None:
@@ -116,6 +128,50 @@ def test_predictions_are_not_overwritten(
     assert (out / "b.png").read_bytes() != b"mine"
 
 
+def test_files_beside_the_labels_are_not_overwritten(
+    model: Path, images: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "out"
+    out.mkdir()
+    (out / "a.npz").write_bytes(b"mine")
+    message = refused(capsys, lambda: predict(model, images, out, "--save_probabilities"))
+    assert f"{out / 'a.npz'}" in message
+    assert [(file.name, file.read_bytes()) for file in out.iterdir()] == [("a.npz", b"mine")]
+    predict(model, images, out)  # which writes no probabilities
+    assert (out / "a.npz").read_bytes() == b"mine"
+
+
+def test_spacings_of_tiffs_are_not_overwritten(tiffs: tuple[Path, Path], capsys: pytest.CaptureFixture[str]) -> None:
+    model, images = tiffs
+    (images / "v.json").write_text('{"spacing": [3, 0.5, 0.5], "microscope": "mine"}')
+    assert "is the folder of the images" in refused(capsys, lambda: predict(model, images, images))
+    assert "mine" in (images / "v.json").read_text()
+    predict(model, images, images, "--overwrite")
+    assert json.loads((images / "v.json").read_text()) == {"spacing": [3, 0.5, 0.5]}
+
+
+def test_leftovers_of_a_killed_call_are_removed(model: Path, images: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    for name in (".a-x7_k2bd9", ".a-of_another", ".ab-x7_k2bd9"):
+        (out / name).mkdir(parents=True)
+    predict(model, images, out)
+    assert sorted(file.name for file in out.iterdir() if file.is_dir()) == [".a-of_another", ".ab-x7_k2bd9"]
+
+
+def test_flags_that_nnunets_prediction_has_and_we_need_not(model: Path, images: Path, tmp_path: Path) -> None:
+    predict(model, images, tmp_path / "out", "--verbose", "--not_on_device", "-npp", "0", "-nps", "0")
+    assert (tmp_path / "out" / "a.png").exists()
+
+
+@pytest.mark.parametrize("below", ["", "sub/folder"])
+def test_a_file_is_no_folder(
+    below: str, model: Path, images: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "file").write_bytes(b"mine")
+    assert "is a file" in refused(capsys, lambda: predict(model, images, tmp_path / "file" / below))
+    assert "can't read" in refused(capsys, lambda: predict(tmp_path / "file" / "m.pyz", images, tmp_path / "out"))
+
+
 def test_dataset_json_of_something_else_stays(
     model: Path, images: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -123,6 +179,53 @@ def test_dataset_json_of_something_else_stays(
     (tmp_path / "out" / "dataset.json").write_text("{}")
     assert "dataset.json" in refused(capsys, lambda: predict(model, images, tmp_path / "out"))
     assert (tmp_path / "out" / "dataset.json").read_text() == "{}"
+
+
+def test_networks_are_averaged(tmp_path: Path) -> None:
+    """Of thresholds 80 and 120, the mean switches at 100, where neither does."""
+    model = write_model(tmp_path / "model.pyz", *(threshold_network(threshold=each) for each in (80, 120)))
+    np.testing.assert_array_equal(Predictor(model)(np.full((1, 8, 8), 90)), 0)
+    np.testing.assert_array_equal(Predictor(model)(np.full((1, 8, 8), 110)), 1)
+
+
+def test_second_stage_of_a_cascade(images: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A network that looks at the first stage's cells alone."""
+    network = threshold_network(channels=2, threshold=0.5, channel=1)
+    model = write_model(tmp_path / "model.pyz", network, previous_stage="3d_lowres")
+    previous = tmp_path / "previous"
+    previous.mkdir()
+    cells = np.zeros((20, 20), np.uint8)
+    cells[3:9, 5:17] = 1
+    skimage.io.imsave(previous / "a.png", cells, check_contrast=False)
+    flags = ("-prev_stage_predictions", str(previous))
+    assert "b.png missing" in refused(capsys, lambda: predict(model, images, tmp_path / "out", *flags))
+    skimage.io.imsave(previous / "b.png", cells[:10], check_contrast=False)
+    assert "case b:" in refused(capsys, lambda: predict(model, images, tmp_path / "out", *flags))
+    skimage.io.imsave(previous / "b.png", cells.T, check_contrast=False)
+    predict(model, images, tmp_path / "out", "--overwrite", *flags)
+    np.testing.assert_array_equal(skimage.io.imread(tmp_path / "out" / "a.png"), cells)
+    np.testing.assert_array_equal(skimage.io.imread(tmp_path / "out" / "b.png"), cells.T)
+
+
+def test_mirroring_and_steps(model: Path, images: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of 20 x 20 pixels: 4 x 4 patches of 8 x 8 at half a distance, 3 x 3 at a whole one; each mirrored 4 times."""
+    whole = OnnxNetwork.__call__
+    patches: list[int] = []
+
+    def counted(self: OnnxNetwork, batch: np.ndarray) -> np.ndarray:
+        patches.append(len(batch))
+        return whole(self, batch)
+
+    monkeypatch.setattr(OnnxNetwork, "__call__", counted)
+    for flags, expected in (
+        ((), 4 * 4 * 4),
+        (("--disable_tta",), 4 * 4),
+        (("--disable_tta", "-step_size", "1"), 3 * 3),
+    ):
+        patches.clear()
+        predict(model, images, tmp_path / "out", "--overwrite", *flags)
+        assert sum(patches) == 2 * expected  # two cases
+        np.testing.assert_array_equal(skimage.io.imread(tmp_path / "out" / "a.png"), disc() > 100)
 
 
 def test_logits_in_a_file_are_the_same(model: Path) -> None:
@@ -147,21 +250,37 @@ def test_runs_by_itself(model: Path, images: Path, tmp_path: Path) -> None:
         (blocker / f"{name}.py").write_text("raise ImportError('not in this environment')")
     environment = {**os.environ, "PYTHONPATH": str(blocker)}
 
-    def run(*arguments: str) -> subprocess.CompletedProcess[str]:
-        return subprocess.run(
-            [sys.executable, str(model), *arguments],
-            cwd=tmp_path / "empty", env=environment, capture_output=True, text=True, check=False,
-        )  # fmt: skip
-
-    done = run("-i", str(images), "-o", str(tmp_path / "out"))
+    done = subprocess.run(
+        [sys.executable, str(model), "-i", str(images), "-o", str(tmp_path / "out")],
+        cwd=tmp_path / "empty", env=environment, capture_output=True, text=True, check=False,
+    )  # fmt: skip
     assert done.returncode == 0, done.stderr
     np.testing.assert_array_equal(skimage.io.imread(tmp_path / "out" / "a.png"), disc() > 100)
     assert not list((tmp_path / "empty").iterdir())
-    assert "# Tiny" in run("--model_card").stdout
-    assert "labels: background (0), cell (1)" in " ".join(run("--help").stdout.split())
-    bad = run("-i", str(tmp_path / "nowhere"), "-o", str(tmp_path / "out2"))
-    assert bad.returncode == 2
-    assert "is no folder" in bad.stderr
+
+
+@pytest.mark.skipif(not hasattr(signal, "SIGHUP"), reason="Windows has no closed terminals")
+def test_an_ignored_signal_stays_ignored() -> None:
+    """As nohup has it."""
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        with terminations_raised():
+            assert signal.getsignal(signal.SIGHUP) == signal.SIG_IGN
+            with pytest.raises(SystemExit) as raised:
+                signal.raise_signal(signal.SIGTERM)
+            assert raised.value.code == 128 + signal.SIGTERM
+        assert signal.getsignal(signal.SIGTERM) == signal.SIG_DFL
+    finally:
+        signal.signal(signal.SIGHUP, before)
+
+
+def test_command_of_the_file(model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for flag, text in (("--model_card", "# Tiny"), ("--help", "labels: background (0), cell (1)")):
+        with pytest.raises(SystemExit, match="0"):
+            command.main(str(model), [flag])
+        assert text in " ".join(capsys.readouterr().out.split())
+    nowhere = ["-i", str(tmp_path / "nowhere"), "-o", str(tmp_path / "out")]
+    assert "is no folder" in refused(capsys, lambda: command.main(str(model), nowhere))
 
 
 def test_help_imports_nothing_heavy(model: Path) -> None:
@@ -282,12 +401,13 @@ def with_function() -> onnx.ModelProto:
         (with_function(), "functions of its own"),
         (b"\xff" * 40, "no ONNX file"),
         (b"", "can't load the network"),
+        (b"\x08\x0a", "can't load the network"),
     ],
-    ids=["external", "custom", "branch", "function", "no onnx", "empty"],
+    ids=["external", "custom", "branch", "function", "no onnx", "empty", "nothing but a version"],
 )
 def test_refuses_networks(network: Any, message: str, tmp_path: Path) -> None:
     with pytest.raises(InputError, match=message):
-        Predictor(write_model(tmp_path / "model.pyz", network or b"\x00"[:0] or b"\x08\x0a"))
+        Predictor(write_model(tmp_path / "model.pyz", network))
 
 
 def test_nothing_of_the_file_is_executed(model: Path, images: Path, tmp_path: Path) -> None:
@@ -328,6 +448,21 @@ def test_refuses_2d_images_for_3d_models(tmp_path: Path) -> None:
     )
     with pytest.raises(InputError, match="is 2D; the model expects 3D"):
         Predictor(model)(disc(), (1, 1))
+
+
+def test_refuses_what_is_thinner_than_a_voxel() -> None:
+    description = dataclasses.replace(DESCRIPTION, patch_size=(4, 8, 8), spacing=(1.0, 1.0, 1.0), mirror_axes=None)
+    with pytest.raises(InputError, match=r"measures 0\.3, 20, 20 mm, less than half a voxel of the model's spacing 1,"):
+        preprocess(disc()[None, None], (0.3, 1, 1), description)
+
+
+def test_refuses_colours_in_a_volume_file(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    model = write_model(tmp_path / "model.pyz", file_ending=".mha", reader="SimpleITKIO")
+    (tmp_path / "images").mkdir()
+    image = sitk.GetImageFromArray(np.zeros((9, 9, 3), np.uint8), isVector=True)
+    sitk.WriteImage(image, str(tmp_path / "images" / "a_0000.mha"))
+    message = refused(capsys, lambda: predict(model, tmp_path / "images", tmp_path / "out"))
+    assert "has 3 values a pixel; expected 1" in message
 
 
 def test_first_stage_is_asked_for(tmp_path: Path, images: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -376,7 +511,7 @@ def test_refuses_images(
     ("flags", "message"),
     [
         (["-part_id", "1"], "-part_id 1"),
-        (["-np", "0"], "-np 0"),
+        (["-np", "-1"], "-np -1"),
         (["-step_size", "0"], "-step_size 0"),
         (["--continue_prediction", "--overwrite"], "give one of them"),
         (["--postprocess"], "the model has none"),
@@ -451,11 +586,8 @@ def test_geometry_goes_to_the_prediction(tmp_path: Path) -> None:
     assert found.GetDirection() == image.GetDirection()
 
 
-def test_spacing_beside_a_tiff(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    model = write_model(tmp_path / "model.pyz", file_ending=".tif", reader="Tiff3DIO")
-    images = tmp_path / "images"
-    images.mkdir()
-    tifffile.imwrite(images / "v_0000.tif", np.stack([disc()] * 4))
+def test_spacing_beside_a_tiff(tiffs: tuple[Path, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    model, images = tiffs
     (images / "v.json").write_text('{"spacing": [3, 0.5, 0.5]}')
     predict(model, images, tmp_path / "out")
     assert json.loads((tmp_path / "out" / "v.json").read_text()) == {"spacing": [3, 0.5, 0.5]}

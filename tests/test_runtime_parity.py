@@ -22,8 +22,6 @@ from nnunet_pyconv.export import export_model
 from nnunet_pyconv.runtime.readers import reader_named
 from nnunet_pyconv.runtime.readers.itk_nifti import ItkNifti
 
-pytest.importorskip("onnxscript")
-
 REGIONS: Mapping[str, Any] = {"background": 0, "whole": [1, 2, 3], "core": [2, 3], "enhancing": 3}
 COS, SIN = math.cos(0.3), math.sin(0.3)
 OBLIQUE = (COS, -SIN, 0, SIN, COS, 0, 0, 0, 1)

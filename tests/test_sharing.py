@@ -8,6 +8,7 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from conftest import NnunetFolders
@@ -15,6 +16,7 @@ from nnunetv2.inference.predict_from_raw_data import nnUNetPredictor
 from nnunetv2.model_sharing.model_export import export_pretrained_model
 from nnunetv2.model_sharing.model_import import install_model_from_zip_file
 from nnunetv2.training.nnUNetTrainer.nnUNetTrainer import nnUNetTrainer
+from nnunetv2.utilities.get_network_from_plans import get_network_from_plans
 from packages import MODEL, Evil, make_model, manifest_of, read_package
 from plans_of_nnunet import DATASET
 from safetensors.torch import load_model
@@ -23,8 +25,11 @@ from nnunet_pyconv import __version__
 from nnunet_pyconv.checkpoints import load_checkpoint
 from nnunet_pyconv.cli import main
 from nnunet_pyconv.errors import InputError
+from nnunet_pyconv.inference_network import build_inference_network
 from nnunet_pyconv.sharing import install_model, share_model
-from nnunet_pyconv.sharing.manifest import MANIFEST
+from nnunet_pyconv.sharing.archive import MAX_SUMMARY
+from nnunet_pyconv.sharing.manifest import MANIFEST, parse_manifest
+from nnunet_pyconv.sharing.model_folder import open_model
 from nnunet_pyconv.trainer_dir import TRAINER_DIR
 from nnunet_pyconv.trainers import nnUNetTrainerPyConvDilated, nnUNetTrainerPyConvSeparable, variants
 
@@ -132,13 +137,22 @@ def test_a_card_in_the_folder_is_taken(module_folders: NnunetFolders, tmp_path: 
     assert b"variants import nnUNetTrainerPyConv_5epochs\n" in members[f"{folder}/trainer/shared_trainer.py"]
     assert not [name for name in members if "fold_0" in name]
     assert share_model(variant, tmp_path / "both.zip").manifest.folds == ("0", "1")
+    shutil.copytree(variant / "fold_0", variant / "fold_all")
+    shutil.copytree(variant / "fold_0", variant / "fold_10")
+    try:
+        # as nnU-Net's prediction takes them
+        assert open_model(variant, None, "checkpoint_final.pth").folds == ("0", "1", "10")
+        assert open_model(variant, ["10", "all", "1"], "checkpoint_final.pth").folds == ("1", "10", "all")
+    finally:
+        for fold in ("all", "10"):
+            shutil.rmtree(variant / f"fold_{fold}")
     with pytest.raises(InputError, match="--report would change nothing"):
         share_model(variant, tmp_path / "other.zip", report=tmp_path)
 
 
 def test_stock_trainer_needs_no_shim(module_folders: NnunetFolders, tmp_path: Path) -> None:
     shared = share_model(make_model(module_folders, nnUNetTrainer), tmp_path / "model.zip")
-    assert shared.manifest.predict_command.startswith("nnUNetv2_predict ")
+    assert shared.manifest.predict_command(after_a_stage=False).startswith("nnUNetv2_predict ")
     assert not [name for name in read_package(shared.file) if "/trainer/" in name]
 
 
@@ -234,6 +248,64 @@ def test_share_command(model: Path, tmp_path: Path, capsys: pytest.CaptureFixtur
         main(["share", str(model), "-o", str(output), "-f", "0", "--overwrite"])
     assert f"Wrote {output}: {MODEL}, folds 0" in capsys.readouterr().out
     assert [path.name for path in output.parent.iterdir()] == ["model.zip"]
+
+
+def test_network_of_an_old_trainer(model: Path) -> None:
+    """nnU-Net takes a trainer whose method for the network has the arguments of earlier versions."""
+
+    class Old(nnUNetTrainer):
+        @staticmethod
+        def build_network_architecture(  # type: ignore[override]
+            architecture_class_name: str,
+            arch_init_kwargs: dict[str, Any],
+            arch_init_kwargs_req_import: list[str],
+            num_input_channels: int,
+            num_output_channels: int,
+            enable_deep_supervision: bool = True,
+        ) -> torch.nn.Module:
+            network: torch.nn.Module = get_network_from_plans(
+                architecture_class_name,
+                arch_init_kwargs,
+                arch_init_kwargs_req_import,
+                num_input_channels,
+                num_output_channels,
+                deep_supervision=enable_deep_supervision,
+            )
+            return network
+
+    opened = open_model(model, None, "checkpoint_final.pth")
+    arguments = (opened.plans, opened.configuration_manager, opened.dataset_json)
+    old, new = (build_inference_network(trainer, *arguments) for trainer in (Old, nnUNetTrainer))
+    assert [(name, p.shape) for name, p in old.named_parameters()] == [(n, p.shape) for n, p in new.named_parameters()]
+    assert not old.decoder.deep_supervision
+
+
+@pytest.mark.parametrize(("size", "is_taken"), [(100_001, True), (1_000_001, False)])
+def test_summaries_of_large_datasets(
+    size: int, is_taken: bool, model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert MAX_SUMMARY > 60e6  # that of 1228 cases with 117 classes, as a large public dataset has them, is of 52 MB
+    monkeypatch.setattr("nnunet_pyconv.sharing.archive.MAX_JSON", 100_000)
+    monkeypatch.setattr("nnunet_pyconv.sharing.archive.MAX_SUMMARY", 1_000_000)
+    copy = tmp_path / DATASET / model.name
+    shutil.copytree(model, copy)
+    noise = np.random.default_rng(0).integers(0, 10, size // 16, dtype=np.uint8)
+    lists = b",".join(b"[" + bytes(48 + part) + b"]" for part in np.array_split(noise, 1000))
+    summary = copy / "crossval_results_folds_0" / "summary.json"
+    summary.parent.mkdir(exist_ok=True)
+    summary.write_bytes(b'{"metric_per_case": [' + lists + b"]" + b" " * size + b"}")
+    if is_taken:
+        members = read_package(share_model(copy, tmp_path / "model.zip").file)
+        assert any(name.endswith("crossval_results_folds_0/summary.json") for name in members)
+    else:
+        with pytest.raises(InputError, match=r"summary\.json has .* bytes; expected at most .*Share without it"):
+            share_model(copy, tmp_path / "model.zip")
+
+
+def test_command_of_a_cascades_second_stage(package: Path) -> None:
+    _, manifest = manifest_of(read_package(package))
+    command = parse_manifest(manifest, manifest["model"]).predict_command(after_a_stage=True)
+    assert command.endswith("-i IMAGES -o PREDICTIONS -prev_stage_predictions PREVIOUS")
 
 
 def test_no_room(package: Path, elsewhere: Path, monkeypatch: pytest.MonkeyPatch) -> None:

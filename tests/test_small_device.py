@@ -13,10 +13,8 @@ import pytest
 import skimage.io
 from runtime_models import write_model
 
+from nnunet_pyconv.benchmarks.designs.design import parse_design
 from nnunet_pyconv.benchmarks.runtimes import designed_network
-from nnunet_pyconv.planning import Design
-
-pytest.importorskip("onnxscript")
 from nnunet_pyconv.export.onnx_network import to_onnx  # after the skip
 
 LIMIT_BYTES = 10**9
@@ -44,7 +42,7 @@ def small_memory() -> Iterator[Path]:
 
 @pytest.mark.slow
 def test_light_network_in_1_gb(small_memory: Path, tmp_path: Path) -> None:
-    to_onnx(designed_network((EDGE, EDGE), Design("dilated", 0.5)), 1, (EDGE, EDGE), tmp_path / "network.onnx")
+    to_onnx(designed_network((EDGE, EDGE), parse_design("dilated-w0.5")), 1, (EDGE, EDGE), tmp_path / "network.onnx")
     model = write_model(tmp_path / "model.pyz", (tmp_path / "network.onnx").read_bytes(), patch_size=(EDGE, EDGE))
     (tmp_path / "images").mkdir()
     slice_ = np.random.default_rng(0).integers(0, 255, (EDGE, EDGE), np.uint8)

@@ -49,6 +49,14 @@ def test_one_of_four_the_other_way() -> None:
     assert difference([1, -2, 3, 4], [0, 0, 0, 0]).p == pytest.approx(2 * 3 / 16)
 
 
+def test_ties_leave_the_exact_test() -> None:
+    """5 of 25 images differ, all of them the same way: 2 of the 2^5 ways to give signs are as extreme."""
+    values = np.zeros(25)
+    values[:5] = [0.1, 0.2, 0.3, 0.4, 0.5]
+    result = difference(values, np.zeros(25))
+    assert (result.mean, result.p, result.images) == (pytest.approx(0.06), pytest.approx(2 / 32), 25)
+
+
 def test_no_difference() -> None:
     assert difference([0.3, 0.4], [0.3, 0.4]).p == 1
 

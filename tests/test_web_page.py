@@ -6,6 +6,7 @@ import functools
 import http.server
 import json
 import shutil
+import tarfile
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -23,9 +24,9 @@ from runtime_models import write_model
 from scipy import ndimage
 
 from nnunet_pyconv.errors import InputError
-from nnunet_pyconv.export.web import write_page
-from nnunet_pyconv.export.web.write import RUNTIME
-from nnunet_pyconv.runtime.description import Normalization
+from nnunet_pyconv.export.web import check_page, write_page
+from nnunet_pyconv.export.web.write import RUNTIME, RUNTIME_FILES
+from nnunet_pyconv.runtime.description import Normalization, Resampling
 from nnunet_pyconv.runtime.model_file import ModelFile
 from nnunet_pyconv.runtime.predictor import Predictor
 from nnunet_pyconv.runtime.readers import reader_named
@@ -210,7 +211,8 @@ class TestSameAsPython:
         description = ModelFile.open(model).description
         image = reader_named(description.reader, description.file_ending).read([file])
         predictor = Predictor(model)
-        expected = predictor.labels(*predictor.logits(*predictor.prepare(image.array, image.spacing)))
+        data, geometry = predictor.prepare(image.array, image.spacing)
+        expected = predictor.labels(predictor.logits(data), geometry)
         assert len(np.unique(expected)) == 3
         open_page(browser, serve, model, tmp_path)
         assert segment(browser, file) == "done", browser.find_element(By.ID, "message").text
@@ -302,6 +304,9 @@ def _png(array: np.ndarray, folder: Path) -> bytes:
         ({"previous_stage": "3d_lowres"}, "second stage"),
         ({"precision": "int8"}, "export it with --precision fp16"),
         ({"reader": "NibabelIOWithReorient"}, "which turns them"),
+        ({"reader": "Tiff3DIO", "file_ending": ".tif"}, "the spacing of a TIFF from a file beside it"),
+        ({"reader": "SimpleITKIO", "file_ending": ".nrrd"}, "for .nrrd files"),
+        ({"resample_logits": Resampling("resample_torch_fornnunet")}, "resamples by resample_torch_fornnunet"),
     ],
 )
 def test_refuses_models(changes: dict[str, Any], message: str, tmp_path: Path) -> None:
@@ -309,6 +314,35 @@ def test_refuses_models(changes: dict[str, Any], message: str, tmp_path: Path) -
     with pytest.raises(InputError, match=message):
         write_page(model, tmp_path / "page", None)
     assert not (tmp_path / "page").exists()
+
+
+@pytest.mark.parametrize("packed", [False, True])
+def test_writes_what_the_page_needs(packed: bool, tmp_path: Path) -> None:
+    model = ModelFile.open(write_model(tmp_path / "model.pyz"))
+    given = tmp_path / "package" / "dist"
+    given.mkdir(parents=True)
+    for name in RUNTIME_FILES:
+        (given / name).write_text(f"this is {name}")
+    source = given.parent
+    if packed:
+        source = tmp_path / "onnxruntime-web-1.0.tgz"
+        with tarfile.open(source, "w:gz") as archive:
+            archive.add(given.parent, "package")
+    page = tmp_path / "page"
+    check_page(page, source, overwrite=False)
+    for overwrite in (False, True):
+        write_page(model, page, source, overwrite=overwrite)
+        assert {name: (page / RUNTIME / name).read_text() for name in RUNTIME_FILES} == {
+            name: f"this is {name}" for name in RUNTIME_FILES
+        }
+        assert json.loads((page / "model.json").read_text()) == json.loads(model.description.to_json())
+        assert (page / "MODEL_CARD.md").read_text() == model.model_card
+        assert (page / "networks/fold_0.onnx").read_bytes() == model.network("networks/fold_0.onnx")
+        assert (page / "index.html").is_file()
+        (page / "of_the_first").touch()
+    assert [path.name for path in page.glob("of_*")] == ["of_the_first"]
+    with pytest.raises(InputError, match="page exists already"):
+        check_page(page, source, overwrite=False)
 
 
 def test_says_how_to_get_onnxruntime_web(tmp_path: Path) -> None:

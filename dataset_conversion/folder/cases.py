@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -107,6 +108,8 @@ def label_rasters(pair: Pair, data: CaseData, approximates: bool) -> Iterator[tu
                 "give --threshold"
             )
         raster = read(path)
+        if pair.by_index:
+            raster = replace(raster, palette=None)
         if (raster.geometry is None) != (data.geometry is None):
             raise InputError(f"{pair.image} and {path} are a picture and a volume; expected two of a kind")
         shape = raster.pixels.shape[:2] if raster.geometry is None else raster.pixels.shape

@@ -133,10 +133,12 @@ class ThresholdCoding:
     Attributes:
         classes: Names of background and foreground.
         threshold: The least value of the foreground; None for half of white.
+        values: That background and foreground have; None for 0 and the greatest of each label image.
     """
 
     classes: tuple[str, ...] = ("background", "foreground")
     threshold: float | None = None
+    values: tuple[float, ...] | None = None
     approximates = True
 
     def encode(self, raster: Raster, source: str) -> EncodedLabel:
@@ -153,7 +155,7 @@ class ThresholdCoding:
                 "foreground as --threshold VALUE"
             )
         foreground = values >= (self.threshold if self.threshold is not None else (white + 1) / 2)
-        touched = np.count_nonzero((values != 0) & (values != white))
+        touched = np.count_nonzero(~np.isin(values, (0, values.max()) if self.values is None else self.values))
         return EncodedLabel(foreground.astype(np.uint8), int(touched))
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Sequence
 from typing import Literal, TypeVar
@@ -18,6 +19,7 @@ from nnunet_pyconv.errors import InputError
 
 BACKGROUND, IGNORE = "background", "ignore"  # nnU-Net's names; ignore has to be the last label
 
+MOST_CLASSES = 256  # label files have 8 bits
 HALF: Literal["half"] = "half"
 
 Key = TypeVar("Key", float, Colour)
@@ -47,6 +49,8 @@ def coding_of(
     given = [
         name for name, value in (("--labels", labels), ("--colours", colours), ("--instances", instances)) if value
     ]
+    if threshold not in (None, HALF) and not math.isfinite(threshold):
+        raise InputError(f"--threshold {threshold}: expected a number, the least value of the foreground")
     if len(given) > 1:
         raise InputError(f"{' and '.join(given)}: expected one of them")
     if instances is not None:
@@ -76,7 +80,8 @@ def coding_of(
                 f"--threshold with --labels {' '.join(labels)}: expected one value of background and a higher one of "
                 "another class, since values between two classes may be those of a third"
             )
-        return ThresholdCoding(classes, sum(label_of_value) / 2 if threshold == HALF else threshold)
+        least = sum(label_of_value) / 2 if threshold == HALF else threshold
+        return ThresholdCoding(classes, least, tuple(label_of_value))
     if threshold is None:
         return None
     return ThresholdCoding(threshold=None if threshold == HALF else threshold)
@@ -87,6 +92,8 @@ def _numbered(pairs: Sequence[tuple[str, Key]], black: Key, flag: str) -> tuple[
     if BACKGROUND not in [name for name, _ in pairs]:
         pairs = [(BACKGROUND, black), *pairs]
     names = sorted(dict(pairs), key=lambda name: (name != BACKGROUND, name == IGNORE))
+    if len(names) > MOST_CLASSES:
+        raise InputError(f"{flag} names {len(names)} classes; expected at most {MOST_CLASSES}, background included")
     numbers: dict[Key, int] = {}
     for name, key in pairs:
         if key in numbers:

@@ -31,11 +31,14 @@ class Pair:
         name: nnU-Net's case identifier.
         image: Its file.
         labels: The files of its label images; several are merged, none is a case without label.
+        by_index: Whether its label images number their classes by the indices of a palette, whose colours, in some
+            label image of the dataset, are not grey.
     """
 
     name: str
     image: Path
     labels: tuple[Path, ...]
+    by_index: bool = False
 
 
 @dataclass(frozen=True)
@@ -51,7 +54,9 @@ class Pairing:
     remarks: tuple[str, ...] = ()
 
 
-def pair_by_name(images: Path, labels: Path, flags: tuple[str, str] = ("-i", "-l")) -> Pairing:
+def pair_by_name(
+    images: Path, labels: Path, flags: tuple[str, str] = ("-i", "-l"), others: Sequence[Path] = ()
+) -> Pairing:
     """Pair the images of a folder with the label images of another, or of the same.
 
     A label image has the name of its image, or that with a word such as `_mask`, `_segmentation`, `_GT` or `mask_`
@@ -59,16 +64,19 @@ def pair_by_name(images: Path, labels: Path, flags: tuple[str, str] = ("-i", "-l
     the image. Where such words do not help, what all names of a side begin and end with is left away.
 
     Args:
-        images: Folder of the images; subfolders count, their names become part of the cases'.
-        labels: Folder of the label images.
+        images: Folder of the images; subfolders count, their names become part of the cases', but not one that is
+            itself given: `labels`, or one of the others.
+        labels: Folder of the label images; its subfolders likewise.
         flags: The user's names of the two, for messages.
+        others: Folders of other images and label images, those of the test.
 
     Raises:
         InputError: Folders without files, files without partner, or names that stand twice.
     """
     require_folder(images, flags[0])
     require_folder(labels, flags[1])
-    image_files, label_files = _files(images, flags[0]), _files(labels, flags[1])
+    given = [images, labels, *others]
+    image_files, label_files = _files(images, flags[0], given), _files(labels, flags[1], given)
     if images.resolve() == labels.resolve():
         image_files, label_files = _told_apart(image_files, images)
     by_key = _unique(image_files)
@@ -101,23 +109,40 @@ def pair_by_name(images: Path, labels: Path, flags: tuple[str, str] = ("-i", "-l
     return Pairing(sorted(pairs, key=lambda pair: pair.name), tuple(remarks))
 
 
-def without_labels(images: Path, flag: str) -> Pairing:
+def without_labels(images: Path, flag: str, flag_of_labels: str, others: Sequence[Path] = ()) -> Pairing:
     """Return the images of a folder as cases without labels.
 
+    Args:
+        images: The folder.
+        flag: The user's name of it, for messages.
+        flag_of_labels: The user's name of the folder of label images, which isn't given.
+        others: Folders of other images and label images, which don't count where they lie in it.
+
     Raises:
-        InputError: A folder without images, or names that stand twice.
+        InputError: A folder without images, or with label images, or names that stand twice.
     """
     require_folder(images, flag)
-    files = _files(images, flag)
+    files = _files(images, flag, [images, *others])
+    if labels := [path for path, is_label in _which_are_labels(files, images).items() if is_label]:
+        raise InputError(
+            f"{flag} {images} has label images ({listing(path.name for path in labels)}); give {flag_of_labels} "
+            f"{images} too, or put them elsewhere"
+        )
     _unique(files)
     return Pairing(sorted((Pair(name, path, ()) for path, name in _case_names(files).items()), key=lambda p: p.name))
 
 
-def _files(folder: Path, flag: str) -> dict[Path, str]:
-    """Find the files of a folder and below, each with its key: its relative path without ending and role folders."""
+def _files(folder: Path, flag: str, given: Sequence[Path]) -> dict[Path, str]:
+    """Find the files of a folder and below, each with its key: its relative path without ending and role folders.
+
+    Folders below that are themselves given are left out.
+    """
     files: dict[Path, str] = {}
+    apart = {path.resolve() for path in given}
     for root, folders, names in os.walk(folder, followlinks=True):
-        folders[:] = sorted(name for name in folders if not is_hidden(Path(name)))
+        folders[:] = sorted(
+            name for name in folders if not is_hidden(Path(name)) and Path(root, name).resolve() not in apart
+        )
         for name in sorted(names):
             path = Path(root, name)
             known = ending(path)
@@ -133,12 +158,7 @@ def _files(folder: Path, flag: str) -> dict[Path, str]:
 
 def _told_apart(files: Mapping[Path, str], folder: Path) -> tuple[dict[Path, str], dict[Path, str]]:
     """Tell images and label images of one folder apart: those whose name is another's with a word for labels."""
-    keys = set(files.values())
-    is_label = {
-        path: any(_LABEL_FOLDER.fullmatch(part) for part in path.relative_to(folder).parts[:-1])
-        or any(affix and candidate in keys for candidate, affix in _candidates(key))
-        for path, key in files.items()
-    }
+    is_label = _which_are_labels(files, folder)
     if not any(is_label.values()):
         raise InputError(
             "-i and -l are one folder, and no name in it has a word such as _mask added to another's; put images and "
@@ -146,6 +166,15 @@ def _told_apart(files: Mapping[Path, str], folder: Path) -> tuple[dict[Path, str
         )
     images = {path: key for path, key in files.items() if not is_label[path]}
     return images, {path: key for path, key in files.items() if is_label[path]}
+
+
+def _which_are_labels(files: Mapping[Path, str], folder: Path) -> dict[Path, bool]:
+    keys = set(files.values())
+    return {
+        path: any(_LABEL_FOLDER.fullmatch(part) for part in path.relative_to(folder).parts[:-1])
+        or any(affix and candidate in keys for candidate, affix in _candidates(key))
+        for path, key in files.items()
+    }
 
 
 def _candidates(key: str) -> Iterator[tuple[str, str]]:
@@ -176,8 +205,10 @@ def _unique(files: Mapping[Path, str]) -> dict[str, Path]:
 
 def _case_names(files: Mapping[Path, str]) -> dict[Path, str]:
     names: dict[str, Path] = {}
+    # nnU-Net's first channel, unless it is the first of frames that are counted
+    channel = "_0000" if all(key.endswith("_0000") for key in files.values()) else ""
     for path, key in files.items():
-        name = re.sub(r"_0000$", "", key.replace("/", "_"))
+        name = key.replace("/", "_").removesuffix(channel)
         if name in names:
             raise InputError(f"{names[name]} and {path} both become the case {name}; rename one of them")
         names[name] = path

@@ -54,6 +54,8 @@ class FolderRequest:
             raise InputError(f"--test {self.test_fraction:g}: expected a fraction between 0 and 1, such as 0.2")
         if self.test_fraction is not None and self.test_images is not None:
             raise InputError("--test and -ti: expected one of them; --test sets a part of the images in -i aside")
+        if self.test_images is not None and self.test_images.resolve() == self.images.resolve():
+            raise InputError(f"-ti {self.test_images}: expected another folder than -i; --test sets a part of it aside")
         if self.test_labels is not None and self.test_images is None:
             raise InputError(f"-tl {self.test_labels}: expected -ti as well, the images that these labels belong to")
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 
@@ -12,7 +13,7 @@ from nnunet_pyconv.dataset_conversion.folder.cases import label_rasters, read_im
 from nnunet_pyconv.dataset_conversion.folder.label_coding import LabelCoding, ValueCoding, label_values
 from nnunet_pyconv.dataset_conversion.folder.pairing import Pair
 from nnunet_pyconv.dataset_conversion.parallel import several_at_a_time
-from nnunet_pyconv.dataset_conversion.reading import ending
+from nnunet_pyconv.dataset_conversion.reading import ending, has_palette, read
 from nnunet_pyconv.dataset_conversion.source_files import SHOWN
 from nnunet_pyconv.errors import InputError
 
@@ -30,6 +31,7 @@ class Look:
         is_volume: Whether it is a volume, and no picture.
         least: The image's least value.
         values: Of its label images; empty where their coding is known.
+        has_foreground: Whether its label images have something else than background.
     """
 
     num_channels: int
@@ -37,6 +39,7 @@ class Look:
     is_volume: bool
     least: float
     values: frozenset[float]
+    has_foreground: bool
 
 
 @dataclass(frozen=True)
@@ -54,6 +57,26 @@ class CommonKind:
     file_ending: str
     channels: tuple[str, ...]
     remarks: tuple[str, ...]
+
+
+def numbered_by_index(pairs: Sequence[Pair], num_threads: int) -> bool:
+    """Tell whether the label images number their classes by the indices of a palette with colours.
+
+    It is decided for all together: an image may have no more than the grey ones of the classes' colours.
+
+    Args:
+        pairs: Their files.
+        num_threads: Label images at a time.
+    """
+    with_palette = [path for pair in pairs for path in pair.labels if has_palette(path)]
+    return bool(with_palette) and any(several_at_a_time(_has_coloured_palette, with_palette, num_threads, "palettes"))
+
+
+def _has_coloured_palette(path: Path) -> bool:
+    try:
+        return not read(path).palette_is_grey
+    except InputError:  # `look_through` says it, with what is wrong with others
+        return False
 
 
 def look_through(pairs: Sequence[Pair], coding: LabelCoding | None, num_threads: int) -> list[Look]:
@@ -89,8 +112,10 @@ def look_through(pairs: Sequence[Pair], coding: LabelCoding | None, num_threads:
 def _look_at(pair: Pair, coding: LabelCoding | None) -> Look:
     data = read_image(pair)
     values: set[float] = set()
+    has_foreground = False
     if pair.labels and coding is not None:
-        with_label(data, pair, coding)
+        label = with_label(data, pair, coding).label
+        has_foreground = label is not None and bool(label.any())
     elif pair.labels:
         for path, raster in label_rasters(pair, data, approximates=False):
             of_file = np.unique(label_values(raster, str(path)))
@@ -100,11 +125,12 @@ def _look_at(pair: Pair, coding: LabelCoding | None) -> Look:
                     "blurred edges, or --instances NAME where each object has its own value"
                 )
             values |= set(of_file.tolist())
+            has_foreground |= bool(of_file.any())
     first = data.images[0]
     is_volume = data.geometry is not None
     num_channels = len(data.images) if is_volume else 3 if first.ndim == 3 else 1
     least = min(float(image.min()) for image in data.images)
-    return Look(num_channels, str(first.dtype), is_volume, least, frozenset(values))
+    return Look(num_channels, str(first.dtype), is_volume, least, frozenset(values), has_foreground)
 
 
 def coding_of_values(values: set[float]) -> ValueCoding:

@@ -1,6 +1,13 @@
 """Reading images, label images and volumes as their files describe them."""
 
-from nnunet_pyconv.dataset_conversion.reading.files import ENDINGS, PICTURE_ENDINGS, VOLUME_ENDINGS, ending, read
+from nnunet_pyconv.dataset_conversion.reading.files import (
+    ENDINGS,
+    PICTURE_ENDINGS,
+    VOLUME_ENDINGS,
+    ending,
+    has_palette,
+    read,
+)
 from nnunet_pyconv.dataset_conversion.reading.grey import (
     Label,
     Mask,
@@ -25,6 +32,7 @@ __all__ = [
     "Mask",
     "Raster",
     "ending",
+    "has_palette",
     "hex_of",
     "read",
     "read_grey",

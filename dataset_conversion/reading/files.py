@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from PIL import Image
+
 from nnunet_pyconv.dataset_conversion.reading.pictures import read_picture
 from nnunet_pyconv.dataset_conversion.reading.raster import Raster, require_pixels
 from nnunet_pyconv.dataset_conversion.reading.tiff import read_tiff
@@ -19,6 +21,17 @@ ENDINGS = (*PICTURE_ENDINGS, *VOLUME_ENDINGS)
 def ending(path: Path) -> str | None:
     """Return which of `ENDINGS` a file has, in small letters; None for another."""
     return next((known for known in ENDINGS if path.name.lower().endswith(known)), None)
+
+
+def has_palette(path: Path) -> bool:
+    """Tell by its header whether a picture's pixels are indices of colours; not so what can't be read."""
+    if ending(path) not in PICTURE_ENDINGS:
+        return False
+    try:
+        with Image.open(path) as file:
+            return file.mode == "P"
+    except Exception:  # whatever damage makes Pillow raise; `read` says it
+        return False
 
 
 def read(path: Path) -> Raster:

@@ -49,17 +49,20 @@ class Raster:
         if self.palette is None:
             return self.pixels
         colours: Array = self.palette[self.pixels]
-        return colours[..., 0] if self._palette_is_grey() else colours
+        return colours[..., 0] if self.palette_is_grey else colours
 
     def values(self) -> Array:
         """Return what a label image says: grey values, or the indices where the palette's colours are not grey.
 
         Label images with a coloured palette number their classes by the index; the colours only show them.
         """
-        return self.colours() if self.palette is None or self._palette_is_grey() else self.pixels
+        return self.colours() if self.palette_is_grey else self.pixels
 
-    def _palette_is_grey(self) -> bool:
-        assert self.palette is not None
+    @property
+    def palette_is_grey(self) -> bool:
+        """Whether no colour that the pixels have is other than grey; so without a palette."""
+        if self.palette is None:
+            return True
         used = self.palette[np.flatnonzero(np.bincount(self.pixels.ravel(), minlength=len(self.palette)))]
         return bool((used == used[:, :1]).all())
 

@@ -12,6 +12,7 @@ from torch import nn
 from nnunet_pyconv.architectures.segmentation_network import Decoder, SegmentationNetwork
 
 FEATURES_PER_STAGE = (64, 128, 256, 512)
+HEAD_CHANNELS = 32
 
 
 class ResNet34Encoder(nn.Module):
@@ -46,14 +47,14 @@ class LinkNetDecoder(Decoder):
     The head upsamples once more by a 4 x 4 transposed convolution, which two 3 x 3 convolutions follow.
     """
 
-    def __init__(self, features_per_stage: Sequence[int], num_classes: int, head_channels: int = 32) -> None:
-        super().__init__(head_channels, num_classes, kernel_size=3)
+    def __init__(self, features_per_stage: Sequence[int], num_classes: int) -> None:
+        super().__init__(HEAD_CHANNELS, num_classes, kernel_size=3)
         first = features_per_stage[0]
         self.stages = nn.ModuleList(_up_block(i, o) for i, o in pairwise([*reversed(features_per_stage), first]))
         self.head = nn.Sequential(
-            nn.ConvTranspose2d(first, head_channels, 4, stride=2, padding=1),
+            nn.ConvTranspose2d(first, HEAD_CHANNELS, 4, stride=2, padding=1),
             nn.ReLU(inplace=True),
-            nn.Conv2d(head_channels, head_channels, 3, padding=1),
+            nn.Conv2d(HEAD_CHANNELS, HEAD_CHANNELS, 3, padding=1),
             nn.ReLU(inplace=True),
         )
 

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import argparse
+import shlex
 import tempfile
 from pathlib import Path
-from typing import get_args
+from typing import TYPE_CHECKING, get_args
 
-from nnunet_pyconv.cli.parser import add_trust
+from nnunet_pyconv.cli.parser import add_model, add_trust
 from nnunet_pyconv.errors import InputError
 from nnunet_pyconv.runtime.description import Precision
+
+if TYPE_CHECKING:
+    from nnunet_pyconv.export import Exported
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -24,8 +28,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "-o model.pyz; then, where numpy, scipy, onnxruntime and a reader of images are installed: "
         "python model.pyz -i IMAGES -o OUT"
     )
+    add_model(parser, "export")
     add = parser.add_argument
-    add("folder", type=Path, metavar="MODEL_FOLDER", help="nnUNet_results/DATASET/TRAINER__PLANS__CONFIGURATION")
     add("-o", dest="output", type=Path, metavar="FILE", help="the file to write, for example model.pyz")
     add(
         "--web", type=Path, metavar="DIR", help="write a static page, too, that segments within the browser (2D models)"
@@ -34,15 +38,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--onnxruntime_web",
         type=Path,
         metavar="TGZ",
-        help="what npm pack onnxruntime-web wrote, or its folder, for --web (default: what came with this package)",
-    )
-    add("-f", dest="folds", nargs="+", metavar="FOLD", help="folds: 0 to 4, or all (default: those with a checkpoint)")
-    add(
-        "-chk",
-        dest="checkpoint",
-        default="checkpoint_final.pth",
-        metavar="NAME",
-        help="checkpoint to export (default: %(default)s)",
+        help="what npm pack onnxruntime-web wrote, or its folder, for --web "
+        "(default: what this package was built with, if it was)",
     )
     add(
         "--precision",
@@ -62,21 +59,27 @@ def run(args: argparse.Namespace) -> None:
         raise InputError(
             "there is nothing to write; name a file with -o, for example -o model.pyz, or a folder with --web"
         )
+    if args.web is not None:
+        from nnunet_pyconv.export.web import check_page
+
+        check_page(args.web, args.onnxruntime_web, overwrite=args.overwrite)
     with tempfile.TemporaryDirectory() as scratch:
         output = args.output or Path(scratch) / "model.pyz"
-        _export(args, output)
+        exported = _export(args, output)
         if args.web is not None:
             from nnunet_pyconv.export.web import write_page
             from nnunet_pyconv.runtime.model_file import ModelFile
 
             write_page(ModelFile.open(output), args.web, args.onnxruntime_web, overwrite=args.overwrite)
     if args.output is not None:
-        print(f"Next: python {args.output} -i IMAGES -o PREDICTIONS")
+        previous = ["-prev_stage_predictions", "PREVIOUS"] if exported.description.previous_stage else []
+        print(f"Next: {shlex.join(['python', str(args.output), '-i', 'IMAGES', '-o', 'PREDICTIONS', *previous])}")
     if args.web is not None:
-        print(f"Wrote {args.web}; next: python -m http.server -d {args.web}, then open http://localhost:8000")
+        serve = shlex.join(["python", "-m", "http.server", "-d", str(args.web)])
+        print(f"Wrote {args.web}; next: {serve}, then open http://localhost:8000")
 
 
-def _export(args: argparse.Namespace, output: Path) -> None:
+def _export(args: argparse.Namespace, output: Path) -> Exported:
     from nnunet_pyconv.extras import ONNX_MODULES, require_extra
 
     require_extra("onnx", *ONNX_MODULES)
@@ -89,6 +92,7 @@ def _export(args: argparse.Namespace, output: Path) -> None:
         checkpoint=args.checkpoint,
         precision=args.precision,
         force=args.force,
+        for_page=args.web is not None,
         overwrite=args.overwrite,
         trust=args.trust,
     )
@@ -105,6 +109,7 @@ def _export(args: argparse.Namespace, output: Path) -> None:
         )
     if exported.is_slow:
         print(
-            "Its pyramidal convolutions take 3 to 7 times as long as stock ones in ONNX Runtime, which has no fast "
-            "kernel for them. For deployment train with nnUNetTrainerPyConvDilated or nnUNetTrainerPyConvSeparable."
+            "ONNX Runtime has no fast kernel for its pyramidal convolutions, which take several times as long as stock "
+            "ones. For deployment train with nnUNetTrainerPyConvDilated or nnUNetTrainerPyConvSeparable."
         )
+    return exported

@@ -26,4 +26,4 @@ def run(args: argparse.Namespace) -> None:
     installed = install_model(args.file, overwrite=args.overwrite)
     print(f"Installed {installed.folder}; MODEL_CARD.md there tells what it is")
     print("The hashes show that nothing was damaged, not who made it. Its checkpoints were written anew, free of code.")
-    print(f"Next: {installed.manifest.predict_command}")
+    print(f"Next: {installed.predict_command}")

@@ -6,7 +6,10 @@ import argparse
 import importlib
 from collections.abc import Callable, Mapping
 from functools import partial
+from pathlib import Path
 from typing import Any
+
+from nnunet_pyconv.names import FINAL_CHECKPOINT
 
 
 class CommandParser(argparse.ArgumentParser):
@@ -65,6 +68,32 @@ def positive(text: str) -> int:
     if not (text.isdigit() and int(text)):
         raise argparse.ArgumentTypeError(f"{text!r} is not a positive number")
     return int(text)
+
+
+def add_model(parser: argparse.ArgumentParser, purpose: str) -> None:
+    """Add a trained model's folder, -f and -chk.
+
+    Args:
+        parser: Of the command.
+        purpose: What the command does with the model, for example `share`.
+    """
+    parser.add_argument(
+        "folder", type=Path, metavar="MODEL_FOLDER", help="nnUNet_results/DATASET/TRAINER__PLANS__CONFIGURATION"
+    )
+    parser.add_argument(
+        "-f",
+        dest="folds",
+        nargs="+",
+        metavar="FOLD",
+        help="0 to 4, or all (default: the numbered ones with a checkpoint, or all where there is no other)",
+    )
+    parser.add_argument(
+        "-chk",
+        dest="checkpoint",
+        default=FINAL_CHECKPOINT,
+        metavar="NAME",
+        help=f"checkpoint to {purpose} (default: %(default)s)",
+    )
 
 
 def add_trust(parser: argparse.ArgumentParser, purpose: str) -> None:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from nnunet_pyconv.errors import InputError
-from nnunet_pyconv.names import DEFAULT_OUTPUT, DEFAULT_SOURCE, PAPER_PLANS, PARTS, PLANNED_BLOCKS, PLANNERS
+from nnunet_pyconv.names import DEFAULT_OUTPUT, DEFAULT_SOURCE, PAPER_PLANS, PARTS, PLANNED_BLOCKS, PLANNER_NAMES
 
 if TYPE_CHECKING:
     from nnunet_pyconv.planning import Choice, ChosenConfiguration, Design, PlannedConfiguration, Stage
@@ -33,7 +33,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="plans to start from; preprocessed data are shared (default: %(default)s)",
     )
     source.add_argument(
-        "-pl", dest="planner", metavar="PLANNER", help=f"planner to plan anew with: {', '.join(PLANNERS)}"
+        "-pl", dest="planner", metavar="PLANNER", help=f"planner to plan anew with: {', '.join(PLANNER_NAMES)}"
     )
     parser.add_argument(
         "-o",
@@ -54,8 +54,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         default="plain",
         help="what takes the place of a convolution: plain, kernels 3 5 7 9 in groups; bottleneck, 1 x 1, these on a "
         "quarter of the channels, 1 x 1; dilated, dense kernels of 3 with dilations 1 2 3 4; separable, kernels 3 5 7 "
-        "9 channel by channel, then 1 x 1; stock, the convolution itself, for -width and -stages alone (default: "
-        "%(default)s)",
+        "9 channel by channel, then 1 x 1; stock, the convolution itself, for -width, -max_features and -stages alone "
+        "(default: %(default)s)",
     )
     parser.add_argument(
         "-width",
@@ -63,6 +63,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         default=1.0,
         metavar="FACTOR",
         help="features of each stage as a multiple of those of the plans, in multiples of 4: 0.5 for half as wide",
+    )
+    parser.add_argument(
+        "-max_features",
+        type=int,
+        metavar="N",
+        help="the most features of a stage, after -width: the deep stages hold most parameters (default: no limit)",
     )
     parser.add_argument(
         "-stages",
@@ -121,7 +127,7 @@ def run(args: argparse.Namespace) -> None:
             raise InputError(
                 f"-{option} is for planning anew; name a planner with -pl, for example nnUNetPlannerPyConv"
             )
-    design = Design(args.block, args.width, args.stages, args.pyramid_stages, args.levels, args.part)
+    design = Design(args.block, args.width, args.max_features, args.stages, args.pyramid_stages, args.levels, args.part)
     if args.paper:
         if args.planner is not None or design != Design():
             raise InputError(

@@ -8,8 +8,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from nnunet_pyconv.cli.parser import add_trust
+from nnunet_pyconv.cli.parser import add_trust, positive
 from nnunet_pyconv.errors import InputError
+from nnunet_pyconv.names import REPORT_FOLDER, REPORT_PROCESSES, REPORT_TOLERANCE
 
 if TYPE_CHECKING:
     from nnunet_pyconv.evaluation.report import ReportRequest
@@ -31,8 +32,6 @@ def read_request(args: argparse.Namespace) -> ReportRequest:
     Raises:
         InputError: Values that can't be used.
     """
-    if args.num_processes < 1:
-        raise InputError(f"-np {args.num_processes}: at least one case at a time has to be scored")
     if not (math.isfinite(args.tolerance) and args.tolerance >= 0):
         raise InputError(f"--tolerance {args.tolerance}: expected a distance, 0 or more")
     predictions = _named_folders(args.predictions)
@@ -91,9 +90,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         nargs="+",
         default=[],
         metavar="NAME=FOLDER",
-        help="folders of nnUNetv2_predict, each with a name, best that of the trained model, TRAINER__PLANS__CONFIG: "
-        "tables of these cases, alone or, where -tr, -p, -c or -f choose trained models, after those of their "
-        "validation cases",
+        help="folders of nnUNetv2_predict, each with a name, best that of the trained model, TRAINER__PLANS__CONFIG, "
+        "or of one of its folds, TRAINER__PLANS__CONFIG/fold_0: tables of these cases, alone or, where -tr, -p, -c, "
+        "--models or -f choose trained models, after those of their validation cases",
     )
     add(
         "-gt",
@@ -112,7 +111,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add(
         "--tolerance",
         type=float,
-        default=1.0,
+        default=REPORT_TOLERANCE,
         metavar="MM",
         help="of the normalised surface Dice, in mm, or pixels where files carry no spacing (default: %(default)s)",
     )
@@ -120,11 +119,18 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "-o",
         dest="folder",
         type=Path,
-        default=Path("nnunet_pyconv_report"),
+        default=Path(REPORT_FOLDER),
         metavar="DIR",
         help="where to (default: %(default)s)",
     )
-    add("-np", dest="num_processes", type=int, default=4, metavar="N", help="cases at a time (default: %(default)s)")
+    add(
+        "-np",
+        dest="num_processes",
+        type=positive,
+        default=REPORT_PROCESSES,
+        metavar="N",
+        help="cases at a time (default: %(default)s)",
+    )
     add("--overwrite", action="store_true", help="replace an earlier report in DIR")
     add_trust(parser, "read the curves from")
 

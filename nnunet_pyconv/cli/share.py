@@ -6,7 +6,7 @@ import argparse
 import shlex
 from pathlib import Path
 
-from nnunet_pyconv.cli.parser import add_trust
+from nnunet_pyconv.cli.parser import add_model, add_trust
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -21,17 +21,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "example: nnunet_pyconv share $nnUNet_results/Dataset312_ISBICell/nnUNetTrainerPyConv__nnUNetPlans__2d "
         "-o model.zip"
     )
+    add_model(parser, "share")
     add = parser.add_argument
-    add("folder", type=Path, metavar="MODEL_FOLDER", help="nnUNet_results/DATASET/TRAINER__PLANS__CONFIGURATION")
     add("-o", dest="output", type=Path, required=True, metavar="FILE", help="the zip file to write")
-    add("-f", dest="folds", nargs="+", metavar="FOLD", help="folds: 0 to 4, or all (default: those with a checkpoint)")
-    add(
-        "-chk",
-        dest="checkpoint",
-        default="checkpoint_final.pth",
-        metavar="NAME",
-        help="checkpoint to share (default: %(default)s)",
-    )
     add("--report", type=Path, metavar="DIR", help="folder of nnunet_pyconv report, whose tables enter the card")
     add("--overwrite", action="store_true", help="replace FILE")
     add_trust(parser, "load")

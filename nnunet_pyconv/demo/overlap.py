@@ -25,20 +25,19 @@ class CaseOverlap:
     iou: float
 
 
-def read_overlaps(summary_json: Path, file_ending: str, label: int = 1) -> list[CaseOverlap]:
-    """Read the cases of a `summary.json` of nnU-Net (evaluation/evaluate_predictions.py), by name.
+def read_overlaps(summary_json: Path, file_ending: str) -> list[CaseOverlap]:
+    """Read the scores of label 1 from a `summary.json` of nnU-Net (evaluation/evaluate_predictions.py), case by case.
 
     Args:
         summary_json: The file.
         file_ending: That of the predictions, for example `.png`.
-        label: The label of interest.
 
     Returns:
         One entry a case.
     """
     overlaps = []
     for entry in load_summary_json(str(summary_json))["metric_per_case"]:
-        metrics = entry["metrics"][label]
+        metrics = entry["metrics"][1]
         case = Path(entry["prediction_file"]).name.removesuffix(file_ending)
         overlaps.append(CaseOverlap(case, metrics["Dice"], metrics["IoU"]))
     return sorted(overlaps, key=lambda overlap: overlap.case)

@@ -9,6 +9,7 @@ from typing import Any
 from nnunetv2.utilities.label_handling.label_handling import LabelManager
 from nnunetv2.utilities.plans_handling.plans_handler import ConfigurationManager, PlansManager
 
+from nnunet_pyconv.channel_names import channel_names
 from nnunet_pyconv.errors import InputError
 
 _BY_EACH_IMAGE = ("ZScoreNormalization", "NoNormalization", "RescaleTo01Normalization", "RGBTo01Normalization")
@@ -85,8 +86,7 @@ def _axes(planned: ModelPlans) -> list[int]:
 
 
 def _channels(planned: ModelPlans) -> list[str]:
-    channels = planned.dataset_json.get("channel_names", planned.dataset_json.get("modality", {}))
-    return [str(name) for _, name in sorted(channels.items(), key=lambda channel: int(channel[0]))]
+    return list(channel_names(planned.dataset_json))
 
 
 def _preprocessor(planned: ModelPlans) -> str:

@@ -11,7 +11,6 @@ import torch
 from batchgenerators.utilities.file_and_folder_operations import load_json
 from nnunetv2.training.nnUNetTrainer.nnUNetTrainer import nnUNetTrainer
 from nnunetv2.utilities.find_objects import recursive_find_trainer_class_by_name
-from nnunetv2.utilities.label_handling.label_handling import determine_num_input_channels
 from nnunetv2.utilities.plans_handling.plans_handler import PlansManager
 from torch import nn
 from torch.nn import functional
@@ -20,8 +19,8 @@ from nnunet_pyconv.checkpoints import TRUST_VARIABLE, load_checkpoint
 from nnunet_pyconv.distillation.matching import ModelPlans
 from nnunet_pyconv.distillation.teacher_name import TEACHER_VARIABLE, TeacherName
 from nnunet_pyconv.errors import InputError
-
-CHECKPOINT = "checkpoint_final.pth"
+from nnunet_pyconv.inference_network import build_inference_network
+from nnunet_pyconv.names import FINAL_CHECKPOINT
 
 
 class Teacher(nn.Module):
@@ -98,10 +97,11 @@ def load_teacher(name: TeacherName, device: torch.device) -> Teacher:
             "nnUNet_results/DATASET/TRAINER__PLANS__CONFIGURATION, with :FOLD,FOLD,... behind it for folds "
             "other than the student's"
         )
-    trained = sorted(file.parent.name.removeprefix("fold_") for file in name.folder.glob(f"fold_*/{CHECKPOINT}"))
+    trained = sorted(file.parent.name.removeprefix("fold_") for file in name.folder.glob(f"fold_*/{FINAL_CHECKPOINT}"))
     if missing := [fold for fold in name.folds if fold not in trained]:
+        finished = f"fold {', '.join(trained)}" if trained else "no fold"
         raise InputError(
-            f"the teacher {name.folder} has {CHECKPOINT} of {'fold ' + ', '.join(trained) if trained else 'no fold'}, "
+            f"the teacher {name.folder} has {FINAL_CHECKPOINT} of {finished}, "
             f"not of {', '.join(missing)}; train that fold to its end, or name others: "
             f"{TEACHER_VARIABLE}={name.folder}:{','.join(trained) or 'FOLD'}"
         )
@@ -117,7 +117,7 @@ def load_teacher(name: TeacherName, device: torch.device) -> Teacher:
         networks = [_build_network(trainer, planned, checkpoint) for checkpoint in checkpoints.values()]
     except Exception as error:  # whatever damaged files and missing trainers make nnU-Net and torch raise
         raise InputError(
-            f"the teacher {name} could not be made of its plans.json, dataset.json, {CHECKPOINT} and trainer "
+            f"the teacher {name} could not be made of its plans.json, dataset.json, {FINAL_CHECKPOINT} and trainer "
             f"{first.get('trainer_name')} ({error!r:.300}); expected what its training wrote, and a trainer of nnU-Net "
             "or in a folder of nnUNet_extTrainer"
         ) from error
@@ -125,16 +125,10 @@ def load_teacher(name: TeacherName, device: torch.device) -> Teacher:
 
 
 def _build_network(trainer: type[nnUNetTrainer], planned: ModelPlans, checkpoint: dict[str, Any]) -> nn.Module:
-    network: nn.Module = trainer.build_network_architecture(
-        planned.plans,
-        planned.configuration,
-        determine_num_input_channels(planned.plans, planned.configuration, planned.dataset_json),
-        planned.labels.num_segmentation_heads,
-        enable_deep_supervision=False,
-    )
+    network = build_inference_network(trainer, planned.plans, planned.configuration, planned.dataset_json)
     network.load_state_dict(checkpoint["network_weights"])
     return network
 
 
 def _load_checkpoint(name: TeacherName, fold: str) -> dict[str, Any]:
-    return load_checkpoint(name.fold_folder(fold) / CHECKPOINT, trust=os.environ.get(TRUST_VARIABLE) == "1")
+    return load_checkpoint(name.fold_folder(fold) / FINAL_CHECKPOINT, trust=os.environ.get(TRUST_VARIABLE) == "1")

@@ -102,11 +102,11 @@ def _training_cases(teacher: Teacher, fold: str) -> Cases:
     if fold == "all" and all_cases:
         return all_cases
     validated = _validated_cases(teacher.name.fold_folder(fold) / "validation" / "summary.json", ending)
-    splits = load_json(str(folder / "splits_final.json")) if (folder / "splits_final.json").is_file() else []
+    splits = _splits(folder / "splits_final.json")
     if fold != "all" and int(fold) < len(splits):
-        split = splits[int(fold)]
-        if validated is None or validated == frozenset(split["val"]):
-            return frozenset(split["train"])
+        train, val = splits[int(fold)]
+        if validated is None or validated == val:
+            return train
     if all_cases and validated is not None:
         return all_cases - validated
     raise InputError(
@@ -120,5 +120,20 @@ def _validated_cases(summary: Path, ending: str) -> Cases | None:
     """Return the cases of nnU-Net's `summary.json`; None where there is none, as after an interrupted validation."""
     if not summary.is_file():
         return None
-    cases = load_json(str(summary))["metric_per_case"]
-    return frozenset(Path(case["prediction_file"]).name.removesuffix(ending) for case in cases)
+    try:
+        cases = load_json(str(summary))["metric_per_case"]
+        return frozenset(Path(case["prediction_file"]).name.removesuffix(ending) for case in cases)
+    except (ValueError, KeyError, TypeError) as error:
+        raise InputError(
+            f"{summary} is no summary of nnU-Net ({error!r}); validate the teacher again, with --val"
+        ) from error
+
+
+def _splits(file: Path) -> list[tuple[Cases, Cases]]:
+    """Return the training and validation cases of each fold; none where there is no file."""
+    if not file.is_file():
+        return []
+    try:
+        return [(frozenset(split["train"]), frozenset(split["val"])) for split in load_json(str(file))]
+    except (ValueError, KeyError, TypeError) as error:
+        raise InputError(f"{file} holds no splits of nnU-Net ({error!r}); restore it from a copy") from error

@@ -63,14 +63,20 @@ def short_names(models: Sequence[Model], network_names: Mapping[str, str]) -> li
         network_names: Name of the network for a configuration, where it has one.
 
     Returns:
-        Of configuration (or its network), trainer and plans what is not common to all; for a single model the first.
-        Names as given where one is not of a trained model.
+        Of configuration (or its network), trainer, plans and, of given predictions, the fold what is not common to all;
+        for a single model the first. Names as given where one is not of a trained model.
     """
-    setups = [model.setup for model in models if model.setup is not None]
-    if len(setups) < len(models):
+    of_setups = [(model.setup, model.predicted_by) for model in models if model.setup is not None]
+    if len(of_setups) < len(models):
         return [model.name for model in models]
     parts = [
-        (network_names.get(setup.configuration, setup.configuration), setup.trainer, setup.plans) for setup in setups
+        (
+            network_names.get(setup.configuration, setup.configuration),
+            setup.trainer,
+            setup.plans,
+            f"fold {fold}" if fold else "",
+        )
+        for setup, fold in of_setups
     ]
     differs = [len(set(column)) > 1 for column in zip(*parts, strict=True)]
     return [" · ".join(part for part, wanted in zip(each, differs, strict=True) if wanted) or each[0] for each in parts]

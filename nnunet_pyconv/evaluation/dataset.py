@@ -13,6 +13,7 @@ from typing import Any
 from batchgenerators.utilities.file_and_folder_operations import load_json
 from nnunetv2.imageio.natural_image_reader_writer import NaturalImage2DIO
 from nnunetv2.imageio.reader_writer_registry import determine_reader_writer_from_dataset_json
+from nnunetv2.imageio.tif_reader_writer import Tiff3DIO
 from nnunetv2.utilities.label_handling.label_handling import LabelManager
 
 from nnunet_pyconv.errors import InputError
@@ -97,7 +98,10 @@ class RawDataset:
 
     def unit(self, example: Path) -> str:
         """Return the unit of distances: `mm`, or `px` where the files carry no spacing."""
-        return "px" if isinstance(self.reader(example), NaturalImage2DIO) else "mm"
+        reader = self.reader(example)
+        if isinstance(reader, Tiff3DIO):  # the spacing is in a file beside it, if there is one
+            return "mm" if example.with_suffix(".json").is_file() else "px"
+        return "px" if isinstance(reader, NaturalImage2DIO) else "mm"
 
     @property
     def test_cases_train(self) -> bool | None:

@@ -12,6 +12,7 @@ from nnunetv2.evaluation.evaluate_predictions import load_summary_json
 from nnunet_pyconv.errors import InputError
 from nnunet_pyconv.evaluation.dataset import RawDataset
 from nnunet_pyconv.evaluation.planned_model import PlannedModel, read_planned_model
+from nnunet_pyconv.names import FINAL_CHECKPOINT, LATEST_CHECKPOINT
 from nnunet_pyconv.nnunet_folders import Setup, dataset_id, nnunet_folder_if_set
 
 
@@ -37,11 +38,12 @@ class Model:
     """What predicted a set of cases.
 
     Attributes:
-        name: `TRAINER__PLANS__CONFIGURATION`, or the name given with the predictions.
+        name: `TRAINER__PLANS__CONFIGURATION`, perhaps with `/fold_K`, or the name given with the predictions.
         cases: By name.
         setup: Trainer, plans and configuration; None for predictions of something else.
         checkpoints: The final checkpoint of each fold, None where nnU-Net wrote none; no fold for given predictions.
         planned: What its plans say of it.
+        predicted_by: The fold whose network made given predictions, as their name says; empty where it doesn't.
     """
 
     name: str
@@ -49,6 +51,7 @@ class Model:
     setup: Setup | None = None
     checkpoints: Mapping[str, Path | None] = field(default_factory=dict)
     planned: PlannedModel = field(default_factory=PlannedModel)
+    predicted_by: str = ""
 
     @property
     def folds(self) -> tuple[str, ...]:
@@ -127,7 +130,7 @@ def find_predicted(dataset: RawDataset, predictions: Mapping[str, Path], truth: 
     Args:
         dataset: The dataset whose labels they have.
         predictions: Folder of predicted label files, by the name of what predicted them: that of a trained model
-            (`TRAINER__PLANS__CONFIGURATION`), or any other.
+            (`TRAINER__PLANS__CONFIGURATION`), of one of its folds (the same with `/fold_0`), or any other.
         truth: Folder of the label files; None takes the dataset's `labelsTs`.
 
     Returns:
@@ -146,9 +149,10 @@ def find_predicted(dataset: RawDataset, predictions: Mapping[str, Path], truth: 
         if not folder.is_dir():
             raise InputError(f"--predictions {name}={folder}: no such folder")
         files = [_files(folder, case, labels / f"{case}{dataset.file_ending}", dataset, cases) for case in cases]
-        setup = Setup.parse(name)
+        model_name, _, fold = name.partition("/fold_")
+        setup = Setup.parse(model_name)
         planned = read_planned_model(trained[setup], setup) if setup in trained else PlannedModel()
-        found.append(Model(name, tuple(files), setup, planned=planned))
+        found.append(Model(name, tuple(files), setup, planned=planned, predicted_by=fold))
     return found
 
 
@@ -179,7 +183,7 @@ def _trained(dataset: RawDataset, setup: Setup, folder: Path, folds: Sequence[st
         validation = folder / f"fold_{fold}" / "validation"
         for name in names:
             cases[name] = _files(validation, name, dataset.training_truth(name), dataset, names)
-        final = folder / f"fold_{fold}" / "checkpoint_final.pth"
+        final = folder / f"fold_{fold}" / FINAL_CHECKPOINT
         checkpoints[fold] = final if final.is_file() else None
     ordered = tuple(cases[name] for name in sorted(cases))
     return Model(str(setup), ordered, setup, checkpoints, read_planned_model(folder, setup))
@@ -193,9 +197,9 @@ def _validated_cases(dataset: RawDataset, setup: Setup, model_folder: Path, fold
         raise InputError(f"{model_folder} has no fold_{fold}; train it, {leave_out}")
     summary = folder / "validation" / "summary.json"
     # a training that goes on keeps checkpoint_latest.pth; a validation beside it is of an earlier one
-    goes_on = (folder / "checkpoint_latest.pth").is_file() and not (folder / "checkpoint_final.pth").is_file()
+    goes_on = (folder / LATEST_CHECKPOINT).is_file() and not (folder / FINAL_CHECKPOINT).is_file()
     if goes_on or not summary.is_file():
-        lacks = "checkpoint_final.pth" if goes_on else "validation/summary.json"
+        lacks = FINAL_CHECKPOINT if goes_on else "validation/summary.json"
         raise InputError(
             f"{folder} is half-finished: it has no {lacks}. Let nnU-Net finish it (nnUNetv2_train "
             f"{dataset_id(dataset.name)} {setup.configuration} {fold} -tr {setup.trainer} -p {setup.plans} --c), "

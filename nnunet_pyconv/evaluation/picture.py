@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
+from skimage.exposure import rescale_intensity
 
 # colour-blind safe (Okabe and Ito)
 FALSE_POSITIVE = (213, 94, 0)
@@ -53,8 +54,7 @@ def printable(text: str) -> str:
 
 def grey(image: NDArray[Any]) -> NDArray[np.uint8]:
     """Stretch an image `(Y, X)` from its 1st to its 99th percentile over 0 to 255."""
-    low, high = np.percentile(image, (1, 99))
-    stretched: NDArray[np.uint8] = np.clip((image - low) / max(high - low, 1e-6) * 255, 0, 255).astype(np.uint8)
+    stretched: NDArray[np.uint8] = rescale_intensity(image, tuple(np.percentile(image, (1, 99))), np.uint8)
     return stretched
 
 

@@ -12,6 +12,7 @@ from nnunetv2.preprocessing.resampling.no_resampling import no_resampling_hack
 from nnunetv2.preprocessing.resampling.resample_torch import resample_torch_fornnunet
 from nnunetv2.utilities.file_path_utilities import folds_tuple_to_string
 
+from nnunet_pyconv.channel_names import channel_names
 from nnunet_pyconv.errors import InputError
 from nnunet_pyconv.runtime.description import (
     Description,
@@ -72,14 +73,13 @@ def describe(
     _expect("label manager", type(label_manager).__name__, ["LabelManager"])
     reader = plans.plans["image_reader_writer"]
     _expect("reader", reader, get_args(ReaderName))
-    channels = model.dataset_json.get("channel_names", model.dataset_json.get("modality", {}))
     return Description(
         name=model.model,
         configuration=model.setup.configuration,
         precision=precision,
         opset=opset,
         networks=tuple(networks),
-        channels=tuple(str(name) for _, name in sorted(channels.items(), key=lambda item: int(item[0]))),
+        channels=channel_names(model.dataset_json),
         file_ending=model.dataset_json["file_ending"],
         reader=reader,
         transpose_forward=tuple(plans.transpose_forward),

@@ -19,11 +19,13 @@ from tqdm import tqdm
 from nnunet_pyconv.errors import InputError
 from nnunet_pyconv.export.description import describe
 from nnunet_pyconv.export.model_card import licence_text, model_card_of
-from nnunet_pyconv.export.onnx_network import OPSET, TOLERANCE, check_against_torch, to_onnx
+from nnunet_pyconv.export.onnx_network import OPSET, TOLERANCE, difference_from_torch, to_onnx
 from nnunet_pyconv.export.package import write_package
 from nnunet_pyconv.export.precision import with_half_weights
 from nnunet_pyconv.export.quantization import DICE_LIMIT, Quantized, quantize
 from nnunet_pyconv.export.training_cases import TrainingCases
+from nnunet_pyconv.export.web import check_for_page
+from nnunet_pyconv.names import FINAL_CHECKPOINT
 from nnunet_pyconv.nn.pyconv import PyConv
 from nnunet_pyconv.nnunet_folders import find_trainer
 from nnunet_pyconv.runtime.description import Description, Network, Precision
@@ -60,9 +62,10 @@ def export_model(
     output: Path,
     *,
     folds: Sequence[str] | None = None,
-    checkpoint: str = "checkpoint_final.pth",
+    checkpoint: str = FINAL_CHECKPOINT,
     precision: Precision = "fp32",
     force: bool = False,
+    for_page: bool = False,
     overwrite: bool = False,
     trust: bool = False,
 ) -> Exported:
@@ -71,10 +74,11 @@ def export_model(
     Args:
         folder: `nnUNet_results/DATASET/TRAINER__PLANS__CONFIGURATION`.
         output: The file to write, `.pyz`.
-        folds: Folds to export; None for all that have the checkpoint.
+        folds: Folds to export; None for the numbered ones that have the checkpoint, or `all` where there is no other.
         checkpoint: Name of the checkpoint.
         precision: Of the networks; `int8` needs the preprocessed training cases.
         force: Whether to write `int8` that loses more than `DICE_LIMIT`.
+        for_page: Whether to refuse a model that the page can't run, see `check_for_page`.
         overwrite: Whether to replace the file.
         trust: Whether to load checkpoints that would run code.
 
@@ -102,6 +106,8 @@ def export_model(
         raise InputError(
             f"{model.path / 'plans.json'} is damaged ({error!r:.200}); expected the plans that the training wrote"
         ) from error
+    if for_page:
+        check_for_page(description)
     exports: dict[str, _Export] = {}
     epochs: dict[str, int] = {}
     with tempfile.TemporaryDirectory() as scratch, whole_files(output, overwrite=overwrite) as (package,):
@@ -147,8 +153,11 @@ def _export(network: nn.Module, model: ModelFolder, fold: str, description: Desc
     cases = TrainingCases(model, fold) if description.precision == "int8" else None  # before what takes longer
     to_onnx(network, channels, patch_size, file)
     if description.precision == "fp16":
-        onnx.save(with_half_weights(onnx.load(file)), file)
-    difference = check_against_torch(network, file.read_bytes(), channels, patch_size)
+        try:
+            onnx.save(with_half_weights(onnx.load(file)), file)
+        except OverflowError as error:
+            raise InputError(f"--precision fp16: {error}; choose fp32") from error
+    difference = difference_from_torch(network, file.read_bytes(), channels, patch_size)
     if not difference <= (HALF_TOLERANCE if description.precision == "fp16" else TOLERANCE):
         raise InputError(
             f"the exported network's logits differ from torch's by {difference:.2g} of the largest; it is not written. "

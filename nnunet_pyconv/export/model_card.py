@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import importlib.metadata
+import re
 from collections.abc import Mapping
 
 from nnunet_pyconv.errors import InputError
 from nnunet_pyconv.export.quantization import Quantized
 from nnunet_pyconv.markdown import table
 from nnunet_pyconv.runtime.model_file import MODEL_CARD
-from nnunet_pyconv.sharing.model_card import ModelFacts, model_card_with
+from nnunet_pyconv.sharing.model_card import INSTALL, ModelFacts, model_card_with
 from nnunet_pyconv.sharing.model_folder import ModelFolder
 
 
@@ -17,6 +18,8 @@ def model_card_of(
     model: ModelFolder, facts: ModelFacts, versions: Mapping[str, str], quantized: Mapping[str, Quantized]
 ) -> str:
     """Return the card that lies in the model's folder, or write one whose intended use and licence are to be filled in.
+
+    Where the card is one of `nnunet_pyconv share`, how to install its package makes room for how to use this file.
 
     Args:
         model: The model.
@@ -27,12 +30,6 @@ def model_card_of(
     Raises:
         InputError: A card that is no text.
     """
-    own = model.path / MODEL_CARD
-    if own.is_file():
-        try:
-            return own.read_text("utf-8")
-        except UnicodeDecodeError as error:
-            raise InputError(f"{own} is no UTF-8 text ({error}); write it anew, or remove it") from error
     ending = model.dataset_json["file_ending"]
     use = (
         "## Predict\n\n"
@@ -42,6 +39,13 @@ def model_card_of(
         "So run, the file is a program: run it only if you trust its source. `nnunet_pyconv predict -m model.pyz` "
         "reads it as data and executes nothing of it."
     )
+    own = model.path / MODEL_CARD
+    if own.is_file():
+        try:
+            card = own.read_text("utf-8")
+        except UnicodeDecodeError as error:
+            raise InputError(f"{own} is no UTF-8 text ({error}); write it anew, or remove it") from error
+        return re.sub(rf"^{INSTALL}\n.*?(?=^## |\Z)", lambda _: f"{use}\n\n", card, flags=re.S | re.M).rstrip() + "\n"
     sections = [_precision(quantized), use] if quantized else [use]
     return model_card_with(model, facts, versions, [], "\n\n".join(sections))
 

@@ -70,7 +70,7 @@ def _without_origins(model: onnx.ModelProto) -> onnx.ModelProto:
     return model
 
 
-def check_against_torch(network: nn.Module, content: bytes, channels: int, patch_size: Sequence[int]) -> float:
+def difference_from_torch(network: nn.Module, content: bytes, channels: int, patch_size: Sequence[int]) -> float:
     """Compare ONNX Runtime's logits with torch's on a random patch.
 
     Returns:

@@ -32,7 +32,8 @@ def with_half_weights(model: onnx.ModelProto) -> onnx.ModelProto:
         values = numpy_helper.to_array(tensor)
         if values.dtype != np.float32 or values.size < _SMALLEST:
             continue
-        half = values.astype(np.float16)
+        with np.errstate(over="ignore"):  # told below
+            half = values.astype(np.float16)
         if not np.isfinite(half).all():
             raise OverflowError(f"{tensor.name} has values beyond those of float16")
         name = tensor.name

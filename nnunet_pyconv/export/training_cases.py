@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -53,7 +54,10 @@ class TrainingCases:
         folder = dataset / model.configuration_manager.data_identifier
         if model.configuration_manager.previous_stage_name is not None:
             raise InputError("--precision int8 of a cascade's second stage is not supported; choose fp16")
-        names = infer_dataset_class(str(folder)).get_identifiers(str(folder)) if folder.is_dir() else []
+        try:
+            names = infer_dataset_class(str(folder)).get_identifiers(str(folder))
+        except (OSError, AssertionError, KeyError):  # no folder, or files of no dataset in it
+            names = []
         if not names:
             raise InputError(
                 f"--precision int8 is calibrated on the training cases, and {folder} has none; set nnUNet_preprocessed "
@@ -61,8 +65,12 @@ class TrainingCases:
             )
         splits = dataset / "splits_final.json"
         if fold.isdigit() and splits.is_file():
-            split = json.loads(splits.read_text("utf-8"))[int(fold)]
-            self._train, self._validation = split["train"], split["val"]
+            self._train, self._validation = _split(splits, int(fold))
+            if missing := sorted({*self._train, *self._validation} - set(names)):
+                raise InputError(
+                    f"{splits} has {len(missing)} cases that {folder} lacks ({', '.join(missing[:3])}); run "
+                    "nnUNetv2_preprocess, or set nnUNet_preprocessed to the folder that the model was trained with"
+                )
         else:
             self._train = self._validation = names
         self._cases = infer_dataset_class(str(folder))(str(folder), names)
@@ -84,6 +92,17 @@ class TrainingCases:
     def _load(self, name: str) -> PreprocessedCase:
         data, seg, _, _ = self._cases.load_case(name)
         return PreprocessedCase(np.asarray(data[:], np.float32), np.asarray(seg[:])[0])
+
+
+def _split(file: Path, fold: int) -> tuple[list[str], list[str]]:
+    """The names of the training and validation cases of a fold."""
+    splits = json.loads(file.read_text("utf-8"))
+    if fold >= len(splits):  # nnU-Net draws such a fold by a seed of its own
+        raise InputError(
+            f"{file} has the folds 0 to {len(splits) - 1}, and the model is of fold {fold}; add its split there, or "
+            "choose fp16"
+        )
+    return splits[fold]["train"], splits[fold]["val"]
 
 
 def _patch(

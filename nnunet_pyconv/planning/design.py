@@ -14,6 +14,8 @@ from nnunet_pyconv.names import PARTS, PLANNED_BLOCKS, STOCK, Block, Part
 from nnunet_pyconv.nn import Pyramid, pyramid_per_stage
 from nnunet_pyconv.nn.blocks import default_pyramid
 
+LEAST_STAGES = 3
+"""A network has an output for each stage but the deepest, and nnU-Net's deep supervision leaves the lowest one out."""
 _MULTIPLE = 4
 _PER_STAGE = ("features_per_stage", "kernel_sizes", "strides", "n_conv_per_stage", "n_blocks_per_stage")
 
@@ -26,6 +28,8 @@ class Design:
         block: What takes the place of a convolution; "stock" leaves it as it is.
         width: The features of each stage as a multiple of those of the source plans, rounded to multiples of 4, so
             that a pyramid of four levels has equal shares; at least 4.
+        max_features: The most features of a stage, after `width`; None: no limit but that of the source plans. The
+            deep stages, which have the most, hold most of a network's parameters and take little of its time.
         stages: Number of the encoder's stages; None keeps all. The deepest, of the lowest resolution, are left out.
         pyramid_stages: Number of stages with the block, from full resolution down; in the deeper ones the convolutions
             stay as they are. None: all.
@@ -33,12 +37,13 @@ class Design:
         part: Where the block takes the place of convolutions: in the whole network, in the encoder, or in the decoder.
 
     Raises:
-        InputError: An unknown block or part, a width that is not positive, fewer than two stages, no stage or level
-            with a block, or any of these of the stock network, which has no block.
+        InputError: An unknown block or part, a width that is not positive, less than four features, fewer than three
+            stages, no stage or level with a block, or a choice of pyramids for the stock network, which has none.
     """
 
     block: Block | Literal["stock"] = "plain"
     width: float = 1.0
+    max_features: int | None = None
     stages: int | None = None
     pyramid_stages: int | None = None
     levels: int | None = None
@@ -51,8 +56,13 @@ class Design:
             raise InputError(
                 f"-width {self.width:g}: expected a positive number, for example 0.5 for half the features"
             )
-        if self.stages is not None and self.stages < 2:
-            raise InputError(f"-stages {self.stages}: expected at least 2, full resolution and one below it")
+        if self.max_features is not None and self.max_features < _MULTIPLE:
+            raise InputError(f"-max_features {self.max_features}: expected at least {_MULTIPLE}, a channel a level")
+        if self.stages is not None and self.stages < LEAST_STAGES:
+            raise InputError(
+                f"-stages {self.stages}: expected at least {LEAST_STAGES}, for nnU-Net's loss leaves out the lowest "
+                "output, and of two stages that is the only one"
+            )
         for option, value in (("-pyramid_stages", self.pyramid_stages), ("-levels", self.levels)):
             if value is not None and value < 1:
                 raise InputError(f"{option} {value}: expected at least 1")
@@ -69,11 +79,12 @@ class Design:
         """Name of plans with this network, for example `nnUNetPyConvDilatedWidth0.5Plans`."""
         name = {"plain": "PyConv", STOCK: "Stock"}.get(self.block, f"PyConv{self.block.capitalize()}")
         width = "" if self.width == 1 else f"Width{self.width:g}"
+        max_features = "" if self.max_features is None else f"MaxFeatures{self.max_features}"
         stages = "" if self.stages is None else f"Stages{self.stages}"
         pyramid_stages = "" if self.pyramid_stages is None else f"PyramidStages{self.pyramid_stages}"
         levels = "" if self.levels is None else f"Levels{self.levels}"
         part = "" if self.part == "network" else self.part.capitalize()
-        return f"nnUNet{name}{width}{stages}{pyramid_stages}{levels}{part}Plans"
+        return f"nnUNet{name}{width}{max_features}{stages}{pyramid_stages}{levels}{part}Plans"
 
     def to_json(self) -> dict[str, Any]:
         """Return the attributes, as plans that were made by this design carry them."""
@@ -106,6 +117,8 @@ class Design:
                 if n > len(pyramids):
                     raise InputError(f"-pyramid_stages {n}: the network has {len(pyramids)} stages; give no more")
                 pyramids[n:] = [None] * (len(pyramids) - n)
+            if self.part == "decoder":
+                pyramids[-1] = None  # the decoder begins above the deepest stage
             arch_kwargs["pyramid"] = pyramids
             if self.block != "plain":
                 arch_kwargs["block"] = self.block
@@ -130,6 +143,8 @@ class Design:
                 max(_MULTIPLE, _MULTIPLE * round(each * self.width / _MULTIPLE))
                 for each in resized["features_per_stage"]
             ]
+        if self.max_features is not None:
+            resized["features_per_stage"] = [min(each, self.max_features) for each in resized["features_per_stage"]]
         return resized
 
 

@@ -18,9 +18,10 @@ from nnunetv2.experiment_planning.experiment_planners.residual_unets.residual_en
 from nnunetv2.utilities.get_network_from_plans import get_network_from_plans
 from nnunetv2.utilities.json_export import recursive_fix_for_json_export
 
+from nnunet_pyconv.channel_names import channel_names
 from nnunet_pyconv.errors import InputError
 from nnunet_pyconv.nnunet_folders import nnunet_folder
-from nnunet_pyconv.planning.design import Design
+from nnunet_pyconv.planning.design import LEAST_STAGES, Design
 from nnunet_pyconv.planning.memory import TrainingMemory, training_memory
 from nnunet_pyconv.planning.plans_files import MADE_BY, write_plans
 
@@ -112,11 +113,11 @@ class nnUNetPlannerPyConv(ExperimentPlanner):
         """Estimate the bytes of training with a batch of 2, nnU-Net's smallest.
 
         Raises:
-            InputError: A patch that leaves the network no second stage, so that nothing smaller is left to try.
+            InputError: A patch that leaves the network less than three stages, so that nothing smaller is left to try.
         """
-        if len(arch_kwargs["strides"]) < 2:
+        if len(arch_kwargs["strides"]) < LEAST_STAGES:
             raise InputError(
-                f"a patch of {' x '.join(map(str, patch_size))} pixels leaves no stage below full resolution; "
+                f"a patch of {' x '.join(map(str, patch_size))} pixels leaves less than {LEAST_STAGES} stages; "
                 "either the images are too small for a U-Net, or -gpu_memory_target is"
             )
         architecture = {
@@ -165,7 +166,7 @@ class nnUNetPlannerPyConv(ExperimentPlanner):
 
     def memory_of(self, plan: Mapping[str, Any], batch_size: int) -> TrainingMemory:
         """Estimate the memory of training with a configuration and another batch size."""
-        channels = self.dataset_json.get("channel_names") or self.dataset_json["modality"]
+        channels = channel_names(self.dataset_json)
         classes = len(self.dataset_json["labels"])
         return memory_of_plan(plan["patch_size"], batch_size, len(channels), classes, plan["architecture"])
 

@@ -138,7 +138,12 @@ def write_plans(plans: dict[str, Any], file: Path) -> None:
         raise InputError(f"{file} can't be written ({error}); make room there, or make the folder writable") from error
 
 
+def names_our_network(plans: dict[str, Any]) -> bool:
+    """Tell whether a configuration of the plans has a network of ours."""
+    classes = [each.get("architecture", {}).get("network_class_name", "") for each in plans["configurations"].values()]
+    return any(name.startswith("nnunet_pyconv.") for name in classes)
+
+
 def _is_ours(plans: dict[str, Any]) -> bool:
     """Tell whether plans were written by `nnunet_pyconv plan`, or name a network of ours."""
-    classes = [each.get("architecture", {}).get("network_class_name", "") for each in plans["configurations"].values()]
-    return MADE_BY in plans or any(name.startswith("nnunet_pyconv.") for name in classes)
+    return MADE_BY in plans or names_our_network(plans)

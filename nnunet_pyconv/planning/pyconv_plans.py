@@ -22,6 +22,7 @@ from nnunet_pyconv.planning.plans_files import (
     check_plans_name,
     load_dataset_json,
     load_plans,
+    names_our_network,
     output_plans_file,
     preprocessed_folder,
     write_plans,
@@ -109,12 +110,13 @@ def swap_plans(
         InputError: Plans of an unknown planner, or a network that can't be swapped.
     """
     manager = PlansManager(deepcopy(dict(plans)))
-    if manager.experiment_planner_name.startswith("nnUNetPlannerPyConv"):
+    is_ours = manager.experiment_planner_name.startswith("nnUNetPlannerPyConv")
+    if is_ours and names_our_network(manager.plans):
         raise InputError(
             f"the plans {manager.plans_name} were made by {manager.experiment_planner_name}, so they have pyramidal "
             f"convolutions already; train with them: nnUNetv2_train ... -p {manager.plans_name}"
         )
-    if manager.experiment_planner_class is None:
+    if not is_ours and manager.experiment_planner_class is None:
         raise InputError(
             f"the plans {manager.plans_name} were made by {manager.experiment_planner_name}, a planner that this "
             "nnU-Net doesn't have, so what they hold is unknown; make plans with nnUNetv2_plan_experiment and give "
@@ -122,6 +124,7 @@ def swap_plans(
         )
     new_plans = deepcopy(manager.plans)
     new_plans["plans_name"] = output_plans
+    new_plans.pop(MADE_BY, None)  # of the source
     if design != Design():
         new_plans[MADE_BY] = design.to_json()
     planned = []

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import tempfile
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -38,6 +39,10 @@ class CaseFiles:
     def properties(self) -> Path:
         """What nnU-Net's ensembling needs beside the probabilities."""
         return self._beside(".pkl")
+
+    def written(self, *, probabilities: bool) -> tuple[Path, ...]:
+        """The files that a prediction writes, the labels first."""
+        return (self.labels, self.probabilities, self.properties) if probabilities else (self.labels,)
 
     def _beside(self, ending: str) -> Path:
         return self.labels.with_name(self.name + ending)
@@ -99,13 +104,15 @@ def cases_left(cases: Sequence[CaseFiles], *, probabilities: bool, keep: bool, o
     Raises:
         InputError: Predictions that are there, and neither of the two.
     """
-    there = {
-        case
-        for case in cases
-        if case.labels.exists() and (not keep or not probabilities or case.probabilities.exists())
-    }
+    some_or_all = all if keep else any
+    there = {case for case in cases if some_or_all(file.exists() for file in case.written(probabilities=probabilities))}
     if there and not keep and not overwrite:
-        some = ", ".join(sorted(str(case.labels) for case in there)[:3])
+        some = ", ".join(
+            str(file)
+            for case in sorted(there, key=lambda case: case.name)[:3]
+            for file in case.written(probabilities=probabilities)
+            if file.exists()
+        )
         raise InputError(
             f"{len(there)} predictions exist already ({some}); keep them with --continue_prediction, replace them "
             "with --overwrite, or choose another folder with -o"
@@ -128,7 +135,10 @@ def write_beside(model: ModelFile, target: Path, arguments: Mapping[str, str], *
                 "with --overwrite"
             )
     for name, content in {**contents, "predict_from_raw_data_args.json": arguments}.items():
-        (target / name).write_text(_text(content), "utf-8")
+        with tempfile.TemporaryDirectory(prefix=f".{name}-", dir=target) as folder:  # other parts may be reading it
+            hidden = Path(folder) / name
+            hidden.write_text(_text(content), "utf-8")
+            hidden.replace(target / name)
 
 
 def _text(content: Mapping[str, object]) -> str:

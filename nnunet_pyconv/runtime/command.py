@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import signal
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import get_args
@@ -13,10 +11,11 @@ from nnunet_pyconv.runtime.description import Description, Device
 from nnunet_pyconv.runtime.errors import InputError, run_command
 from nnunet_pyconv.runtime.model_file import ModelFile
 from nnunet_pyconv.runtime.readers import missing_packages
+from nnunet_pyconv.runtime.terminations import terminations_raised
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add the flags, which are those of nnUNetv2_predict and mean the same."""
+    """Add the flags, which are those of nnUNetv2_predict as far as they mean something here."""
     add = parser.add_argument
     add(
         "-i",
@@ -27,7 +26,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="folder of images: case_0000.png and so on",
     )
     add("-o", dest="target", type=Path, required=True, metavar="OUT", help="folder for the predictions")
-    add("-device", choices=get_args(Device), help="where the network runs (default: a GPU if ONNX Runtime has one)")
+    add(
+        "-device",
+        choices=get_args(Device),
+        help="where the network runs (default: what this ONNX Runtime prefers, a GPU if it was built for one)",
+    )
     add("--disable_tta", action="store_true", help="predict once instead of averaging over mirrored images: faster")
     add(
         "-step_size",
@@ -59,7 +62,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         type=int,
         default=3,
         metavar="N",
-        help="threads that read, and as many that write, while the network computes (default: %(default)s)",
+        help="threads that read, and as many that write, while the network computes; 0 is 1 (default: %(default)s)",
     )
     add(
         "-num_parts",
@@ -70,6 +73,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     add("-part_id", type=int, default=0, metavar="K", help="which of them this is, from 0 (default: %(default)s)")
     add("--disable_progress_bar", action="store_true", help="print nothing while predicting")
+    for flag in ("--verbose", "--not_on_device"):
+        add(flag, action="store_true", help="taken as nnUNetv2_predict takes it, without effect here")
 
 
 def run(args: argparse.Namespace, model: ModelFile) -> None:
@@ -84,6 +89,11 @@ def run(args: argparse.Namespace, model: ModelFile) -> None:
     from nnunet_pyconv.runtime.folder import predict_cases
     from nnunet_pyconv.runtime.predictor import Predictor, Settings
 
+    if model.description.reader == "Tiff3DIO" and args.target.resolve() == args.source.resolve() and not args.overwrite:
+        raise InputError(
+            f"-o {args.target} is the folder of the images, whose spacing stands in case.json, where that of the "
+            "labels would be written; choose another folder, or replace them with --overwrite"
+        )
     cases = find_cases(args.source, args.target, model.description.file_ending, args.previous)
     cases = cases[args.part_id :: args.num_parts]
     left = cases_left(
@@ -96,6 +106,7 @@ def run(args: argparse.Namespace, model: ModelFile) -> None:
         postprocess=args.postprocess,
         scratch=args.target,
     )
+    _check_folder(args.target)
     predictor = Predictor(model, settings)
     args.target.mkdir(parents=True, exist_ok=True)
     given = {key: str(value) for key, value in vars(args).items() if not callable(value)}
@@ -104,7 +115,7 @@ def run(args: argparse.Namespace, model: ModelFile) -> None:
         predictor,
         left,
         probabilities=args.save_probabilities,
-        workers=args.workers,
+        workers=max(args.workers, 1),
         progress_bar=not args.disable_progress_bar,
     )
     print(f"{len(left)} of {len(cases)} cases predicted, written to {args.target}")
@@ -116,8 +127,8 @@ def _check(args: argparse.Namespace, description: Description) -> None:
         raise InputError(
             f"-part_id {args.part_id}: expected 0 to {args.num_parts - 1}, as -num_parts is {args.num_parts}"
         )
-    if args.workers < 1:
-        raise InputError(f"-np {args.workers}: expected at least 1")
+    if args.workers < 0:
+        raise InputError(f"-np {args.workers}: expected at least 0")
     if args.continue_prediction and args.overwrite:
         raise InputError("--continue_prediction keeps what --overwrite replaces; give one of them")
     if missing := missing_packages(description.reader, description.file_ending):
@@ -136,6 +147,13 @@ def _check(args: argparse.Namespace, description: Description) -> None:
         )
 
 
+def _check_folder(target: Path) -> None:
+    """Refuse a folder that can't be made, before the network is loaded."""
+    there = next(path for path in (target, *target.absolute().parents) if path.exists())
+    if not there.is_dir():
+        raise InputError(f"-o {target}: {there} is a file; give a folder for the predictions")
+
+
 def main(path: str, argv: Sequence[str] | None = None) -> None:
     """Be the command of a model file.
 
@@ -143,7 +161,6 @@ def main(path: str, argv: Sequence[str] | None = None) -> None:
         path: The file.
         argv: Its arguments; None for those of the process.
     """
-    signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))  # so that hidden files are removed
 
     def command() -> None:
         model = ModelFile.open(path)
@@ -159,7 +176,8 @@ def main(path: str, argv: Sequence[str] | None = None) -> None:
         add_arguments(parser)
         run(parser.parse_args(argv), model)
 
-    run_command(command)
+    with terminations_raised():  # so that hidden files are removed
+        run_command(command)
 
 
 class _PrintCard(argparse.Action):

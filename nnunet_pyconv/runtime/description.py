@@ -92,7 +92,7 @@ class Description:
         name: `DATASET/TRAINER__PLANS__CONFIGURATION`.
         configuration: nnU-Net's configuration, for example `2d`.
         precision: Of the networks: `fp32`; `fp16` stores the weights in half precision and computes in float32; `int8`
-            stores and computes the convolutions in 8 bit.
+            stores the convolutions in 8 bit, and computes those without groups in it, but for a few in float32.
         opset: Version of the ONNX operators.
         networks: One for each fold; their logits are averaged.
         channels: Names of the image channels, in the order of the files `_0000`, `_0001`, ...

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import pickle
+import re
+import shutil
 import sys
 import tempfile
 from collections import deque
@@ -42,13 +44,14 @@ def predict_cases(
     Raises:
         InputError: An image that can't be predicted, or a prediction that can't be written.
     """
+    _remove_leftovers(cases)
     with ThreadPoolExecutor(workers) as before, ThreadPoolExecutor(workers) as after:
         written: deque[Future[None]] = deque()
         try:
             for number, (case, (data, geometry, image)) in enumerate(_prepared(predictor, cases, before, workers)):
                 bar = _Bar(f"{case.name} ({number + 1} of {len(cases)})", shown=progress_bar)
                 with _named(case):
-                    logits, _ = predictor.logits(data, geometry, bar)
+                    logits = predictor.logits(data, bar)
                 while len(written) >= workers:  # as many results are held as are being written
                     written.popleft().result()
                 written.append(
@@ -108,6 +111,16 @@ def _write(
         reader.write(labels, hidden / case.labels.name, image)
         for file in sorted(hidden.iterdir(), key=lambda file: file.name == case.labels.name):  # the labels last
             file.replace(target / file.name)
+
+
+def _remove_leftovers(cases: Sequence[CaseFiles]) -> None:
+    """Remove the hidden folders of a call that was killed while it wrote one of these cases."""
+    names = {case.name for case in cases}
+    for folder in {case.labels.parent for case in cases}:
+        for path in folder.iterdir():
+            match = re.fullmatch(r"\.(.+)-[a-z0-9_]{8}", path.name)  # as tempfile names them
+            if match is not None and match[1] in names:
+                shutil.rmtree(path, ignore_errors=True)
 
 
 def _reader(predictor: Predictor) -> Reader:

@@ -114,7 +114,7 @@ class _Archive(zipfile.ZipFile):
             super().__init__(path)
         except FileNotFoundError as error:
             raise InputError(f"there is no file {path}; give a model that nnunet_pyconv export wrote") from error
-        except (IsADirectoryError, PermissionError) as error:
+        except (IsADirectoryError, NotADirectoryError, PermissionError) as error:
             raise InputError(
                 f"can't read {path}: {error.strerror}; give a model that nnunet_pyconv export wrote"
             ) from error

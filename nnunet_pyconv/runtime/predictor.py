@@ -113,7 +113,8 @@ class Predictor:
         if dimensions == 2:
             image, spacing = image[:, None], (FLAT * max(spacing), *spacing)
             before = None if before is None else before[None]
-        labels = self.labels(*self.logits(*self.prepare(image, spacing, before)))
+        data, geometry = self.prepare(image, spacing, before)
+        labels = self.labels(self.logits(data), geometry)
         return labels[0] if dimensions == 2 else labels
 
     def prepare(
@@ -159,13 +160,12 @@ class Predictor:
     def logits(
         self,
         data: NDArray[np.float32],
-        geometry: PreprocessedGeometry,
         progress: Callable[[int, int], None] | None = None,
-    ) -> tuple[NDArray[np.float16], PreprocessedGeometry]:
+    ) -> NDArray[np.float16]:
         """Run the networks on what `prepare` returned; the logits `(K, Z, Y, X)` are in the network's geometry."""
         description = self.model.description
         with self._one_at_a_time:
-            logits = predict_logits(
+            return predict_logits(
                 data,
                 self._networks,
                 outputs=description.number_of_outputs,
@@ -175,7 +175,6 @@ class Predictor:
                 new_array=self._zeros,
                 progress=progress,
             )
-        return logits, geometry
 
     def labels(self, logits: NDArray[np.float16], geometry: PreprocessedGeometry) -> Labels:
         """Turn what `logits` returned into labels `(Z, Y, X)` of the image."""

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from nnunet_pyconv.runtime.description import Description
+from nnunet_pyconv.runtime.errors import InputError
 from nnunet_pyconv.runtime.normalization import normalize
 from nnunet_pyconv.runtime.resampling import new_shape, resample
 
@@ -53,7 +54,7 @@ def preprocess(
         back.
 
     Raises:
-        InputError: Values that the normalisation does not take.
+        InputError: Values that the normalisation does not take, or an image thinner than half a voxel of the target.
     """
     order = description.transpose_forward
     data = image.astype(np.float32).transpose([0, *(axis + 1 for axis in order)])
@@ -76,6 +77,12 @@ def preprocess(
         target = (spacing[0], *target)
     geometry = PreprocessedGeometry(spacing, shape_before, crop, data.shape[1:], target)
     shape = new_shape(data.shape[1:], spacing, target)
+    if min(shape) < 1:
+        size = ", ".join(f"{edge * step:.3g}" for edge, step in zip(data.shape[1:], spacing, strict=True))
+        raise InputError(
+            f"what is not 0 in the image measures {size} mm, less than half a voxel of the model's spacing "
+            f"{', '.join(f'{step:.3g}' for step in target)}; expected a larger image"
+        )
     data = resample(data, shape, spacing, target, description.resample_image)
     if previous is not None and labels is not None:
         (resampled,) = resample(labels[None], shape, spacing, target, description.resample_previous)

@@ -29,6 +29,8 @@ MAX_RATIO = 50
 MAX_MANIFEST = 1 << 20
 MAX_JSON = 1 << 24
 """Bytes of a JSON file; Python needs up to thirty times as many to hold it."""
+MAX_SUMMARY = 1 << 27
+"""Bytes of a `summary.json`, which has a line for each case and class, and which installing doesn't read."""
 MAX_DEPTH = 100
 """Of lists and objects within each other in a JSON file."""
 
@@ -120,7 +122,8 @@ def _check(archive: zipfile.ZipFile, size: int) -> Manifest:
             )
     for name in manifest.sha256:
         if name.endswith(".json"):
-            _read_within_limits(archive, f"{folder}/{name}", MAX_JSON)
+            limit = MAX_SUMMARY if name.endswith("summary.json") else MAX_JSON
+            _read_within_limits(archive, f"{folder}/{name}", limit)
     return manifest
 
 
@@ -177,7 +180,10 @@ def _read_within_limits(archive: zipfile.ZipFile, name: str, limit: int) -> byte
     """Read a JSON file that is neither large nor deeply nested, which takes a reader's memory or makes it fail."""
     size = archive.getinfo(name).file_size
     if size > limit:
-        raise InputError(f"{name} has {size:,} bytes; expected at most {limit:,}. Do not trust the package's source")
+        raise InputError(
+            f"{name} has {size:,} bytes; expected at most {limit:,}, which can't fill the memory of a reader. Share "
+            "without it, and do not trust a package that has it"
+        )
     content = b"".join(_chunks(archive, name))
     outside_strings = b"".join(re.sub(rb"\\.", b"", content, flags=re.DOTALL).split(b'"')[::2])
     characters = np.frombuffer(outside_strings, np.uint8)

@@ -6,8 +6,10 @@ import pickle
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
+from nnunetv2.utilities.plans_handling.plans_handler import PlansManager
 
 from nnunet_pyconv.errors import InputError
 from nnunet_pyconv.nnunet_folders import nnunet_folder
@@ -37,10 +39,12 @@ class InstalledModel:
     Attributes:
         folder: Where it is.
         manifest: Of its package.
+        predict_command: Predicts with it, for a shell.
     """
 
     folder: Path
     manifest: Manifest
+    predict_command: str
 
 
 def install_model(file: Path, *, overwrite: bool = False) -> InstalledModel:
@@ -64,8 +68,10 @@ def install_model(file: Path, *, overwrite: bool = False) -> InstalledModel:
     with open_package(file) as package:
         manifest = package.manifest
         check_installed(manifest.requires)
-        check_classes(package.json(PLANS))
+        plans = package.json(PLANS)
+        check_classes(plans)
         package.json(DATASET)
+        command = manifest.predict_command(after_a_stage=_is_second_stage(plans, manifest.setup.configuration))
         target = results / manifest.model
         check_target(target, overwrite=overwrite)
         size_gb, free_gb = (number / 1e9 for number in (package.size, shutil.disk_usage(results).free))
@@ -73,7 +79,16 @@ def install_model(file: Path, *, overwrite: bool = False) -> InstalledModel:
             raise InputError(f"the model takes {size_gb:.2f} GB and {results} has {free_gb:.2f} GB left; make room")
         with whole_folder(target, overwrite=overwrite) as folder:
             _write(package, folder)
-    return InstalledModel(target, manifest)
+    return InstalledModel(target, manifest, command)
+
+
+def _is_second_stage(plans: Any, configuration: str) -> bool:
+    try:
+        return PlansManager(plans).get_configuration(configuration).previous_stage_name is not None
+    except Exception as error:  # whatever damaged plans make nnU-Net raise
+        raise InputError(
+            f"{PLANS} in the package has no usable {configuration} ({error!r:.200}); ask for the package again"
+        ) from error
 
 
 def _write(package: Package, folder: Path) -> None:

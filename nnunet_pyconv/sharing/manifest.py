@@ -60,9 +60,12 @@ class Manifest:
         """Whether the trainer is one of this plugin's, so that nnU-Net needs `nnUNet_extTrainer` to find it."""
         return self.trainer_module.startswith("nnunet_pyconv.")
 
-    @property
-    def predict_command(self) -> str:
-        """The command that predicts with the installed model, for a shell."""
+    def predict_command(self, *, after_a_stage: bool) -> str:
+        """Return the command that predicts with the installed model, for a shell.
+
+        Args:
+            after_a_stage: Whether it is the second stage of a cascade, which needs predictions of the first.
+        """
         dataset, setup = parse_model(self.model)
         command = ["nnUNetv2_predict", "-d", dataset, "-tr", setup.trainer, "-p", setup.plans, "-c"]
         command += [
@@ -76,6 +79,8 @@ class Manifest:
             "-o",
             "PREDICTIONS",
         ]
+        if after_a_stage:
+            command += ["-prev_stage_predictions", "PREVIOUS"]
         variable = 'nnUNet_extTrainer="$(nnunet_pyconv trainer_dir)" ' if self.from_plugin else ""
         return variable + shlex.join(command)
 

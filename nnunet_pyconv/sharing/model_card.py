@@ -10,11 +10,15 @@ from pathlib import Path
 
 from nnunetv2.training.nnUNetTrainer.nnUNetTrainer import nnUNetTrainer
 
+from nnunet_pyconv.channel_names import channel_names
 from nnunet_pyconv.errors import InputError
 from nnunet_pyconv.markdown import escape, table
 from nnunet_pyconv.sharing.manifest import Manifest
 from nnunet_pyconv.sharing.model_folder import ModelFolder
 from nnunet_pyconv.sharing.requirements import install_command
+
+INSTALL = "## Install and predict"
+"""The heading of a package's last section."""
 
 
 @dataclass(frozen=True)
@@ -53,14 +57,16 @@ def model_card(model: ModelFolder, facts: ModelFacts, manifest: Manifest, tables
         manifest: Of the package, its hashes not needed.
         tables: Tables of a report, as Markdown that begins with the text of a third-level heading.
     """
+    is_second_stage = model.configuration_manager.previous_stage_name is not None
     use = (
         f"```bash\n{install_command(manifest.requires)}\nnnunet_pyconv install model.zip\n"
-        f"{manifest.predict_command}\n```\n\n"
+        f"{manifest.predict_command(after_a_stage=is_second_stage)}\n```\n\n"
+        "Where the package index has no nnunet-pyconv, install it from its repository: `pip install .` there.\n\n"
         "`nnunet_pyconv install` writes the checkpoints anew from the `.safetensors`, which run no code when they are "
         "read. The package's own `.pth` files are pickles, whose loading can run code: those who install it with "
         "`nnUNetv2_install_pretrained_model_from_zip` have to trust its source."
     )
-    return model_card_with(model, facts, manifest.versions, tables, f"## Install and predict\n\n{use}")
+    return model_card_with(model, facts, manifest.versions, tables, f"{INSTALL}\n\n{use}")
 
 
 def model_card_with(
@@ -77,7 +83,6 @@ def model_card_with(
     """
     configuration = model.configuration_manager
     labels = ", ".join(f"{escape(name)} ({value})" for name, value in model.dataset_json["labels"].items())
-    channels = model.dataset_json.get("channel_names", model.dataset_json.get("modality", {}))
     epochs = ", ".join(f"fold {fold}: {number}" for fold, number in facts.epochs.items())
     cascade = configuration.previous_stage_name
     sections = [
@@ -85,7 +90,7 @@ def model_card_with(
         "## Model",
         f"- Dataset: {escape(model.path.parent.name)}, {model.dataset_json.get('numTraining', 'unknown')} training "
         "cases\n"
-        f"- Input: {escape(', '.join(map(str, channels.values())))}, {model.dataset_json['file_ending']} files\n"
+        f"- Input: {escape(', '.join(channel_names(model.dataset_json)))}, {model.dataset_json['file_ending']} files\n"
         f"- Labels: {labels}\n"
         f"- Configuration: {escape(model.setup.configuration)} of {escape(model.plans.plans_name)}; patch "
         f"{' x '.join(map(str, configuration.patch_size))}, batch {configuration.batch_size}\n"

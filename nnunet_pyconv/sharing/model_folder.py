@@ -1,8 +1,8 @@
-"""A trained model's folder in `nnUNet_results`, opened for sharing."""
+"""A trained model's folder in `nnUNet_results`, to be shared, exported or measured."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from textwrap import shorten
@@ -10,12 +10,12 @@ from typing import Any
 
 from batchgenerators.utilities.file_and_folder_operations import load_json
 from nnunetv2.training.nnUNetTrainer.nnUNetTrainer import nnUNetTrainer
-from nnunetv2.utilities.label_handling.label_handling import determine_num_input_channels
 from nnunetv2.utilities.plans_handling.plans_handler import ConfigurationManager, PlansManager
 from torch import nn
 
 from nnunet_pyconv.checkpoints import load_checkpoint
 from nnunet_pyconv.errors import InputError
+from nnunet_pyconv.inference_network import build_inference_network
 from nnunet_pyconv.nnunet_folders import Setup
 from nnunet_pyconv.sharing.members import exported_members
 from nnunet_pyconv.sharing.names import is_checkpoint, is_fold, parse_model
@@ -28,7 +28,7 @@ class ModelFolder:
     Attributes:
         path: Its folder.
         model: `DATASET/TRAINER__PLANS__CONFIGURATION`.
-        folds: Its folds to share, `0` to `4` or `all`.
+        folds: Its folds to share in nnU-Net's order, `0` to `4` or `all`.
         checkpoint: Name of the checkpoint to share.
         plans: The plans.
         setup: Trainer, plans and configuration by name.
@@ -77,15 +77,8 @@ class ModelFolder:
         Raises:
             InputError: Plans that give no network, or weights of another one.
         """
-        configuration = self.configuration_manager
         try:
-            network: nn.Module = trainer.build_network_architecture(
-                self.plans,
-                configuration,
-                determine_num_input_channels(self.plans, configuration, self.dataset_json),
-                self.plans.get_label_manager(self.dataset_json).num_segmentation_heads,
-                enable_deep_supervision=False,
-            )
+            network = build_inference_network(trainer, self.plans, self.configuration_manager, self.dataset_json)
             network.load_state_dict(weights)
         except Exception as error:  # whatever other plans make nnU-Net or torch raise
             raise InputError(
@@ -100,7 +93,8 @@ def open_model(path: Path, folds: Sequence[str] | None, checkpoint: str) -> Mode
 
     Args:
         path: For example `nnUNet_results/Dataset312_ISBICell/nnUNetTrainerPyConv__nnUNetPlans__2d`.
-        folds: Folds to share; None for all that have the checkpoint.
+        folds: Folds to share; None for the numbered ones that have the checkpoint, or `all` where there is no other, as
+            `nnUNetPredictor` finds them.
         checkpoint: Name of the checkpoint.
 
     Raises:
@@ -113,9 +107,9 @@ def open_model(path: Path, folds: Sequence[str] | None, checkpoint: str) -> Mode
     _, setup = parse_model(model)
     if not is_checkpoint(checkpoint):
         raise InputError(f"-chk {checkpoint}: expected the name of a file, for example checkpoint_final.pth")
-    have = sorted(file.parent.name.removeprefix("fold_") for file in path.glob(f"fold_*/{checkpoint}"))
-    have = [fold for fold in have if is_fold(fold)]
-    chosen = have if folds is None else list(dict.fromkeys(folds))
+    have = [file.parent.name.removeprefix("fold_") for file in path.glob(f"fold_*/{checkpoint}")]
+    have = _in_order(fold for fold in have if is_fold(fold))
+    chosen = ([fold for fold in have if fold != "all"] or have) if folds is None else _in_order(set(folds))
     if not chosen or not set(chosen) <= set(have):
         raise InputError(
             f"{path} has {checkpoint} of {'folds ' + ', '.join(have) if have else 'no fold'}"
@@ -133,3 +127,8 @@ def open_model(path: Path, folds: Sequence[str] | None, checkpoint: str) -> Mode
             f"{path} has no usable plans.json and dataset.json ({error!r}); expected those that the training wrote"
         ) from error
     return ModelFolder(path, model, tuple(chosen), checkpoint, plans, setup, dataset_json)
+
+
+def _in_order(folds: Iterable[str]) -> list[str]:
+    """Sort as nnU-Net names the folder of a cross-validation: by number, and `all` behind."""
+    return sorted(folds, key=lambda fold: (not fold.isdigit(), int(fold) if fold.isdigit() else 0, fold))

@@ -11,7 +11,7 @@ from packaging.utils import canonicalize_name
 from nnunet_pyconv.errors import InputError
 
 KNOWN = ("nnunet-pyconv", "nnunetv2")
-"""What a shared model may need, as names on the Python package index."""
+"""What a shared model may need, as names of Python packages."""
 
 
 def requirements_of_this_machine() -> tuple[str, ...]:

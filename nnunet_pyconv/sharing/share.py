@@ -14,6 +14,7 @@ from pathlib import Path
 from tqdm import tqdm
 
 from nnunet_pyconv.errors import InputError
+from nnunet_pyconv.names import FINAL_CHECKPOINT
 from nnunet_pyconv.sharing.archive import CHUNK, open_package
 from nnunet_pyconv.sharing.harmless import check_classes
 from nnunet_pyconv.sharing.manifest import MANIFEST, Manifest
@@ -46,7 +47,7 @@ def share_model(
     output: Path,
     *,
     folds: Sequence[str] | None = None,
-    checkpoint: str = "checkpoint_final.pth",
+    checkpoint: str = FINAL_CHECKPOINT,
     report: Path | None = None,
     overwrite: bool = False,
     trust: bool = False,
@@ -59,7 +60,7 @@ def share_model(
     Args:
         folder: `nnUNet_results/DATASET/TRAINER__PLANS__CONFIGURATION`.
         output: The package to write.
-        folds: Folds to share; None for all that have the checkpoint.
+        folds: Folds to share; None for the numbered ones that have the checkpoint, or `all` where there is no other.
         checkpoint: Name of the checkpoint.
         report: Folder of `nnunet_pyconv report`, whose tables enter the model card.
         overwrite: Whether to replace the file.

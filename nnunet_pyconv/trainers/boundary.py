@@ -24,7 +24,9 @@ class BoundaryTrainer(SeededTrainer):
     boundary_radius: int = 2
 
     def _build_loss(self) -> nn.Module:
-        first_kernel = self.configuration_manager.network_arch_init_kwargs["kernel_sizes"][0]
+        axes = len(self.configuration_manager.patch_size)
+        # networks with kernels of their own, such as the paper's, have none in the plans
+        first_kernel = self.configuration_manager.network_arch_init_kwargs.get("kernel_sizes", [[3] * axes])[0]
         return BoundaryLoss(
             super()._build_loss(),
             weight=self.boundary_weight,

@@ -20,6 +20,7 @@ from torch import distributed, nn
 
 from nnunet_pyconv.architectures import UNetPlusPlus
 from nnunet_pyconv.architectures.pyconv_unet import check_patch_size
+from nnunet_pyconv.names import BEST_CHECKPOINT
 from nnunet_pyconv.trainers.flips_and_rotations import flips_and_rotations
 from nnunet_pyconv.trainers.seed import SeededTrainer
 from nnunet_pyconv.trainers.whole_pass_loader import WholePassDataLoader
@@ -130,7 +131,7 @@ class nnUNetTrainerPyConvPaper(SeededTrainer):
         """Validate the best epoch; where no checkpoints are written, the last one."""
         if self.is_ddp:
             distributed.barrier()  # the first process may still be writing it
-        best = Path(self.output_folder) / "checkpoint_best.pth"
+        best = Path(self.output_folder) / BEST_CHECKPOINT
         if best.is_file() and not self.disable_checkpointing:
             self.load_checkpoint(str(best))
             self.print_to_log_file(f"Validating the best epoch, {self.current_epoch - 1}, of {best}")

@@ -11,19 +11,20 @@ from typing import Any
 
 import torch
 from nnunetv2.training.nnUNetTrainer.nnUNetTrainer import nnUNetTrainer
-from torch import nn
 
 from nnunet_pyconv import __version__
 from nnunet_pyconv.checkpoints import TRUST_VARIABLE, UnreadableCheckpointError, load_checkpoint
 from nnunet_pyconv.child_processes import end_forks_with_this_process
 from nnunet_pyconv.locks import locked
+from nnunet_pyconv.names import BEST_CHECKPOINT, FINAL_CHECKPOINT, LATEST_CHECKPOINT
+from nnunet_pyconv.trainers.unwrapped import unwrapped
 
 VERSION_KEY = "nnunet_pyconv"
 """The plugin's version among a checkpoint's `init_args`, of which nnU-Net reads `configuration` only."""
 
 EARLIER = {
-    "checkpoint_final.pth": ("checkpoint_latest.pth", "checkpoint_best.pth"),
-    "checkpoint_latest.pth": ("checkpoint_best.pth",),
+    FINAL_CHECKPOINT: (LATEST_CHECKPOINT, BEST_CHECKPOINT),
+    LATEST_CHECKPOINT: (BEST_CHECKPOINT,),
 }
 """What takes the place of a damaged checkpoint, in the order in which `--c` looks for them."""
 
@@ -149,7 +150,7 @@ class RobustCheckpoints(nnUNetTrainer):
                 "nnUNetv2_train wrote (nnunet_pyconv install writes none that can go on: fine-tune those with "
                 "-pretrained_weights)"
             )
-        expected = _shapes(_unwrapped(self.network).state_dict())
+        expected = _shapes(unwrapped(self.network).state_dict())
         found = _shapes(checkpoint["network_weights"])
         if expected == found:
             return
@@ -165,12 +166,6 @@ class RobustCheckpoints(nnUNetTrainer):
             f"{checkpoint['init_args'].get('configuration')} (nnunet-pyconv {version or 'unknown, or not used'}). "
             "Use what wrote it, or train anew without --c; nothing was changed"
         )
-
-
-def _unwrapped(network: nn.Module) -> nn.Module:
-    for wrapper in ("module", "_orig_mod"):  # of DistributedDataParallel and of torch.compile
-        network = getattr(network, wrapper, network)
-    return network
 
 
 def _shapes(weights: Mapping[str, torch.Tensor]) -> Shapes:

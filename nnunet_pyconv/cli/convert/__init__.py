@@ -9,6 +9,7 @@ from pathlib import Path
 
 from nnunet_pyconv.cli.parser import add_arguments_of_module
 from nnunet_pyconv.dataset_conversion.registry import CONVERTERS, load_converter
+from nnunet_pyconv.names import PROTOCOLS
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -44,7 +45,7 @@ def _add_converter_arguments(name: str, parser: argparse.ArgumentParser) -> None
     )
     add(
         "--protocol",
-        choices=("clean", "paper"),
+        choices=PROTOCOLS,
         default="clean",
         help="clean: the test cases test only; paper: they also validate fold 0, by splits_final.json "
         "(default: %(default)s)",

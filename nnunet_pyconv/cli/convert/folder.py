@@ -66,8 +66,8 @@ images of two values need no option. All files are read once before anything is 
         "--channels",
         nargs="+",
         metavar="NAME",
-        help="names of the channels; they decide nnU-Net's normalisation: CT for Hounsfield units, others z-score "
-        "(default: grey, or R G B; of volumes, image)",
+        help="names of the channels; they decide nnU-Net's normalisation: CT for Hounsfield units, noNorm, "
+        "rescale_to_0_1 and rgb_to_0_1 as they say, others z-score (default: grey, or R G B; of volumes, image)",
     )
     test = parser.add_argument_group("test set")
     test.add_argument(

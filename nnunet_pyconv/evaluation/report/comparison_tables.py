@@ -118,7 +118,7 @@ def differences_table(comparison: Comparison) -> ReportTable:
         cells = [TableCell(comparison.names[index])]
         for metric, results in zip(comparison.metrics, by_metric, strict=True):
             result, adjusted = results[row]
-            p = f"p {shown(adjusted, 4)}"
+            p = "p < 0.0001" if adjusted < 0.00005 else f"p {shown(adjusted, 4)}"
             cells.append(TableCell(result.mean, metric.decimals, signed=True, small=p, extras=(result.p, adjusted)))
         rows.append(cells)
     images = len(comparison.cases)
@@ -136,7 +136,8 @@ def differences_table(comparison: Comparison) -> ReportTable:
         rows,
         [
             f"With {images} image{'s' * (images > 1)} the test can't give a p below {smallest_p(images):.2g}, "
-            "and images of one specimen or patient are not independent: read p as a guide.",
+            "and with fewer that differ not even that; images of one specimen or patient are not independent: read p "
+            "as a guide.",
         ],
     )
 

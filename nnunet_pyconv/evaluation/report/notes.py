@@ -24,9 +24,9 @@ def section_notes(comparison: Comparison) -> list[str]:
     if isinstance(next(iter(comparison.dataset.classes.values())), tuple):
         notes.append("The classes are regions, which may overlap; mean IoU is over the regions and label 0.")
     notes += _protocol(comparison)
-    paper = paper_dataset(comparison.dataset)
-    if paper is not None and paper.note:
-        notes.append(paper.note)
+    known = paper_dataset(comparison.dataset)
+    if known is not None and known.note:
+        notes.append(known.note)
     return notes
 
 

@@ -8,10 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from nnunet_pyconv.evaluation.models import ModelFilter
-
-DEFAULT_FOLDER = Path("nnunet_pyconv_report")
-DEFAULT_TOLERANCE = 1.0
-DEFAULT_PROCESSES = 4
+from nnunet_pyconv.names import REPORT_FOLDER, REPORT_PROCESSES, REPORT_TOLERANCE
 
 
 @dataclass(frozen=True)
@@ -23,7 +20,7 @@ class ReportRequest:
         datasets: Names or IDs; empty for all that have a trained model of the filter.
         models: Which trained models; None for none, only the predictions.
         predictions: Folders of predicted test cases of the one dataset, by name: that of a trained model
-            (`TRAINER__PLANS__CONFIGURATION`), or any other.
+            (`TRAINER__PLANS__CONFIGURATION`), of one of its folds (the same with `/fold_0`), or any other.
         truth: Folder of their truth; None for `labelsTs`.
         baseline: Name of the model to compare with; None, or where a set of cases lacks it, for the rules of
             `find_baselines`.
@@ -33,14 +30,14 @@ class ReportRequest:
         trust: Whether to load checkpoints that would run code.
     """
 
-    folder: Path = DEFAULT_FOLDER
+    folder: Path = Path(REPORT_FOLDER)
     datasets: Sequence[str] = ()
     models: ModelFilter | None = field(default_factory=ModelFilter)
     predictions: Mapping[str, Path] = field(default_factory=dict)
     truth: Path | None = None
     baseline: str | None = None
-    tolerance: float = DEFAULT_TOLERANCE
-    num_processes: int = DEFAULT_PROCESSES
+    tolerance: float = REPORT_TOLERANCE
+    num_processes: int = REPORT_PROCESSES
     overwrite: bool = False
     trust: bool = False
 
@@ -58,9 +55,9 @@ class ReportRequest:
             ("--predictions", [f"{name}={folder}" for name, folder in self.predictions.items()]),
             ("-gt", [] if self.truth is None else [str(self.truth)]),
             ("--baseline", [] if self.baseline is None else [self.baseline]),
-            ("--tolerance", [] if self.tolerance == DEFAULT_TOLERANCE else [f"{self.tolerance:g}"]),
-            ("-np", [] if self.num_processes == DEFAULT_PROCESSES else [str(self.num_processes)]),
-            ("-o", [] if self.folder == DEFAULT_FOLDER else [str(self.folder)]),
+            ("--tolerance", [] if self.tolerance == REPORT_TOLERANCE else [f"{self.tolerance:g}"]),
+            ("-np", [] if self.num_processes == REPORT_PROCESSES else [str(self.num_processes)]),
+            ("-o", [] if self.folder == Path(REPORT_FOLDER) else [str(self.folder)]),
         ):
             words += [flag, *values] if values else []
         return shlex.join(words + ["--overwrite"] * self.overwrite + ["--trust"] * self.trust)

@@ -50,7 +50,7 @@ class Reader(ABC):
         except InputError:
             raise
         except Exception as error:  # each library has its own
-            raise InputError(f"can't read {', '.join(map(str, files))}: {_first_line(error)}") from error
+            raise InputError(f"can't read {', '.join(map(str, files))}: {_reason(error)}") from error
         first = images[0]
         for file, image in zip(files, images, strict=True):
             if image.array.shape != first.array.shape:
@@ -89,7 +89,7 @@ class Reader(ABC):
         except OSError:
             raise
         except Exception as error:  # SimpleITK raises RuntimeError where the disk is full
-            raise InputError(f"can't write {file}: {_first_line(error)}; make room, or choose another place") from error
+            raise InputError(f"can't write {file}: {_reason(error)}; make room, or choose another place") from error
 
     @abstractmethod
     def _read_file(self, file: Path) -> ReadImage: ...
@@ -102,6 +102,6 @@ class Reader(ABC):
         return {}
 
 
-def _first_line(error: Exception) -> str:
+def _reason(error: Exception) -> str:
     lines = [line for line in str(error).strip().splitlines() if line.strip()]
     return f"{type(error).__name__}: {lines[-1].strip()[:300]}" if lines else type(error).__name__

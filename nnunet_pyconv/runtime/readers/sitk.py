@@ -22,6 +22,8 @@ class Itk(Reader):
 
     def _read_file(self, file: Path) -> ReadImage:
         image, header = self._load(file)
+        if (components := image.GetNumberOfComponentsPerPixel()) != 1:
+            raise InputError(f"{file} has {components} values a pixel; expected 1, and a file for each channel")
         spacing, array = image.GetSpacing(), sitk.GetArrayFromImage(image)
         if array.ndim == 2:
             array, reverse = array[None, None], (FLAT * max(spacing), *spacing[::-1])
