@@ -11,7 +11,6 @@ import os
 import subprocess
 import sys
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
 import torch
@@ -34,10 +33,14 @@ interpreted = pytest.mark.skipif(not INTERPRETED, reason="runs in the interprete
 compiled = pytest.mark.skipif(INTERPRETED, reason="runs outside of the interpreter")
 
 
+def long_case(*parameters):
+    return pytest.param(*parameters, marks=pytest.mark.long)
+
+
 @compiled
-@pytest.mark.slow
-def test_in_the_interpreter():
-    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", str(Path(__file__))]
+@pytest.mark.parametrize("chosen", [pytest.param("not long", marks=pytest.mark.slow), long_case("long")])
+def test_in_the_interpreter(chosen):
+    command = [sys.executable, "-m", "pytest", "-q", "-n", "0", "-m", chosen, "-p", "no:cacheprovider", __file__]
     done = subprocess.run(command, env={**os.environ, "TRITON_INTERPRET": "1"}, capture_output=True, text=True)
     assert done.returncode == 0, done.stdout[-4000:] + done.stderr[-2000:]
 
@@ -46,13 +49,13 @@ def test_in_the_interpreter():
 @pytest.mark.parametrize(
     ("channels", "size", "kernels", "stride"),
     [
-        ((16, 16), (3, 5), (3, 5, 7, 9), 1),
+        long_case((16, 16), (3, 5), (3, 5, 7, 9), 1),
         ((16, 16), (6, 5), (3, 5), 2),
         ((4, 8), (7, 6), (3, 5, 7), (2, 1)),
         ((3, 7), (4, 11), (3, 5), 3),
         ((1, 16), (8, 8), (3, 9), 1),
-        ((64, 64), (1, 2), (5,), 1),
-        ((8, 8), (1, 1), (3, 5, 7), 1),
+        long_case((64, 64), (1, 2), (5,), 1),
+        long_case((8, 8), (1, 1), (3, 5, 7), 1),
         ((8, 8), (1, 9), ((1, 3), (1, 9)), 1),
     ],
     ids=str,
@@ -64,7 +67,8 @@ def test_agrees_in_2d(channels, size, kernels, stride):
 
 @interpreted
 @pytest.mark.parametrize(
-    ("kernels", "stride"), [((3, 5), 1), ((3, 5), 2), (((1, 3, 3), (1, 5, 5)), (1, 2, 2)), (((3, 1, 1), (5, 1, 1)), 1)]
+    ("kernels", "stride"),
+    [long_case((3, 5), 1), ((3, 5), 2), (((1, 3, 3), (1, 5, 5)), (1, 2, 2)), (((3, 1, 1), (5, 1, 1)), 1)],
 )
 def test_agrees_in_3d(kernels, stride):
     layer = PyConv3d(4, 8, Pyramid(kernels), stride=stride)
@@ -75,7 +79,7 @@ def test_agrees_in_3d(kernels, stride):
 @pytest.mark.parametrize(
     ("channels", "size", "pyramid", "stride"),
     [
-        ((16, 16), (5, 9), DILATED, 1),
+        long_case((16, 16), (5, 9), DILATED, 1),
         ((8, 12), (7, 10), DILATED, 2),
         ((3, 8), (11, 4), DILATED, (3, 1)),
         ((4, 4), (6, 7), Pyramid((3, 5, (1, 3)), dilations=((1, 2), 2, (1, 5))), (1, 2)),
@@ -117,6 +121,7 @@ def test_agrees_for_any_strides(change):
     assert_agrees("triton", PyConv2d(x.shape[1], 4, Pyramid((3, 5))), x.detach().requires_grad_())
 
 
+@pytest.mark.long
 @interpreted
 @settings(max_examples=5, deadline=None, derandomize=True)
 @given(data=st.data())
@@ -311,6 +316,7 @@ def test_no_search_for_what_is_much_slower(fastest):
 
 
 @pytest.mark.slow
+@compiled
 def test_what_is_compared_fits_into_half_precision(fastest):
     assert fastest(1.0, 4.0, size=(1, 8, 512, 512), trained=True, dtype=torch.float16) == "triton"
 

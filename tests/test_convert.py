@@ -187,7 +187,7 @@ def test_input_keys_name_the_levels_of_the_stem() -> None:
     assert len(network.keys_to_in_proj) == 8  # four levels under both names of the layer
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_compiled_network_agrees() -> None:
     network = convert_to_pyconv(unet(PlainConvUNet)).eval()
     x = torch.randn(1, 1, 16, 16)

@@ -104,7 +104,7 @@ def test_precisions_are_compared(made: Made, capsys: pytest.CaptureFixture[str],
         assert all(row["peak memory, MB"] > 30 for row in table["rows"])  # more than Python alone
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_cold_starts_are_compared(made: Made, tmp_path: Path) -> None:
     arguments = [str(made.folder), "-i", str(made.images), "--rounds", "1", "-device", "cpu", "-o", str(tmp_path)]
     main(["benchmark", "cold_start", *arguments])

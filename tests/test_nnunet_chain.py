@@ -79,10 +79,12 @@ def model(folders: NnunetFolders, trainers: str) -> Path:
     return folders.results / DATASET / f"{TRAINER}__nnUNetPlans__2d"
 
 
-def predict(folders: NnunetFolders, output: Path, trainers: str, **arguments: object) -> dict[str, np.ndarray]:
+def predict(
+    folders: NnunetFolders, output: Path, trainers: str, workers: str = "0", **arguments: object
+) -> dict[str, np.ndarray]:
     run(
         "nnUNetv2_predict", "-d", "312", "-i", str(folders.raw / DATASET / "imagesTs"), "-o", str(output), "-c", "2d",
-        "-f", "0", "-tr", TRAINER, "-device", "cpu", "-npp", "1", "-nps", "1",
+        "-f", "0", "-tr", TRAINER, "-device", "cpu", "-npp", workers, "-nps", workers,
         nnUNet_extTrainer=trainers, **arguments,
     )  # fmt: skip
     return read_pngs(output)
@@ -97,7 +99,7 @@ def test_trains_and_validates(model: Path) -> None:
 
 
 def test_predicts_and_evaluates(model: Path, folders: NnunetFolders, trainers: str, tmp_path: Path) -> None:
-    predictions = predict(folders, tmp_path / "predictions", trainers)
+    predictions = predict(folders, tmp_path / "predictions", trainers, workers="1")
     assert predictions.keys() == read_all(folders.raw / DATASET / "labelsTs").keys()
     run(
         "nnUNetv2_evaluate_folder", str(folders.raw / DATASET / "labelsTs"), str(tmp_path / "predictions"),
@@ -149,6 +151,7 @@ def test_exported_model_predicts_elsewhere(model: Path, folders: NnunetFolders, 
         np.testing.assert_array_equal(prediction, there[name])
 
 
+@pytest.mark.long
 def test_residual_encoder_plans(folders: NnunetFolders, trainers: str) -> None:
     run("nnUNetv2_plan_experiment", "-d", "312", "-pl", "nnUNetPlannerResEncM")
     plans = "nnUNetResEncUNetMPlans"
@@ -181,7 +184,7 @@ def test_our_plans_with_nnunets_own_trainer(folders: NnunetFolders, tmp_path: Pa
     output = tmp_path / "predictions"
     run(
         "nnUNetv2_predict", "-d", "312", "-i", str(folders.raw / DATASET / "imagesTs"), "-o", str(output), "-c", "2d",
-        "-f", "0", *own, "-device", "cpu", "-npp", "1", "-nps", "1", **found,  # type: ignore[arg-type]
+        "-f", "0", *own, "-device", "cpu", "-npp", "0", "-nps", "0", **found,  # type: ignore[arg-type]
     )  # fmt: skip
     truths = read_all(folders.raw / DATASET / "labelsTs")
     predictions = read_pngs(output)
@@ -189,6 +192,7 @@ def test_our_plans_with_nnunets_own_trainer(folders: NnunetFolders, tmp_path: Pa
     assert agreement > 0.85  # it has learnt: all foreground would have about 0.7
 
 
+@pytest.mark.long
 def test_fine_tunes_on_another_dataset(model: Path, folders: NnunetFolders, trainers: str) -> None:
     """One more class, a smaller patch, and the plans of the first dataset, as nnU-Net's guide to fine-tuning says."""
     raw = shutil.copytree(folders.raw / DATASET, folders.raw / "Dataset313_Halves")

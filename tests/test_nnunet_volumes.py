@@ -29,9 +29,12 @@ DATASET = "Dataset021_Blobs"
 PYCONV, STOCK = "nnUNetTrainerPyConvTiny", "nnUNetTrainerTiny"
 PLANNERS = {"plain": "nnUNetPlannerPyConv", "residual": "nnUNetPlannerPyConvResEncM"}
 # what a plain network proves is repeated with a residual one
-EACH_NETWORK = pytest.mark.parametrize("network", ["plain", pytest.param("residual", marks=pytest.mark.long)])
+EACH_NETWORK = pytest.mark.parametrize(
+    "network", ["plain", pytest.param("residual", marks=pytest.mark.long)], indirect=True
+)
+PLAIN = pytest.mark.parametrize("network", ["plain"], indirect=True)
 SHAPE = (28, 56, 48)  # a patch of three stages, the least that train, is a small part of it
-TARGET_GB = {"plain": "0.025", "residual": "0.06"}
+WIDTH, TARGET_GB = "0.25", {"plain": "0.005", "residual": "0.008"}
 
 # Trainings of two epochs with two iterations each; the environment can make them longer. Inference mirrors one axis.
 TINY_TRAINERS = f"""
@@ -63,17 +66,29 @@ class {PYCONV}(nnUNetTrainerPyConv, {STOCK}):
 
 @pytest.fixture(scope="module")
 def folders(module_folders: NnunetFolders, tmp_path_factory: pytest.TempPathFactory) -> Iterator[NnunetFolders]:
-    """Volumes, planned for little memory by our planners and preprocessed; the tiny trainers can be found."""
+    """Volumes with their fingerprint; the tiny trainers can be found."""
     trainers = tmp_path_factory.mktemp("trainers")
     (trainers / "tiny_trainers.py").write_text(TINY_TRAINERS)
     write_synthetic_volumes(module_folders.raw, DATASET, shape=SHAPE)
     run("nnUNetv2_extract_fingerprint", "-d", "21", "-np", "1", "--verify_dataset_integrity")
-    for network, planner in PLANNERS.items():
-        run("nnunet_pyconv", "plan", "-d", "21", "-pl", planner, "-gpu_memory_target", TARGET_GB[network])
-        run("nnUNetv2_preprocess", "-d", "21", "-plans_name", f"{planner}Plans", "-np", "1")
     with pytest.MonkeyPatch.context() as monkeypatch:
         monkeypatch.setenv("nnUNet_extTrainer", os.pathsep.join([str(TRAINER_DIR), str(trainers)]))
         yield module_folders
+
+
+@pytest.fixture
+def network(request: pytest.FixtureRequest, folders: NnunetFolders) -> str:
+    """Plan for a network and little memory, and preprocess, when it is asked for first."""
+    plans = f"{PLANNERS[request.param]}Plans"
+    if not (folders.preprocessed / DATASET / f"{plans}.json").exists():
+        plan("21", request.param, plans)
+        run("nnUNetv2_preprocess", "-d", "21", "-plans_name", plans, "-np", "1")
+    return request.param
+
+
+def plan(dataset: str, network: str, plans: str) -> None:
+    target = ("-gpu_memory_target", TARGET_GB[network], "-width", WIDTH)
+    run("nnunet_pyconv", "plan", "-d", dataset, "-pl", PLANNERS[network], *target, "-o", plans)
 
 
 def read(file: Path) -> np.ndarray:
@@ -108,7 +123,7 @@ def check(folders: NnunetFolders, predictions: Path) -> None:
     assert set(summary["mean"]) == {"1", "2"}
 
 
-@pytest.mark.parametrize("network", PLANNERS)
+@EACH_NETWORK
 def test_plans_have_all_configurations(network: str, folders: NnunetFolders) -> None:
     plans = json.loads((folders.preprocessed / DATASET / f"{PLANNERS[network]}Plans.json").read_text())
     assert set(plans["configurations"]) == {"2d", "3d_lowres", "3d_fullres", "3d_cascade_fullres"}
@@ -126,6 +141,7 @@ def test_trains_predicts_evaluates(network: str, configuration: str, folders: Nn
     check(folders, tmp_path / "out")
 
 
+@pytest.mark.long
 @EACH_NETWORK
 def test_cascade(network: str, folders: NnunetFolders, tmp_path: Path) -> None:
     train("3d_lowres", "all", network=network)  # all: the next stage needs predictions of all cases
@@ -138,6 +154,7 @@ def test_cascade(network: str, folders: NnunetFolders, tmp_path: Path) -> None:
     check(folders, tmp_path / "out")
 
 
+@pytest.mark.long
 def test_ensemble_best_configuration_and_postprocessing(folders: NnunetFolders, tmp_path: Path) -> None:
     """Across our trainer and the stock one, on the models of the tests before."""
     train("2d", "0", "--npz", trainer=STOCK)
@@ -164,6 +181,7 @@ def test_ensemble_best_configuration_and_postprocessing(folders: NnunetFolders, 
     assert len(list((tmp_path / "after").glob("*.nii.gz"))) == 2
 
 
+@pytest.mark.long
 def test_validates_with_the_best_checkpoint(folders: NnunetFolders) -> None:
     summary = model_folder(folders, "2d") / "fold_0" / "validation" / "summary.json"
     summary.unlink()
@@ -171,10 +189,11 @@ def test_validates_with_the_best_checkpoint(folders: NnunetFolders) -> None:
     assert summary.is_file()
 
 
-def test_goes_on_after_a_kill(folders: NnunetFolders) -> None:
+@PLAIN
+def test_goes_on_after_a_kill(network: str, folders: NnunetFolders) -> None:
     """SIGKILL at some moment after the first checkpoint: the workers end as well, and --c goes on from it."""
-    plans = f"{PLANNERS['residual']}Plans"
-    fold = model_folder(folders, "3d_lowres", network="residual") / "fold_0"
+    plans = f"{PLANNERS[network]}Plans"
+    fold = model_folder(folders, "3d_lowres", network=network) / "fold_0"
     command = [
         str(Path(sys.executable).with_name("nnUNetv2_train")), "21", "3d_lowres", "0", "-tr", PYCONV, "-p", plans,
         "-device", "cpu",
@@ -205,9 +224,11 @@ def test_goes_on_after_a_kill(folders: NnunetFolders) -> None:
     assert (fold / "checkpoint_final.pth").is_file()
 
 
-def test_nothing_is_written_without_checkpointing(folders: NnunetFolders) -> None:
-    train("3d_lowres", "1", "--disable_checkpointing")
-    assert not list((model_folder(folders, "3d_lowres") / "fold_1").glob("*.pth"))
+@pytest.mark.long
+@PLAIN
+def test_nothing_is_written_without_checkpointing(network: str, folders: NnunetFolders) -> None:
+    train("3d_lowres", "1", "--disable_checkpointing", network=network)
+    assert not list((model_folder(folders, "3d_lowres", network=network) / "fold_1").glob("*.pth"))
 
 
 @pytest.mark.long
@@ -227,14 +248,14 @@ def test_predicts_arrays_with_and_without_mirroring(folders: NnunetFolders, tmp_
         np.testing.assert_array_equal(segmentation, read(output / "case_05.nii.gz"))
 
 
+@pytest.mark.long
 def test_regions_and_ignore_label_with_two_channels(folders: NnunetFolders, tmp_path: Path) -> None:
     labels = {"background": 0, "both": [1, 2], "right": 2, "ignore": 3}
     raw = write_synthetic_volumes(
         folders.raw, "Dataset022_Regions", labels=labels, train=5, test=1, channels=2, regions_class_order=[1, 2]
     )
     run("nnUNetv2_extract_fingerprint", "-d", "22", "-np", "1")
-    target = ("-gpu_memory_target", TARGET_GB["plain"])
-    run("nnunet_pyconv", "plan", "-d", "22", "-pl", PLANNERS["plain"], *target, "-o", "Tiny")
+    plan("22", "plain", "Tiny")
     run("nnUNetv2_preprocess", "-d", "22", "-plans_name", "Tiny", "-np", "1", "-c", "3d_fullres")
     common = ("-p", "Tiny", "-tr", PYCONV, "-device", "cpu")
     run("nnUNetv2_train", "22", "3d_fullres", "0", *common)

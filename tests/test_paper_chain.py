@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
+from itertools import product
 from pathlib import Path
 
 import numpy as np
@@ -55,6 +56,9 @@ class PyConvShort(OneStep, nnUNetTrainerPyConv):
 """
 
 
+NOT_LONG = [("2d_unet", "PyConvShort"), ("2d_pyconv_unet", "StockShort")]
+
+
 @pytest.fixture(scope="module")
 def folders(module_folders: NnunetFolders, tmp_path_factory: pytest.TempPathFactory) -> Iterator[NnunetFolders]:
     """Preprocessed data of 10 cases, and the paper's plans."""
@@ -83,7 +87,7 @@ def train(
 @pytest.mark.parametrize(
     ("configuration", "number", "validated"),
     [
-        ("2d_unet", "0", 2),
+        pytest.param("2d_unet", "0", 2, marks=pytest.mark.long),
         ("2d_unet_plus_plus", "0", 2),
         pytest.param("2d_multires_unet", "0", 2, marks=pytest.mark.long),
         pytest.param("2d_attention_unet", "all", 8, marks=pytest.mark.long),
@@ -100,12 +104,11 @@ def test_the_papers_recipe(configuration: str, number: str, validated: int, fold
     assert "Validating the best epoch" in log
 
 
-@pytest.mark.parametrize("trainer", ["StockShort", "PyConvShort"])
 @pytest.mark.parametrize(
-    "configuration",
+    ("configuration", "trainer"),
     [
-        pytest.param(network.configuration, marks=() if network.key in ("unet", "pyconv_unet") else pytest.mark.long)
-        for network in NETWORKS
+        pytest.param(*pair, marks=() if pair in NOT_LONG else pytest.mark.long)
+        for pair in product([network.configuration for network in NETWORKS], ["StockShort", "PyConvShort"])
     ],
 )
 def test_nnunets_recipe(configuration: str, trainer: str, folders: NnunetFolders) -> None:
@@ -129,7 +132,7 @@ def test_validates_predicts_and_goes_on_with_the_best_epoch(folders: NnunetFolde
         (images / image.name).write_bytes(image.read_bytes())
     run(
         "nnUNetv2_predict", "-d", "312", "-i", str(images), "-o", str(tmp_path / "out"), "-c", "2d_unet", "-f", "0",
-        "-tr", "PaperShort", "-p", PLANS, "-device", "cpu", "-npp", "1", "-nps", "1", "-chk", "checkpoint_best.pth",
+        "-tr", "PaperShort", "-p", PLANS, "-device", "cpu", "-npp", "0", "-nps", "0", "-chk", "checkpoint_best.pth",
     )  # fmt: skip
     for name, prediction in read_pngs(tmp_path / "out").items():
         np.testing.assert_array_equal(prediction, validation[name])

@@ -51,12 +51,12 @@ def test_two_trainings_and_a_test_set(nnunet_folders: NnunetFolders, tmp_path: P
     (tmp_path / "trainers").mkdir()
     (tmp_path / "trainers/short.py").write_text(SHORT_TRAINERS)
     trainers = {"nnUNet_extTrainer": os.pathsep.join([str(TRAINER_DIR), str(tmp_path / "trainers")])}
-    run("nnUNetv2_plan_and_preprocess", "-d", "312", "-c", "2d", "-np", "2")
+    run("nnUNetv2_plan_and_preprocess", "-d", "312", "-c", "2d", "-np", "1")
     images, predictions = nnunet_folders.raw / DATASET / "imagesTs", []
     for trainer in TRAINERS:
         run("nnUNetv2_train", "312", "2d", "0", "-tr", trainer, "-device", "cpu", "--npz", **trainers)
         folder = tmp_path / trainer
-        predict = ("-d", "312", "-c", "2d", "-f", "0", "-tr", trainer, "-device", "cpu", "-npp", "1", "-nps", "1")
+        predict = ("-d", "312", "-c", "2d", "-f", "0", "-tr", trainer, "-device", "cpu", "-npp", "0", "-nps", "0")
         run("nnUNetv2_predict", *predict, "-i", str(images), "-o", str(folder), **trainers)
         predictions.append(f"{trainer}={folder}")
 
