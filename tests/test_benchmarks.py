@@ -206,7 +206,7 @@ def test_layer_leaves_out_what_can_not_run() -> None:
         "predict",
         "scaling",
         pytest.param("levels", marks=pytest.mark.slow),
-        pytest.param("conversion", marks=pytest.mark.slow),
+        pytest.param("conversion", marks=pytest.mark.long),
         pytest.param("runtimes", marks=pytest.mark.slow),
         pytest.param("volumes", marks=pytest.mark.long),
     ],

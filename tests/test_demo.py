@@ -81,7 +81,7 @@ def test_source_that_is_not_there(tmp_path: Path, capsys: pytest.CaptureFixture[
     assert not (tmp_path / "demo").exists()
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_demo(tmp_path: Path) -> None:
     """As a user runs it whose own nnU-Net folders are set and hold a dataset of the same ID."""
     users = tmp_path / "users"

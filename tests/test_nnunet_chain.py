@@ -111,6 +111,7 @@ def test_predicts_and_evaluates(model: Path, folders: NnunetFolders, trainers: s
         assert overlap.iou == pytest.approx((prediction & truth).sum() / (prediction | truth).sum())
 
 
+@pytest.mark.long
 def test_validates_again(model: Path, trainers: str) -> None:
     summary = model / "fold_0" / "validation" / "summary.json"
     before = summary.read_text()
@@ -135,6 +136,7 @@ def test_resumes(model: Path, folders: NnunetFolders, trainers: str) -> None:
         (model.parent / "kept").rename(model)
 
 
+@pytest.mark.long
 def test_exported_model_predicts_elsewhere(model: Path, folders: NnunetFolders, trainers: str, tmp_path: Path) -> None:
     """On a machine without raw and preprocessed data the exported model gives the same prediction."""
     here = predict(folders, tmp_path / "here", trainers)

@@ -131,7 +131,7 @@ def test_plans_have_all_configurations(network: str, folders: NnunetFolders) -> 
 
 
 @EACH_NETWORK
-@pytest.mark.parametrize("configuration", ["2d", "3d_fullres"])
+@pytest.mark.parametrize("configuration", [pytest.param("2d", marks=pytest.mark.long), "3d_fullres"])
 def test_trains_predicts_evaluates(network: str, configuration: str, folders: NnunetFolders, tmp_path: Path) -> None:
     train(configuration, "0", "--npz", network=network)
     fold = model_folder(folders, configuration, network=network) / "fold_0"

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
-from itertools import product
 from pathlib import Path
 
 import numpy as np
@@ -56,9 +55,6 @@ class PyConvShort(OneStep, nnUNetTrainerPyConv):
 """
 
 
-NOT_LONG = [("2d_unet", "PyConvShort"), ("2d_pyconv_unet", "StockShort")]
-
-
 @pytest.fixture(scope="module")
 def folders(module_folders: NnunetFolders, tmp_path_factory: pytest.TempPathFactory) -> Iterator[NnunetFolders]:
     """Preprocessed data of 10 cases, and the paper's plans."""
@@ -84,13 +80,14 @@ def train(
 
 
 # without and with deep supervision, the one that test_reproduce.py leaves out, and on all training cases
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("configuration", "number", "validated"),
     [
-        pytest.param("2d_unet", "0", 2, marks=pytest.mark.long),
+        ("2d_unet", "0", 2),
         ("2d_unet_plus_plus", "0", 2),
-        pytest.param("2d_multires_unet", "0", 2, marks=pytest.mark.long),
-        pytest.param("2d_attention_unet", "all", 8, marks=pytest.mark.long),
+        ("2d_multires_unet", "0", 2),
+        ("2d_attention_unet", "all", 8),
     ],
 )
 def test_the_papers_recipe(configuration: str, number: str, validated: int, folders: NnunetFolders) -> None:
@@ -104,13 +101,9 @@ def test_the_papers_recipe(configuration: str, number: str, validated: int, fold
     assert "Validating the best epoch" in log
 
 
-@pytest.mark.parametrize(
-    ("configuration", "trainer"),
-    [
-        pytest.param(*pair, marks=() if pair in NOT_LONG else pytest.mark.long)
-        for pair in product([network.configuration for network in NETWORKS], ["StockShort", "PyConvShort"])
-    ],
-)
+@pytest.mark.long
+@pytest.mark.parametrize("trainer", ["StockShort", "PyConvShort"])
+@pytest.mark.parametrize("configuration", [network.configuration for network in NETWORKS])
 def test_nnunets_recipe(configuration: str, trainer: str, folders: NnunetFolders) -> None:
     fold = train(folders, configuration, trainer)
     assert len(read_overlaps(fold / "validation" / "summary.json", ".png")) == 2

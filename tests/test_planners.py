@@ -100,7 +100,7 @@ def test_targets_are_those_of_nnunets_presets(planner: str, target: float, count
     )
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_more_memory_gives_no_less(volumes: Path) -> None:
     small, large = (
         plan_dataset(11, "nnUNetPlannerPyConv", gpu_memory_gb=gb, overwrite=True)[2][-1].chosen for gb in (0.25, 0.5)
