@@ -11,6 +11,7 @@ import re
 import resource
 import signal
 import tarfile
+import traceback
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
@@ -51,6 +52,24 @@ def _no_data(nnunet_folders: NnunetFolders, monkeypatch: pytest.MonkeyPatch) -> 
 
 def trainer_of(trainer: type[nnUNetTrainer] = nnUNetTrainerPyConv, **plans: Any) -> nnUNetTrainer:
     return make_trainer(make_plans(**plans), "2d", dataset_json(), trainer)
+
+
+def in_fork(run: Callable[[], None]) -> int:
+    """Run in a fork, which ends there whatever happens, and would else go on with pytest's tests; its process ID."""
+    if (child := os.fork()) != 0:
+        return child
+    try:
+        run()
+        os._exit(0)
+    except BaseException:
+        traceback.print_exc()
+    finally:
+        os._exit(1)
+
+
+def status_of(child: int) -> int:
+    """Wait for a child's end; negative for a signal."""
+    return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
 
 
 def save(trainer: nnUNetTrainer, name: str, epoch: int) -> Path:
@@ -118,11 +137,11 @@ def test_killed_while_writing(monkeypatch: pytest.MonkeyPatch) -> None:
         Path(partial).write_bytes(b"the first half")
         os.kill(os.getpid(), signal.SIGKILL)
 
-    if (child := os.fork()) == 0:
+    def train() -> None:
         monkeypatch.setattr(torch, "save", killed)
         save(trainer, LATEST, 4)
-        os._exit(0)
-    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == -signal.SIGKILL
+
+    assert status_of(in_fork(train)) == -signal.SIGKILL
     assert len(list(file.parent.glob("*.pth*"))) == 2  # with what it was writing
     continued = trainer_of()
     maybe_load_checkpoint(continued, continue_training=True, validation_only=False)
@@ -148,11 +167,12 @@ def test_one_training_a_fold(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(nnUNetTrainer, "run_training", train)
     first.run_training()
     assert ran == [first]
-    if (child := os.fork()) == 0:
+
+    def train_and_be_killed() -> None:
         monkeypatch.setattr(nnUNetTrainer, "run_training", lambda self: os.kill(os.getpid(), signal.SIGKILL))
         trainer_of().run_training()
-        os._exit(0)
-    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == -signal.SIGKILL
+
+    assert status_of(in_fork(train_and_be_killed)) == -signal.SIGKILL
     second.run_training()
     assert ran == [first, second]
     assert not list(Path(first.output_folder).glob(".*"))
@@ -162,14 +182,16 @@ def test_two_processes_that_write_one_checkpoint() -> None:
     """Each has a file of its own until it is whole, so whoever reads finds a whole one."""
     trainer = trainer_of()
     file = save(trainer, LATEST, 1)
-    if (child := os.fork()) == 0:
+
+    def write() -> None:
         for _ in range(12):
             trainer.save_checkpoint(str(file))
-        os._exit(0)
+
+    child = in_fork(write)
     for _ in range(12):
         trainer.save_checkpoint(str(file))
         check_whole(file)
-    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+    assert status_of(child) == 0
 
 
 def test_flipped_bits() -> None:

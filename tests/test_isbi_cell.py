@@ -7,7 +7,7 @@ import shutil
 import signal
 import subprocess
 import sys
-import time
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +16,7 @@ import skimage.io as io
 import tifffile
 from conftest import NnunetFolders
 from pictures import read_all
+from waiting import wait_until
 
 from nnunet_pyconv.cli import main
 from nnunet_pyconv.dataset_conversion import conversion, isbi_cell, write
@@ -275,9 +276,9 @@ def test_signal_leaves_no_folder(number: int, tmp_path: Path, nnunet_folders: Nn
         cwd=Path.home(),
         stderr=subprocess.DEVNULL,
     )
-    while not list(nnunet_folders.raw.glob(".Dataset*/new/labelsT*/*.png")):
-        assert process.poll() is None
-        time.sleep(0.05)
+    written = partial(nnunet_folders.raw.glob, ".Dataset*/new/labelsT*/*.png")
+    wait_until(lambda: process.poll() is not None or list(written()))
+    assert process.poll() is None
     process.send_signal(number)
     # lets a thread that reads the pipe end; does not block where none does
     os.close(os.open(tmp_path / "train/label/599.png", os.O_RDWR | os.O_NONBLOCK))

@@ -19,6 +19,7 @@ import SimpleITK as sitk  # noqa: N813  # its own habit
 import torch
 from conftest import NnunetFolders
 from console_commands import run
+from waiting import wait_until
 
 from nnunet_pyconv.synthetic.volumes import write_synthetic_volumes
 from nnunet_pyconv.trainer_dir import TRAINER_DIR
@@ -201,10 +202,7 @@ def test_goes_on_after_a_kill(network: str, folders: NnunetFolders) -> None:
     env = {**os.environ, "nnUNet_n_proc_DA": "1", "EPOCHS": "1000"}
     with subprocess.Popen(command, env=env, stdout=subprocess.DEVNULL, start_new_session=True) as process:
         try:
-            deadline = time.monotonic() + 300
-            while not (fold / "checkpoint_latest.pth").is_file() and process.poll() is None:
-                assert time.monotonic() < deadline
-                time.sleep(0.2)
+            wait_until(lambda: process.poll() is not None or (fold / "checkpoint_latest.pth").is_file())
             assert process.poll() is None
             workers = psutil.Process(process.pid).children(recursive=True)
             process.kill()

@@ -7,8 +7,8 @@ import re
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +16,7 @@ import pytest
 import skimage.io as io
 import tifffile
 from conftest import NnunetFolders
+from waiting import wait_until
 
 from nnunet_pyconv.dataset_conversion import isbi_cell, kaggle_lung, liver
 from nnunet_pyconv.dataset_conversion.conversion import convert
@@ -119,9 +120,9 @@ def test_killed_run_continues_from_the_checkpoint(
     fold = nnunet_folders.results / dataset / f"{TRAINER}__PyConvUNetPaperPlans__2d_unet" / "fold_0"
     environment["EPOCHS"] = "1000"
     process = start(environment, *arguments)
-    while not (fold.is_dir() and any(len(epochs) > 3 for epochs in epochs_trained(fold))):
-        assert process.poll() is None, process.communicate()[0]
-        time.sleep(0.1)
+    trained = partial(epochs_trained, fold)
+    wait_until(lambda: process.poll() is not None or any(len(epochs) > 3 for epochs in trained()), timeout_s=900)
+    assert process.poll() is None, process.communicate()[0]
     process.send_signal(signal.SIGTERM)
     process.communicate(timeout=60)
     assert process.returncode == 128 + signal.SIGTERM

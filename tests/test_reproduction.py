@@ -12,7 +12,6 @@ import stat
 import subprocess
 import sys
 import tarfile
-import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -23,6 +22,7 @@ import pytest
 import skimage.io as io
 import torch
 from conftest import NnunetFolders
+from waiting import wait_until
 
 from nnunet_pyconv.cli import main
 from nnunet_pyconv.errors import InputError
@@ -149,14 +149,12 @@ run_command(lambda: run_steps("job", [Step("train", {python(code)!r})], Path("lo
 """
     process = subprocess.Popen(python(job), cwd=tmp_path)
     pid = tmp_path / "pid"
-    while not (pid.exists() and pid.read_text()):
-        assert process.poll() is None
-        time.sleep(0.05)
+    wait_until(lambda: process.poll() is not None or (pid.exists() and pid.read_text()))
+    assert process.poll() is None
     assert run_steps("job", [], tmp_path / "log").failure == "is running already, in another process"
     process.send_signal(number)
     assert process.wait(timeout=60) == 128 + number
-    while is_alive(int(pid.read_text())):  # until init has collected it
-        time.sleep(0.05)
+    wait_until(lambda: not is_alive(int(pid.read_text())))  # until init has collected it
     assert run_steps("job", [], tmp_path / "log").failure is None
 
 
@@ -172,9 +170,8 @@ nnunet_commands.run_steps("job", [nnunet_commands.Step("train", {sleeper!r})], P
 """
     process = subprocess.Popen(python(job), cwd=tmp_path)
     pid = tmp_path / "pid"
-    while not (pid.exists() and pid.read_text()):
-        assert process.poll() is None
-        time.sleep(0.05)
+    wait_until(lambda: process.poll() is not None or (pid.exists() and pid.read_text()))
+    assert process.poll() is None
     process.kill()
     process.wait()
     return int(pid.read_text())
@@ -184,8 +181,7 @@ nnunet_commands.run_steps("job", [nnunet_commands.Step("train", {sleeper!r})], P
 @pytest.mark.skipif(sys.platform != "linux", reason="the kernel's parent-death signal")
 @pytest.mark.parametrize("killed_job", [""], indirect=True)
 def test_command_ends_with_its_killed_job(killed_job: int, tmp_path: Path) -> None:
-    while psutil.pid_exists(killed_job):
-        time.sleep(0.05)
+    wait_until(lambda: not psutil.pid_exists(killed_job))
     assert run_steps("job", [], tmp_path / "log").failure is None
 
 

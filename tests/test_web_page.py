@@ -22,6 +22,7 @@ import tifffile
 from onnx import TensorProto, helper, numpy_helper
 from runtime_models import write_model
 from scipy import ndimage
+from waiting import wait_until
 
 from nnunet_pyconv.errors import InputError
 from nnunet_pyconv.export.web import check_page, write_page
@@ -134,10 +135,7 @@ def mask(browser: Any, folder: Path, name: str) -> np.ndarray:
     folder.mkdir(exist_ok=True)
     browser.execute_cdp_cmd("Browser.setDownloadBehavior", {"behavior": "allow", "downloadPath": str(folder)})
     browser.find_element(By.ID, "download").click()
-    deadline = time.monotonic() + 20
-    while not (folder / name).exists():
-        assert time.monotonic() < deadline, list(folder.iterdir())
-        time.sleep(0.05)
+    wait_until((folder / name).exists, timeout_s=20)
     if name.endswith(".png"):
         return skimage.io.imread(folder / name)[None]
     return sitk.GetArrayFromImage(sitk.ReadImage(str(folder / name)))
