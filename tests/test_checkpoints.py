@@ -11,7 +11,6 @@ import re
 import resource
 import signal
 import tarfile
-import traceback
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
@@ -20,6 +19,7 @@ from typing import Any
 import pytest
 import torch
 from conftest import NnunetFolders
+from forks import in_fork, status_of
 from nnunetv2.inference.predict_from_raw_data import nnUNetPredictor
 from nnunetv2.run.load_pretrained_weights import load_pretrained_weights
 from nnunetv2.run.run_training import maybe_load_checkpoint
@@ -52,24 +52,6 @@ def _no_data(nnunet_folders: NnunetFolders, monkeypatch: pytest.MonkeyPatch) -> 
 
 def trainer_of(trainer: type[nnUNetTrainer] = nnUNetTrainerPyConv, **plans: Any) -> nnUNetTrainer:
     return make_trainer(make_plans(**plans), "2d", dataset_json(), trainer)
-
-
-def in_fork(run: Callable[[], None]) -> int:
-    """Run in a fork, which ends there whatever happens, and would else go on with pytest's tests; its process ID."""
-    if (child := os.fork()) != 0:
-        return child
-    try:
-        run()
-        os._exit(0)
-    except BaseException:
-        traceback.print_exc()
-    finally:
-        os._exit(1)
-
-
-def status_of(child: int) -> int:
-    """Wait for a child's end; negative for a signal."""
-    return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
 
 
 def save(trainer: nnUNetTrainer, name: str, epoch: int) -> Path:

@@ -15,8 +15,6 @@ import signal
 import subprocess
 import sys
 import time
-import traceback
-import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,6 +25,7 @@ import psutil
 import pytest
 from batchgenerators.utilities.file_and_folder_operations import load_json, save_json
 from conftest import NnunetFolders
+from forks import in_fork, status_of
 from made_models import Recipe
 from nnunetv2.run.run_training import get_trainer_from_args, maybe_load_checkpoint
 from packages import MODEL, make_model
@@ -59,31 +58,6 @@ def kills(number: int) -> range:
     return range(max(1, round(number * SHARE)))
 
 
-def in_fork(run: Callable[[], Any], log: Path) -> int:
-    """Start a function in a fork of this process, with its output in a file; returns the process id."""
-    log.write_text("")
-    if (child := os.fork()) != 0:
-        return child
-    code = 1
-    try:
-        with log.open("w") as file:
-            os.dup2(file.fileno(), 1)
-            os.dup2(file.fileno(), 2)
-        sys.stdout, sys.stderr = os.fdopen(1, "w"), os.fdopen(2, "w")
-        warnings.simplefilter("default")  # pytest's settings make some of them errors
-        run()
-        code = 0
-    except SystemExit as ended:
-        code = ended.code if isinstance(ended.code, int) else 1
-    except BaseException:
-        traceback.print_exc()
-    finally:
-        with contextlib.suppress(BaseException):
-            sys.stdout.flush()
-            sys.stderr.flush()
-        os._exit(code)
-
-
 def killed_after(seconds: float, child: int) -> bool:
     """Kill a process after a time; whether it still ran. All processes that it had started have to end as well."""
     deadline = time.monotonic() + seconds
@@ -96,7 +70,7 @@ def killed_after(seconds: float, child: int) -> bool:
         started |= set(process.children(recursive=True))
     try:
         os.kill(child, signal.SIGKILL)
-        alive = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == -signal.SIGKILL
+        alive = status_of(child) == -signal.SIGKILL
     except (ProcessLookupError, ChildProcessError):
         alive = False
     left = psutil.wait_procs(started, timeout=30)[1]
@@ -105,8 +79,7 @@ def killed_after(seconds: float, child: int) -> bool:
 
 
 def ended(child: int, log: Path) -> None:
-    _, status = os.waitpid(child, 0)
-    assert os.waitstatus_to_exitcode(status) == 0, log.read_text()[-3000:]
+    assert status_of(child) == 0, log.read_text()[-3000:]
 
 
 def digest(path: Path) -> str:
