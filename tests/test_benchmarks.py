@@ -1,8 +1,11 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import socket
+import subprocess
+import sys
 from functools import partial
 from itertools import product
 from pathlib import Path
@@ -239,6 +242,23 @@ def test_subject(subject: str, tmp_path: Path, capsys: pytest.CaptureFixture[str
             assert stock["iteration / stock"]["ratio"] == 1
     if subject == "scaling":
         assert (tmp_path / "scaling.png").read_bytes().startswith(b"\x89PNG")
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(os.name != "posix", reason="signals")
+def test_signals_are_handled_after_the_runtimes() -> None:
+    """OpenVINO gives the thread a stack for them, of which nothing may be left but one that is there."""
+    code = """
+import signal
+from nnunet_pyconv.cli import main
+
+main(["benchmark", "runtimes", "--patch", "16", "16", "--designs", "stock-w0.25", "--rounds", "1", "-device", "cpu"])
+signal.signal(signal.SIGTERM, lambda *_: print("handled"))
+signal.raise_signal(signal.SIGTERM)
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.endswith("handled\n")
 
 
 @pytest.mark.parametrize(

@@ -33,6 +33,7 @@ from nnunet_pyconv.runtime.model_file import ModelFile
 from nnunet_pyconv.runtime.network import PROVIDERS, OnnxNetwork
 from nnunet_pyconv.runtime.predictor import Settings
 from nnunet_pyconv.runtime.preprocessing import preprocess
+from nnunet_pyconv.runtime.terminations import terminations_raised
 
 VOLUMES: dict[str, Any] = {"file_ending": ".nii.gz", "reader": "SimpleITKIO"}
 
@@ -260,24 +261,17 @@ def test_runs_by_itself(model: Path, images: Path, tmp_path: Path) -> None:
 
 @pytest.mark.skipif(not hasattr(signal, "SIGHUP"), reason="Windows has no closed terminals")
 def test_an_ignored_signal_stays_ignored() -> None:
-    """As nohup has it; in a process of its own, since a worker of pytest has died of the signal."""
-    code = """
-import signal
-from nnunet_pyconv.runtime.terminations import terminations_raised
-
-signal.signal(signal.SIGHUP, signal.SIG_IGN)
-with terminations_raised():
-    assert signal.getsignal(signal.SIGHUP) == signal.SIG_IGN
+    """As nohup has it."""
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
     try:
-        signal.raise_signal(signal.SIGTERM)
-    except SystemExit as raised:
-        assert raised.code == 128 + signal.SIGTERM
-        print("raised")
-assert signal.getsignal(signal.SIGTERM) == signal.SIG_DFL
-print("put back")
-"""
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
-    assert (done.returncode, done.stdout) == (0, "raised\nput back\n"), done.stderr
+        with terminations_raised():
+            assert signal.getsignal(signal.SIGHUP) == signal.SIG_IGN
+            with pytest.raises(SystemExit) as raised:
+                signal.raise_signal(signal.SIGTERM)
+            assert raised.value.code == 128 + signal.SIGTERM
+        assert signal.getsignal(signal.SIGTERM) == signal.SIG_DFL
+    finally:
+        signal.signal(signal.SIGHUP, before)
 
 
 def test_command_of_the_file(model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

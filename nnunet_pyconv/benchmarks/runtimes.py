@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import io
 import os
 import tempfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import torch
 from nnunetv2.utilities.get_network_from_plans import get_network_from_plans
@@ -19,6 +21,9 @@ from nnunet_pyconv.benchmarks.report import Measurements, Value
 from nnunet_pyconv.benchmarks.timing import ratios, time_in_turn
 from nnunet_pyconv.extras import ONNX_MODULES, require_extra
 from nnunet_pyconv.planning import Design
+
+if TYPE_CHECKING:
+    import openvino
 
 STOCK = ComparedDesign(Design("stock"))
 Function = Callable[[], object]
@@ -108,10 +113,20 @@ def _onnx_runtime(file: Path, x: torch.Tensor, threads: int) -> Function:
 
 
 def _openvino(file: Path, x: torch.Tensor, threads: int) -> Function:
+    # single precision, as the others compute; on some processors the default is half precision
+    settings = {"INFERENCE_NUM_THREADS": threads, "INFERENCE_PRECISION_HINT": "f32"}
+    compiled = _openvino_core().compile_model(str(file), "CPU", settings)
+    return lambda: compiled([x.numpy()])
+
+
+@functools.cache
+def _openvino_core() -> openvino.Core:
+    """Return the one core of this process.
+
+    Each core's CPU plugin gives the thread a stack for signals, and puts back, when it goes, the one that it found. Of
+    two plugins that is the other's, which may be gone, and the next signal, an interrupt for one, ends the process.
+    """
     os.environ.setdefault("OPENVINO_TELEMETRY_OPT_OUT", "1")
     import openvino
 
-    # single precision, as the others compute; on some processors the default is half precision
-    settings = {"INFERENCE_NUM_THREADS": threads, "INFERENCE_PRECISION_HINT": "f32"}
-    compiled = openvino.compile_model(str(file), "CPU", settings)
-    return lambda: compiled([x.numpy()])
+    return openvino.Core()
