@@ -15,10 +15,12 @@ import torch
 from conftest import NnunetFolders
 
 from nnunet_pyconv.benchmarks.designs import data, runs, scoring, training
+from nnunet_pyconv.benchmarks.designs.additions import GlobalResponseNorm, Interleaved, Residual
 from nnunet_pyconv.benchmarks.designs.costs import RUNTIMES, read_costs
 from nnunet_pyconv.benchmarks.designs.design import ComparedDesign, parse_design
 from nnunet_pyconv.benchmarks.designs.summary import summarise
 from nnunet_pyconv.benchmarks.report import Measurements, to_json
+from nnunet_pyconv.benchmarks.runtimes import designed_network
 from nnunet_pyconv.benchmarks.timing import Ratio
 from nnunet_pyconv.cli import main
 from nnunet_pyconv.errors import InputError
@@ -56,7 +58,11 @@ def row(design: str, seed: int, dice: list[float], **changes: object) -> dict[st
     ],
 )
 def test_names_are_read_as_they_are_written(name: str, design: Design) -> None:
-    for written, compared in (name, ComparedDesign(design)), (f"{name}-resenc", ComparedDesign(design, True)):
+    for written, compared in (
+        (name, ComparedDesign(design)),
+        (f"{name}-resenc", ComparedDesign(design, True)),
+        (f"{name}-grn", ComparedDesign(design, addition="grn")),
+    ):
         assert parse_design(written) == compared
         assert compared.name == written
 
@@ -75,11 +81,64 @@ def test_names_are_read_as_they_are_written(name: str, design: Design) -> None:
         "plain-resenc-s5",
         "plain-s5-w0.5",
         "plain-network",
+        "stock-grn-resenc",
+        "stock-grn-residual",
     ],
 )
 def test_other_names_are_refused(name: str) -> None:
     with pytest.raises(InputError, match=r"expected a block \(plain, .*stock\)"):
         parse_design(name)
+
+
+def test_additions_that_can_t_be_are_refused() -> None:
+    with pytest.raises(InputError, match=r"-grn is for the default network; leave out -resenc"):
+        ComparedDesign(Design("stock"), residual_encoder=True, addition="grn")
+    for block in "stock", "dilated", "bottleneck":
+        with pytest.raises(InputError, match=f"-interleaved is for the groups of plain; leave it out of {block}"):
+            parse_design(f"{block}-interleaved")
+
+
+def test_additions_are_around_each_convolution() -> None:
+    """Compared with the network without them, which has the same weights."""
+    x = torch.randn(2, 1, 64, 64, generator=torch.Generator().manual_seed(0))
+    outputs = {}
+    for name in "plain-w0.5", "plain-w0.5-grn", "plain-w0.5-interleaved", "plain-w0.5-residual":
+        torch.manual_seed(0)
+        network = designed_network((64, 64), parse_design(name))
+        if name == "plain-w0.5":
+            weights = network.state_dict()
+        else:  # a layer's modules are also in its list of them, where their numbers differ
+            named = {key: value for key, value in weights.items() if "all_modules" not in key}
+            missing = network.load_state_dict(named, strict=False).missing_keys
+            assert all("all_modules" in key for key in missing)
+        with torch.inference_mode():
+            outputs[name] = network(x)
+    plain = outputs.pop("plain-w0.5")
+    assert torch.equal(outputs.pop("plain-w0.5-grn"), plain)  # the identity at the start
+    assert all(output.shape == plain.shape and not torch.allclose(output, plain) for output in outputs.values())
+
+
+def test_global_response_norm_raises_what_responds() -> None:
+    norm = GlobalResponseNorm(2)
+    torch.nn.init.constant_(norm.gamma, 1.0)
+    torch.nn.init.constant_(norm.beta, 0.5)
+    x = torch.tensor([[[3.0, 4.0], [0.0, 15.0]]])  # norms 5 and 15, mean 10
+    torch.testing.assert_close(norm(x), torch.tensor([[[5.0, 6.5], [0.5, 38.0]]]), atol=1e-4, rtol=0)
+
+
+def test_interleaved_channels_take_turns() -> None:
+    x = torch.arange(6.0).view(1, 6, 1, 1)
+    assert Interleaved(3)(x).flatten().tolist() == [0, 2, 4, 1, 3, 5]
+
+
+def test_a_residual_is_added_before_the_activation() -> None:
+    network = designed_network((64, 64), parse_design("stock-w0.25-residual"))
+    first, second = network.encoder.stages[1][0].convs
+    assert not isinstance(first.all_modules[0], Residual)  # of a stride, and to more channels
+    x = torch.randn(1, 16, 8, 8)
+    with torch.inference_mode():
+        expected = second.nonlin(second.norm(second.conv(x)) + x)
+        torch.testing.assert_close(second(x), expected)
 
 
 def test_rows_say_what_is_done(tmp_path: Path) -> None:

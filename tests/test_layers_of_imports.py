@@ -64,6 +64,7 @@ ALLOWED: dict[str, set[str]] = {
         "writing",
     },
     "benchmarks": {
+        "architectures",
         "child_processes",
         "dataset_conversion",
         "device",

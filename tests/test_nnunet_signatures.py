@@ -209,6 +209,8 @@ READ = [
      f"{PLANNERS_OF_NNUNET}.residual_unets.residual_encoder_unet_planners:ResEncUNetPlanner", ""),
     ("architectures", f"{UNETS}:PlainConvUNet", "forward"),
     ("architectures", f"{UNETS}:ResidualEncoderUNet", "forward"),
+    ("designs.additions",
+     "dynamic_network_architectures.building_blocks.simple_conv_blocks:ConvDropoutNormReLU", "forward"),
     ("flips_and_rotations", "batchgeneratorsv2.transforms.base.basic_transform:BasicTransform", ""),
     ("evaluation", "nnunetv2.imageio.natural_image_reader_writer:NaturalImage2DIO", "supported_file_endings"),
     ("evaluation", "nnunetv2.imageio.tif_reader_writer:Tiff3DIO", "supported_file_endings"),

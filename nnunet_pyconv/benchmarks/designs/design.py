@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from nnunet_pyconv.benchmarks.designs.additions import ADDITIONS, Addition, PyConvUNetWithAddition
 from nnunet_pyconv.benchmarks.plans import plan
 from nnunet_pyconv.errors import InputError
 from nnunet_pyconv.names import PLANNED_BLOCKS
@@ -14,7 +15,8 @@ from nnunet_pyconv.planning import Design
 
 _NAME = re.compile(
     r"(?P<block>[a-z]+)(-w(?P<width>[0-9]+(?:\.[0-9]+)?))?(-m(?P<max_features>[0-9]+))?(-s(?P<stages>[0-9]+))?"
-    r"(-p(?P<pyramid_stages>[0-9]+))?(-l(?P<levels>[0-9]+))?(-(?P<part>encoder|decoder))?(?P<resenc>-resenc)?"
+    r"(-p(?P<pyramid_stages>[0-9]+))?(-l(?P<levels>[0-9]+))?(-(?P<part>encoder|decoder))?"
+    rf"(-(?P<addition>{'|'.join(ADDITIONS)})|(?P<resenc>-resenc))?"
 )
 
 
@@ -25,10 +27,21 @@ class ComparedDesign:
     Attributes:
         design: What becomes of the network.
         residual_encoder: Whether the network is that of nnU-Net's `ResEncUNetPlanner`, instead of the default one.
+        addition: What is around the convolutions of the default network; None for nothing.
+
+    Raises:
+        InputError: An addition to a residual encoder, or interleaved channels before another block than plain.
     """
 
     design: Design
     residual_encoder: bool = False
+    addition: Addition | None = None
+
+    def __post_init__(self) -> None:
+        if self.residual_encoder and self.addition is not None:
+            raise InputError(f"-{self.addition} is for the default network; leave out -resenc")
+        if self.addition == "interleaved" and self.design.block != "plain":
+            raise InputError(f"-interleaved is for the groups of plain; leave it out of {self.design.block}")
 
     @property
     def name(self) -> str:
@@ -44,7 +57,8 @@ class ComparedDesign:
         part = "" if design.part == "network" else f"-{design.part}"
         resenc = "-resenc" if self.residual_encoder else ""
         limits = "".join(f"-{letter}{n}" for letter, n in numbers.items() if n is not None)
-        return f"{design.block}{width}{limits}{part}{resenc}"
+        addition = "" if self.addition is None else f"-{self.addition}"
+        return f"{design.block}{width}{limits}{part}{addition}{resenc}"
 
     def architecture(self, patch_size: Sequence[int]) -> dict[str, Any]:
         """Return the entry `architecture` of plans for this patch, in pixels.
@@ -53,7 +67,16 @@ class ComparedDesign:
             InputError: A patch that nnU-Net wouldn't plan, or more stages than the network has.
         """
         stock = plan(patch_size, residual_encoder=self.residual_encoder)
-        return self.design.architecture(stock.plans["configurations"][stock.configuration]["architecture"], patch_size)
+        planned = stock.plans["configurations"][stock.configuration]["architecture"]
+        architecture = self.design.architecture(planned, patch_size)
+        if self.addition is not None:
+            arch_kwargs = architecture["arch_kwargs"]
+            arch_kwargs.setdefault("pyramid", [None] * arch_kwargs["n_stages"])  # of the stock network
+            arch_kwargs["addition"] = self.addition
+            architecture["network_class_name"] = (
+                f"{PyConvUNetWithAddition.__module__}.{PyConvUNetWithAddition.__name__}"
+            )
+        return architecture
 
 
 def parse_design(name: str) -> ComparedDesign:
@@ -69,8 +92,8 @@ def parse_design(name: str) -> ComparedDesign:
         raise InputError(
             f"design {name!r}: expected a block ({', '.join(PLANNED_BLOCKS)}), perhaps with a width of at most six "
             "digits, the most features of a stage, a number of stages, of stages with pyramids and of levels, encoder "
-            "or decoder, and resenc, for example stock, dilated-w0.5, plain-w0.5-s5, stock-w0.5-resenc or "
-            "dilated-w0.5-m128-s5-p2-l3-decoder-resenc"
+            f"or decoder, and {', '.join(ADDITIONS)} or resenc, for example stock, dilated-w0.5, plain-w0.5-s5, "
+            "stock-w0.5-resenc or dilated-w0.5-m128-s5-p2-l3-decoder-grn"
         )
     limits = {
         limit: None if found[limit] is None else int(found[limit])
@@ -82,4 +105,5 @@ def parse_design(name: str) -> ComparedDesign:
         part=found["part"] or "network",  # type: ignore[arg-type]  # by the expression
         **limits,
     )
-    return ComparedDesign(design, residual_encoder=found["resenc"] is not None)
+    addition: Addition | None = found["addition"]  # type: ignore[assignment]  # by the expression
+    return ComparedDesign(design, found["resenc"] is not None, addition)

@@ -23,9 +23,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "dilated-w0.5, plain-s5. More of what `nnunet_pyconv plan` takes is written, in this order, as -m and the most "
         "features (before -s), -p and the number of stages with pyramids, -l and that of levels, -encoder or -decoder: "
         "stock-w0.7-m64, dilated-w0.5-p2, dilated-w0.5-l2-decoder. At the end, -resenc takes nnU-Net's network with a "
-        "residual encoder for the default one: stock-w0.5-resenc. A run that has its row is not done again, one that "
-        "was ended goes on from its checkpoint. Every design sees the same batches of a seed; one that goes on draws "
-        "others from there on. "
+        "residual encoder for the default one: stock-w0.5-resenc; -residual, -grn (global response normalisation) or "
+        "-interleaved (channels before the groups of plain) adds that to the default one. A run that has its row is "
+        "not done again, one that was ended goes on from its checkpoint. Every design sees the same batches of a seed; "
+        "one that goes on draws others from there on. "
         "Lung and liver are trained at half resolution and scored at full resolution. Without --designs, the rows are "
         "summarised. nnU-Net's three folders have to be set, and should be folders of their own."
     )
