@@ -120,6 +120,7 @@ def test_state_dict_does_not_depend_on_deep_supervision(network: type[nn.Module]
         torch.testing.assert_close(loaded(image(32, 32)), trained(image(32, 32))[0])
 
 
+@pytest.mark.slow
 @every_network
 def test_gradients_reach_all_parameters(network: type[nn.Module]) -> None:
     net = build(network, deep_supervision=True).train()
@@ -141,6 +142,7 @@ def test_compiles_without_graph_breaks(network: type[nn.Module]) -> None:
         torch.testing.assert_close(compiled, net(image(33, 40)), rtol=1e-3, atol=1e-4)
 
 
+@pytest.mark.slow
 @every_network
 def test_mixed_precision(network: type[nn.Module]) -> None:
     net = build(network).train()

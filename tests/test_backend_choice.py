@@ -61,6 +61,7 @@ def test_unknown_setting(monkeypatch, x):
         PyConv2d(32, 32)(x)
 
 
+@pytest.mark.slow
 def test_environment_variable_in_a_process_without_nnunet(monkeypatch):
     monkeypatch.setenv("NNUNET_PYCONV_BACKEND", "fold")
     code = (

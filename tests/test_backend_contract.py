@@ -103,6 +103,7 @@ def inputs(draw: st.DrawFn, layer: Any) -> torch.Tensor:
     return x
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("autocast", [False, True], ids=["", "autocast"])
 @pytest.mark.parametrize("setting", BACKENDS)
 @settings(max_examples=100, deadline=None, derandomize=True)

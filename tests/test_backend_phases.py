@@ -90,6 +90,7 @@ def test_checkpoint(layer: PyConv3d, x: torch.Tensor) -> None:
             torch.testing.assert_close(result, expected)
 
 
+@pytest.mark.slow
 def test_compile_has_no_graph_break(layer: PyConv3d, x: torch.Tensor) -> None:
     torch._dynamo.reset()
     with use_backend("fold"):

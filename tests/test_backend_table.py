@@ -165,6 +165,7 @@ class Counting:
         return graph.forward
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("pyramid", [Pyramid(), DILATED, DEPTHWISE], ids=["plain", "dilated", "depthwise"])
 def test_a_compiled_layer_takes_what_the_table_says(pyramid: Pyramid, measured: list[Any]) -> None:
     torch._dynamo.reset()

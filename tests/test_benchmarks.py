@@ -206,8 +206,8 @@ def test_layer_leaves_out_what_can_not_run() -> None:
 @pytest.mark.parametrize(
     "subject",
     [
-        "predict",
         "scaling",
+        pytest.param("predict", marks=pytest.mark.slow),
         pytest.param("levels", marks=pytest.mark.slow),
         pytest.param("conversion", marks=pytest.mark.long),
         pytest.param("runtimes", marks=pytest.mark.slow),

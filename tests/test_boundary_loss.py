@@ -120,6 +120,7 @@ def test_networks_with_kernels_of_their_own(
     assert "radius=(2, 2)" in repr(trainer.loss)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "base"),
     [

@@ -204,6 +204,7 @@ def test_flipped_bits() -> None:
     assert continued.current_epoch == 5
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["folder", "pipe", "text", "compressed", "tar"])
 def test_no_file_of_torch(kind: str, tmp_path: Path) -> None:
     trainer = trainer_of()
@@ -283,6 +284,7 @@ def test_nothing_else_unpickles() -> None:
     assert found == UNPICKLED
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kept", [0, 1e-4, 0.5, 0.999])
 @pytest.mark.parametrize(
     ("damaged", "continued_with"),

@@ -80,6 +80,7 @@ def learns_that_all_is_cell(student: Any, batch: dict[str, Any]) -> bool:
     return bool(logits.softmax(1)[:, 1].mean() > 0.8)
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("split")
 @pytest.mark.parametrize(
     ("name", "base"),

@@ -53,6 +53,7 @@ def test_table() -> None:
     assert format_table([CaseOverlap("case_1", 0.5, 1 / 3)]) == "case     Dice    IoU\ncase_1  0.5000  0.3333"
 
 
+@pytest.mark.slow
 def test_picture_shows_errors_in_colour(evaluated: Path) -> None:
     overlaps = read_overlaps(evaluated / "summary.json", ".png")
     file = evaluated / "picture.png"

@@ -60,6 +60,7 @@ def read(reader: Reader, file: Path) -> ReadImage | None:
         return None
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("error:::nnunet_pyconv")
 def test_same_as_simpleitk(tmp_path: Path) -> None:
     file = tmp_path / "a_0000.nii.gz"

@@ -104,6 +104,7 @@ def test_estimate_is_what_a_training_step_saves_and_allocates(case: PlannedNetwo
     assert estimated.peak_bytes == pytest.approx(allocated_bytes(network, image), rel=0.05)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("case", SMALL[2:4], ids=str)
 def test_execution_level_by_level_saves_the_same(case: PlannedNetwork) -> None:
     with use_backend("reference"):

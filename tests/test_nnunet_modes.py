@@ -193,6 +193,7 @@ def test_patch_too_small_for_the_pyramid(trainer: type[nnUNetTrainer], nnunet_fo
     assert not list(nnunet_folders.results.iterdir())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("network", NETWORKS)
 @pytest.mark.parametrize("block", BLOCKS)
 @pytest.mark.parametrize("pyramid_stages", [None, 1])

@@ -221,6 +221,7 @@ def test_nnunet_trainer_pyconv_takes_the_papers_networks_as_they_are() -> None:
     assert len(net.eval()(torch.zeros(1, 1, 32, 32))) == 2
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("network", ["unet", "unet_plus_plus", "pyconv_unet"])
 def test_steps_in_mixed_precision(network: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """As torch documents autocast, with the backward pass outside of it; all that is no step is in float32."""

@@ -82,6 +82,7 @@ def test_stock_nnunet_builds_the_network_of_the_plans(planner: str, volumes: Pat
         )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("planner", "target", "counterpart"),
     [

@@ -169,6 +169,7 @@ def test_cases_and_logs(reported: Path) -> None:
     assert (model["network"], model["epochs"], model["train_loss"]) == ("PyConvUNet", "2", "0.5")
 
 
+@pytest.mark.slow
 def test_curves_of_a_model_without_checkpoint_are_left_out(made: MadeDataset, tmp_path: Path) -> None:
     (made.results / UNET / "fold_0/checkpoint_final.pth").unlink()
     folder = report(tmp_path)
@@ -297,6 +298,7 @@ def test_nothing_trained(nnunet_folders: NnunetFolders, capsys: pytest.CaptureFi
     assert "nnUNet_results holds no trained model" in fails(capsys)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("damage", ["label", "log"])
 def test_earlier_report_stays_where_the_new_one_fails(
     damage: str, made: MadeDataset, tmp_path: Path, capsys: pytest.CaptureFixture[str]
@@ -312,6 +314,7 @@ def test_earlier_report_stays_where_the_new_one_fails(
     assert "exists already; replace it with --overwrite" in fails(capsys, "-o", str(folder))
 
 
+@pytest.mark.slow
 def test_other_folders_are_never_replaced(
     made: MadeDataset, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -326,6 +329,7 @@ def test_other_folders_are_never_replaced(
     assert mine.exists()
 
 
+@pytest.mark.slow
 def test_current_folder_is_never_moved(
     made: MadeDataset, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -334,6 +338,7 @@ def test_current_folder_is_never_moved(
         assert f"-o {folder} is or holds the current folder" in fails(capsys, "-o", folder, "--overwrite")
 
 
+@pytest.mark.slow
 def test_overwrite(made: MadeDataset, tmp_path: Path) -> None:
     report(tmp_path)
     shutil.rmtree(made.results / OURS)
@@ -385,6 +390,7 @@ def test_figure_4_leaves_ignored_pixels_out(nnunet_folders: NnunetFolders, tmp_p
     assert not colours & {FALSE_POSITIVE, FALSE_NEGATIVE, OTHER_CLASS}
 
 
+@pytest.mark.slow
 def test_figure_4_with_an_image_of_another_size(made: MadeDataset, tmp_path: Path) -> None:
     for case in made.truth:
         made.write(made.raw / f"imagesTr/{case}_0000.png", np.ones((20, 20)))
@@ -483,6 +489,7 @@ def test_labels_that_cannot_be(
     assert message in said
 
 
+@pytest.mark.slow
 def test_hidden_folders_are_no_results(made: MadeDataset, tmp_path: Path) -> None:
     shutil.copytree(made.results / OURS, made.results / f".{OURS}-abc")
     (made.results / f".{OURS}-abc/fold_0/validation/summary.json").unlink()
@@ -490,6 +497,7 @@ def test_hidden_folders_are_no_results(made: MadeDataset, tmp_path: Path) -> Non
     assert len(rows(report(tmp_path) / f"tables/{SLUG}_table_2.csv")) == 2
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("recipe", "also"), [(TRAINER, ""), (f"{TRAINER}BF16", "; trained in mixed precision, bfloat16 on a CPU")]
 )

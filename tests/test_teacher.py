@@ -48,6 +48,7 @@ def test_names(text: str, folder: str, folds: tuple[str, ...]) -> None:
     assert TeacherName.parse(str(name), student_fold="all") == name
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("network", "trainer"), [("ResidualEncoderUNet", nnUNetTrainer), ("PlainConvUNet", nnUNetTrainerPyConv)]
 )

@@ -44,6 +44,7 @@ def make_trainer(name: str, plans: dict[str, Any] | None = None) -> nnUNetTraine
     return trainer(plans, "2d", 0, DATASET_JSON, torch.device("cpu"))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("stock", names_of_nnunets_variants())
 def test_every_variant_of_nnunet_has_its_counterpart(stock: str) -> None:
     trainer = recursive_find_trainer_class_by_name(stock.replace("nnUNetTrainer", "nnUNetTrainerPyConv", 1))

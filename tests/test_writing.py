@@ -99,6 +99,7 @@ def killed_at(call: str, number: int, run: Callable[[], None]) -> bool:
     return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == -signal.SIGKILL
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("either_way")
 @pytest.mark.parametrize("call", ["Path.rename", "Path.mkdir", "shutil.rmtree", "Path.unlink"])
 @pytest.mark.parametrize("with_old", [True, False])
