@@ -119,6 +119,25 @@ def test_auto_with_dilation(channels, size, expected):
 
 @needs_kernel
 @pytest.mark.parametrize(
+    ("channels", "size", "trained", "in_inference"),
+    [
+        (64, 32, "native", "native"),
+        (64, 8, "reference", "reference"),
+        (128, 64, "native", "reference"),  # the library's backward pass loses more
+        (128, 16, "reference", "reference"),
+        (256, 64, "native", "reference"),
+        (256, 32, "reference", "reference"),
+    ],
+)
+def test_auto_with_dilation_and_a_stride(channels, size, trained, in_inference):
+    layer, x = PyConv2d(channels, channels, DILATED, stride=2), torch.empty(1, channels, size, size)
+    assert layer.backend_for(x) == trained
+    with torch.no_grad():
+        assert layer.backend_for(x) == in_inference
+
+
+@needs_kernel
+@pytest.mark.parametrize(
     ("channels", "width", "trained", "in_inference"),
     [(32, 64, "native", "native"), (64, 64, "native", "fold"), (64, 20, "fold", "fold"), (128, 32, "fold", "fold")],
 )

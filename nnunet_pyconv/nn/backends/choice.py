@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import math
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
 
@@ -101,7 +101,7 @@ def choose(work: Workload, x: torch.Tensor) -> str:
     if work.device.type != "cpu" or work.x_size[0] == 0:
         return "reference"
     has_kernel = not _native_refusal(work)
-    if has_kernel and not library_is_faster(work.levels, work.x_size[-1], trained=torch.is_grad_enabled()):
+    if has_kernel and not library_is_faster(work, trained=torch.is_grad_enabled()):
         return "native"
     folds = is_phased if has_kernel else gains  # where the library beats the kernel, the strided fold gains nothing
     return "fold" if not work.has_shares and any(folds(z, work.stride) for z in work.levels) else "reference"
@@ -154,24 +154,32 @@ def _sizes_for_triton(
     return tuple(q.x_size for q, choice in choices if choice == "triton" and replace(q, x_size=()) == asked)
 
 
-def library_is_faster(levels: Sequence[Level], width: int, *, trained: bool) -> bool:
+def library_is_faster(work: Workload, *, trained: bool) -> bool:
     """The cost rule: tell whether the library's convolutions are faster than the compiled kernel.
 
     The library's vectors run along the channels and the kernel's along the width, so the library wins where most of
     the work is in groups with many channels, and on narrow maps. The costs of a multiplication are fitted to
-    measurement, see `docs/performance.md`.
+    measurement, see `docs/performance.md`. With a stride, the library loses as much as the kernel, but for dilated
+    levels in 2D that are trained: there it loses more.
 
     Args:
-        levels: The levels.
-        width: Of the input, in pixels: with a stride, the library loses as much as the kernel.
+        work: The layer and its input.
         trained: Whether gradients will be asked for.
     """
+    width, stride = work.x_size[-1], work.stride[-1]
+    loses_by_stride = trained and stride > 1 and len(work.stride) == 2
     library = kernel = 0.0
-    for level in levels:
-        work = math.prod(level.kernel_size) * level.inputs * level.outputs * level.groups
-        is_dilated = max(level.dilation) > 1
-        kernel += work * (_kernel_cost_dilated(width) if is_dilated else _kernel_cost(width))
-        library += work * (_library_cost_dilated(level, trained=trained) if is_dilated else _library_cost(level))
+    for level in work.levels:
+        products = math.prod(level.kernel_size) * level.inputs * level.outputs * level.groups
+        if max(level.dilation) == 1:
+            kernel += products * _kernel_cost(width)
+            library += products * _library_cost(level)
+        elif loses_by_stride:
+            kernel += products * _kernel_cost_dilated(width // stride)
+            library += products * _library_cost_dilated_with_stride(level)
+        else:
+            kernel += products * _kernel_cost_dilated(width)
+            library += products * _library_cost_dilated(level, trained=trained)
     return library < kernel
 
 
@@ -208,6 +216,11 @@ def _library_cost_dilated(level: Level, *, trained: bool) -> float:
         if level.inputs >= inputs and level.outputs >= inputs // 4:
             return cost
     return 4.5
+
+
+def _library_cost_dilated_with_stride(level: Level) -> float:
+    """The same for the forward and backward pass in 2D with a stride."""
+    return 1.4 if level.inputs >= 256 else 1.65 if level.inputs >= 128 else 3.0 if level.inputs >= 64 else 4.5
 
 
 def _native_refusal(work: Workload) -> str | None:
