@@ -30,10 +30,11 @@ typedef struct {
     float *y;
     int64_t batch, in_channels, out_channels;
     int64_t in_size[3], out_size[3];
-    int64_t stride[3];         /* of the window over x */
-    int64_t first[3], step[3]; /* the pass computes the elements first, first + step, ... of y along each axis, */
-    int64_t count[3];          /* so many of them */
-    int add_levels;            /* levels may add up in the same channels, instead of each having its own */
+    int64_t x_channel, x_plane; /* distances in x, in floats */
+    int64_t stride[3];          /* of the window over x */
+    int64_t first[3], step[3];  /* the pass computes the elements first, first + step, ... of y along each axis, */
+    int64_t count[3];           /* so many of them */
+    int add_levels;             /* levels may add up in the same channels, instead of each having its own */
     int64_t levels;
     PassLevel level[MAX_LEVELS];
 } Pass;
@@ -126,15 +127,16 @@ static int64_t lay_out(Tiling *t, int64_t depth, int64_t height, int64_t width) 
 static void copy_windows(const Tiling *t, const Places *places, int64_t first_channel, float *scratch, int64_t y,
                          int64_t x) {
     const Pass *p = t->pass;
-    const int64_t *size = p->in_size, plane = size[1] * size[2];
+    const int64_t *size = p->in_size;
     for (int64_t c = 0; c < t->channels; c++)
         for (int64_t z = 0; z < t->window[0]; z++)
             for (int64_t i = 0; i < t->pack; i++) {
                 const int64_t iz = places->start[i] * p->stride[0] - t->pad[0] + z;
                 const int64_t channel = places->image[i] * p->in_channels + first_channel + c;
                 copy_rows(scratch + c * t->channel + z * t->plane + i,
-                          i >= places->count || iz < 0 || iz >= size[0] ? NULL
-                                                                        : p->x + (channel * size[0] + iz) * plane,
+                          i >= places->count || iz < 0 || iz >= size[0]
+                              ? NULL
+                              : p->x + channel * p->x_channel + iz * p->x_plane,
                           size[1], size[2], y, x, t->window[1], t->window[2], t->row, p->stride[2], t->phase, t->pack);
             }
 }
@@ -302,7 +304,7 @@ static void convolve_task(void *context, void *scratch, int64_t index) {
                                &(Target){.y = y + (level->first_out + g * level->out) * channel,
                                          .channel = channel,
                                          .row = p->out_size[2]},
-                               plane, 0, extent);
+                               p->step[0] * plane, 0, extent);
         }
     for (int64_t o = 0; p->add_levels && o < out; o++)
         for (int64_t i = 0; i < places.count; i++)
@@ -344,6 +346,19 @@ static int64_t lay_out_packed(Tiling *t, int64_t height, int64_t width, int64_t 
     return lay_out(t, depth, height, width);
 }
 
+/* Let a pass see every `phases`-th depth alone, where a kernel dilated by that has its taps: its halo is then that of a
+ * kernel without dilation. */
+static void take_phase(Pass *p, PassLevel *l, int64_t phase, int64_t phases) {
+    p->x += phase * p->x_plane;
+    p->x_plane *= phases;
+    p->in_size[0] = ceil_div(p->in_size[0] - phase, phases);
+    p->count[0] = ceil_div(p->count[0] - phase, phases);
+    p->first[0] += phase * p->step[0];
+    p->step[0] *= phases;
+    l->dilation[0] /= phases;
+    l->pad[0] /= phases;
+}
+
 /* Returns 0, or 1 without memory. */
 static int run_pass(const Pass *p, int64_t threads) {
     Tiling all = {.pass = p, .begin = 0, .end = p->levels, .groups = 1, .channels = p->in_channels};
@@ -353,9 +368,15 @@ static int run_pass(const Pass *p, int64_t threads) {
             return run_tasks(convolve_task, &all, tasks, floats * (int64_t)sizeof(float), threads);
     }
     for (int64_t l = 0; l < p->levels; l++) {
-        Tiling one = {.pass = p, .begin = l, .end = l + 1, .groups = p->level[l].groups, .channels = p->level[l].in};
-        const int64_t floats = lay_out_packed(&one, 32, 32, threads);
-        if (run_tasks(convolve_task, &one, count_tasks(&one), floats * (int64_t)sizeof(float), threads)) return 1;
+        const int64_t phases = p->stride[0] == 1 && p->step[0] == 1 ? p->level[l].dilation[0] : 1;
+        for (int64_t phase = 0; phase < min64(phases, p->count[0]); phase++) {
+            Pass part = *p;
+            take_phase(&part, part.level + l, phase, phases);
+            Tiling one = {
+                .pass = &part, .begin = l, .end = l + 1, .groups = p->level[l].groups, .channels = p->level[l].in};
+            const int64_t floats = lay_out_packed(&one, 32, 32, threads);
+            if (run_tasks(convolve_task, &one, count_tasks(&one), floats * (int64_t)sizeof(float), threads)) return 1;
+        }
     }
     return 0;
 }

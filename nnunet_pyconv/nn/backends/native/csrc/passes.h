@@ -44,6 +44,12 @@ static int64_t weight_count(int64_t levels, const Level *level) {
     return count;
 }
 
+/* The planes of x lie side by side. */
+static void set_distances(Pass *p) {
+    p->x_plane = p->in_size[1] * p->in_size[2];
+    p->x_channel = p->in_size[0] * p->x_plane;
+}
+
 static int forward(const Shape *shape, int64_t levels, const Level *level, const float *x, const float *const *weight,
                    const float *const *bias, float *y, int64_t threads) {
     Pass p = {.x = x,
@@ -57,6 +63,7 @@ static int forward(const Shape *shape, int64_t levels, const Level *level, const
     memcpy(p.out_size, shape->out_size, sizeof(p.out_size));
     memcpy(p.count, shape->out_size, sizeof(p.count));
     memcpy(p.stride, shape->stride, sizeof(p.stride));
+    set_distances(&p);
     float *packed = malloc((size_t)weight_count(levels, level) * sizeof(float)), *end = packed;
     if (!packed) return 1;
     int64_t first_out = 0;
@@ -102,6 +109,7 @@ static int input_gradient(const Shape *shape, int64_t levels, const Level *level
     memcpy(p.in_size, shape->out_size, sizeof(p.in_size));
     memcpy(p.out_size, shape->in_size, sizeof(p.out_size));
     memcpy(p.step, shape->stride, sizeof(p.step));
+    set_distances(&p);
     float *packed = malloc((size_t)weight_count(levels, level) * sizeof(float));
     if (!packed) return 1;
     int failed = 0;
