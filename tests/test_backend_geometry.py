@@ -50,7 +50,9 @@ def test_the_kernel_agrees(data: st.DataObject, dim: int, shares: bool, bias: bo
         # more channels than fit the scratch of a task at once, so that each level has tasks of its own
         pytest.param(lambda: PyConv2d(96, 96, DILATED), (40, 70), id="dilated"),
         pytest.param(lambda: PyConv2d(96, 96, DEPTHWISE, stride=2), (40, 70), id="depthwise"),
-        pytest.param(lambda: PyConv3d(24, 24, DILATED.fitted((12, 12, 12))), (12, 12, 12), id="dilated-3d"),
+        pytest.param(lambda: PyConv3d(48, 40, DILATED), (13, 20, 33), id="dilated-3d"),
+        pytest.param(lambda: PyConv3d(48, 40, DILATED), (3, 20, 33), id="dilated-3d-of-fewer-depths-than-dilation"),
+        pytest.param(lambda: PyConv3d(48, 40, DILATED, stride=2), (13, 20, 33), id="dilated-3d-with-a-stride"),
         pytest.param(lambda: PyConv3d(24, 24, DEPTHWISE), (9, 12, 20), id="depthwise-3d"),
     ],
 )
