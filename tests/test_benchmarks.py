@@ -228,7 +228,9 @@ def test_subject(subject: str, tmp_path: Path, capsys: pytest.CaptureFixture[str
     if subject == "runtimes":
         assert [row["design"] for row in rows] == ["stock", "separable-w0.25"]
         assert rows[1]["parameters, M"] < rows[0]["parameters, M"]
-        assert all(rows[0][f"{runtime} / stock"]["ratio"] == 1 for runtime in ("PyTorch", "ONNX Runtime", "OpenVINO"))
+        parts = ("step", "PyTorch", "ONNX Runtime", "OpenVINO")
+        assert all(rows[0][f"{part} / stock"]["ratio"] == 1 for part in parts)
+        assert rows[1]["peak / stock"] < rows[0]["peak / stock"] == 1
     if subject == "conversion":
         assert [row["dataset"] for row in rows] == ["isbi_cell", "kaggle_lung", "liver"]
         assert all(row["converted, images/s"] > 0 for row in rows)

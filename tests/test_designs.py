@@ -236,12 +236,13 @@ def test_summary_is_written(tmp_path: Path) -> None:
 
 def test_costs_stand_beside_the_scores(tmp_path: Path) -> None:
     times = {f"{runtime} / stock": Ratio(1.0, 0.5, 0.4, 0.6) for runtime in RUNTIMES}
+    times |= {"step / stock": Ratio(1.0, 0.75, 0.4, 0.6), "peak / stock": 0.25}
     measured = [{"design": name, "parameters, M": 1.25, "GMac": 3.5, **times} for name in ("stock", "plain-w0.5")]
     file = tmp_path / "runtimes.json"
     file.write_text(to_json({}, [Measurements("title", measured)]))
     summary = summarise([row("stock", 1, [0.5, 0.7])], "stock", read_costs(file))
     summary.write(tmp_path)
-    assert "| stock | 1.25 | 3.50 | 0.50 | 0.50 | 0.50 |" in (tmp_path / "designs.md").read_text()
+    assert "| stock | 1.25 | 3.50 | 0.75 | 0.25 | 0.50 | 0.50 | 0.50 |" in (tmp_path / "designs.md").read_text()
     assert "plain" not in summary.to_markdown()  # not trained
 
 

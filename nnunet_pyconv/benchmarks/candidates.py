@@ -156,14 +156,19 @@ def peaks_of_step(
 
     On a CPU in a process of its own each; see `memory.peak_growth_bytes`.
     """
-    peaks = {}
-    for name, candidate in tqdm(compared.items(), desc="peak memory", unit="network", leave=False):
-        measure = partial(_peak_of_step, candidate, planned, device)
-        peaks[name] = megabytes(measure() if device.type == "cuda" else in_fresh_process(measure))
-    return peaks
+    return {
+        name: peak_of_step(candidate, planned, device)
+        for name, candidate in tqdm(compared.items(), desc="peak memory", unit="network", leave=False)
+    }
 
 
-def _peak_of_step(candidate: Candidate, planned: BenchmarkPlans, device: torch.device) -> int | None:
+def peak_of_step(candidate: Candidate, planned: BenchmarkPlans, device: torch.device) -> float | None:
+    """Measure one candidate's peak memory as `peaks_of_step` does."""
+    measure = partial(_peak_bytes_of_step, candidate, planned, device)
+    return megabytes(measure() if device.type == "cuda" else in_fresh_process(measure))
+
+
+def _peak_bytes_of_step(candidate: Candidate, planned: BenchmarkPlans, device: torch.device) -> int | None:
     return peak_growth_bytes(partial(_two_steps, candidate, planned, device), device)
 
 
@@ -174,7 +179,9 @@ def _two_steps(candidate: Candidate, planned: BenchmarkPlans, device: torch.devi
 
 
 def _of_width(planned: BenchmarkPlans, width: float) -> dict[str, Any]:
-    """Return the plans with a network of another width."""
+    """Return the plans with a network of another width; of width 1 it may be any network."""
+    if width == 1:
+        return planned.plans
     plans = deepcopy(planned.plans)
     configuration = plans["configurations"][planned.configuration]
     design = Design("stock", width)

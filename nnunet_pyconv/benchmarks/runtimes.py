@@ -1,4 +1,4 @@
-"""Time the network of each design where it is deployed: in PyTorch, in ONNX Runtime and in OpenVINO."""
+"""Measure the network of each design: an inference in PyTorch, ONNX Runtime and OpenVINO, and a training step."""
 
 from __future__ import annotations
 
@@ -12,11 +12,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import torch
+from nnunetv2.training.nnUNetTrainer.nnUNetTrainer import nnUNetTrainer
 from nnunetv2.utilities.get_network_from_plans import get_network_from_plans
 from torch import nn
+from tqdm import tqdm
 
-from nnunet_pyconv.benchmarks.candidates import convolution_gmac
+from nnunet_pyconv.benchmarks.candidates import Candidate, PreparedTraining, convolution_gmac, peak_of_step
 from nnunet_pyconv.benchmarks.designs.design import ComparedDesign
+from nnunet_pyconv.benchmarks.plans import BenchmarkPlans, plan
 from nnunet_pyconv.benchmarks.report import Measurements, Value
 from nnunet_pyconv.benchmarks.timing import ratios, time_in_turn
 from nnunet_pyconv.extras import ONNX_MODULES, require_extra
@@ -26,13 +29,15 @@ if TYPE_CHECKING:
     import openvino
 
 STOCK = ComparedDesign(Design("stock"))
+TRAINED = Candidate(nnUNetTrainer)  # builds the network that the plans name
+CPU = torch.device("cpu")
 Function = Callable[[], object]
 
 
 def benchmark_runtimes(
     patch_size: Sequence[int], designs: Sequence[ComparedDesign], threads: int, rounds: int
 ) -> list[Measurements]:
-    """Time an inference of one patch in each runtime, on a CPU.
+    """Measure a training step, and an inference of one patch in each runtime, on a CPU.
 
     Args:
         patch_size: In pixels, two or three axes; the network is nnU-Net's default one for it.
@@ -41,7 +46,8 @@ def benchmark_runtimes(
         rounds: Counted calls of each function; the results are medians.
 
     Returns:
-        A table with a row for each design: parameters, multiplications, and time / time of the stock network in the
+        A table with a row for each design: parameters, multiplications, nnU-Net's training step of two patches and
+        its peak memory as multiples of the stock network's, and an inference's time / time of the stock network in the
         same runtime.
     """
     require_extra("onnx", *ONNX_MODULES, "openvino")
@@ -54,6 +60,8 @@ def benchmark_runtimes(
     for name, network in networks.items():
         rows[name]["GMac"] = convolution_gmac(network, x)
     torch.set_num_threads(threads)
+    for name, costs in _training_costs(patch_size, (STOCK, *designs), rounds).items():
+        rows[name] |= costs
     with tempfile.TemporaryDirectory() as folder:
         files = {name: Path(folder) / f"{name}.onnx" for name in networks}
         for name, network in networks.items():
@@ -63,16 +71,42 @@ def benchmark_runtimes(
                 name: _pytorch(network, x) if prepare is None else prepare(files[name], x, threads)
                 for name, network in networks.items()
             }
-            measured = ratios(time_in_turn(functions, rounds, torch.device("cpu"), runtime), [STOCK.name])
+            measured = ratios(time_in_turn(functions, rounds, CPU, runtime), [STOCK.name])
             for name, ratio in measured.items():
                 rows[name][f"{runtime}, ms"] = ratio.time_ms
                 rows[name][f"{runtime} / stock"] = ratio
     patch = " x ".join(map(str, patch_size))
     title = (
-        f"Inference of one patch of {patch}, {threads} thread{'s' * (threads > 1)}; ratios to the stock network in the "
-        "same runtime, median (quartiles)"
+        f"A training step of two patches of {patch}, an inference of one; {threads} thread{'s' * (threads > 1)}; "
+        "ratios to the stock network in the same runtime, median (quartiles)"
     )
     return [Measurements(title, list(rows.values()))]
+
+
+def _training_costs(
+    patch_size: Sequence[int], designs: Sequence[ComparedDesign], rounds: int
+) -> dict[str, dict[str, Value]]:
+    planned = {design.name: _planned(patch_size, design) for design in designs}
+    trainings = {name: PreparedTraining(TRAINED, each, CPU) for name, each in planned.items()}
+    steps = time_in_turn({name: each.train for name, each in trainings.items()}, rounds, CPU, "training step")
+    del trainings  # their memory
+    peaks = {name: peak_of_step(TRAINED, each, CPU) for name, each in tqdm(planned.items(), "peak memory", leave=False)}
+    of_stock = peaks[STOCK.name]
+    return {
+        name: {
+            "training step, ms": ratio.time_ms,
+            "step / stock": ratio,
+            "peak memory, MB": peaks[name],
+            "peak / stock": (peaks[name] or 0.0) / of_stock if of_stock else None,
+        }
+        for name, ratio in ratios(steps, [STOCK.name]).items()
+    }
+
+
+def _planned(patch_size: Sequence[int], design: ComparedDesign) -> BenchmarkPlans:
+    planned = plan(patch_size)
+    planned.plans["configurations"][planned.configuration]["architecture"] = design.architecture(patch_size)
+    return planned
 
 
 def designed_network(patch_size: Sequence[int], design: ComparedDesign) -> nn.Module:

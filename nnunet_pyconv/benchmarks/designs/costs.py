@@ -19,11 +19,15 @@ class DesignCost:
     Attributes:
         parameters_m: Parameters, in millions.
         gmac: Multiplications for one patch, in 10^9.
+        step: Time of a training step, as a multiple of the stock network's.
+        peak: Peak memory of a training step, likewise; None where it wasn't measured.
         times: For each of `RUNTIMES` the time of an inference, as a multiple of the stock network's.
     """
 
     parameters_m: float
     gmac: float
+    step: float
+    peak: float | None
     times: Mapping[str, float]
 
 
@@ -39,6 +43,8 @@ def read_costs(file: Path) -> dict[str, DesignCost]:
             row["design"]: DesignCost(
                 row["parameters, M"],
                 row["GMac"],
+                row["step / stock"]["ratio"],
+                row["peak / stock"],
                 {runtime: row[f"{runtime} / stock"]["ratio"] for runtime in RUNTIMES},
             )
             for row in table["rows"]

@@ -1,8 +1,9 @@
-"""The pictures of the comparison: learning curves, and Dice against cost."""
+"""The picture of the comparison: learning curves over iterations and over time, and Dice against cost."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from itertools import cycle
 from pathlib import Path
 
@@ -15,46 +16,79 @@ from nnunet_pyconv.benchmarks.designs.costs import RUNTIMES, DesignCost
 from nnunet_pyconv.benchmarks.designs.data import COMPARED_DATASETS
 from nnunet_pyconv.benchmarks.designs.entry import Entry
 
-Colour = tuple[float, float, float, float]
+
+@dataclass(frozen=True)
+class Style:
+    """How a design looks in all axes.
+
+    Attributes:
+        color: Of its curve and its points.
+        marker: Of its points.
+        label: In the legend.
+    """
+
+    color: tuple[float, float, float, float]
+    marker: str
+    label: str
 
 
 def draw(groups: Sequence[Sequence[Entry]], costs: Mapping[str, DesignCost], file: Path) -> None:
-    """Draw a row of axes for each data set and number of iterations.
+    """Draw a row of axes, with a legend, for each data set and number of iterations.
 
     Args:
         groups: The entries of each data set and number of iterations.
-        costs: Of the designs in 2D; without any, and in 3D, the learning curves are drawn alone.
+        costs: Of the designs in 2D; without any, and in 3D, the curves over the iterations are drawn alone.
         file: The PNG.
     """
-    columns = 2 if costs else 1
-    figure = Figure(figsize=(5 * columns, 3.2 * len(groups)), layout="constrained")
-    axes = figure.subplots(len(groups), columns, squeeze=False)
+    columns = 3 if costs else 1
+    height = sum(_height(group) for group in groups)
+    figure = Figure(figsize=(4.2 * columns + 2.5, height), layout="constrained")
+    ratios = [_height(group) for group in groups]
+    axes = figure.subplots(len(groups), columns, squeeze=False, height_ratios=ratios)
     labels = sorted({entry.label for group in groups for entry in group})
-    forty = [colormaps[name](number) for name in ("tab20", "tab20b") for number in range(20)]
-    colours = dict(zip(labels, cycle(forty), strict=False))
+    colours = [colormaps["tab10"](number) for number in range(10)]
+    looks = zip(cycle(colours), cycle("osD^vP*"), strict=False)  # 70 of them
+    styles = {label: Style(*look, label) for label, look in zip(labels, looks, strict=False)}
     for row, group in zip(axes, groups, strict=True):
-        title = f"{group[0].dataset}, {group[0].iterations} iterations"
-        _draw_curves(row[0], group, colours)
-        row[0].set_title(title)
-        if costs and COMPARED_DATASETS[group[0].dataset].configuration == "2d":
-            _draw_frontier(row[1], group, costs, colours)
-            row[1].set_title(title)
+        known = costs if COMPARED_DATASETS[group[0].dataset].configuration == "2d" else {}
+        _draw_curves(row[0], group, styles)
+        row[0].set_title(f"{group[0].dataset}, {group[0].iterations} iterations")
+        if known:
+            _draw_curves(row[1], group, styles, known)
+            _draw_frontier(row[2], group, styles, known)
         elif costs:
             row[1].set_axis_off()
+            row[2].set_axis_off()
+        handles, names = row[0].get_legend_handles_labels()
+        row[-1].legend(handles, names, fontsize=7, loc="upper left", bbox_to_anchor=(1.02, 1), borderaxespad=0)
     figure.savefig(file, dpi=80, format="png", pil_kwargs={"optimize": True})
 
 
-def _draw_curves(axis: Axes, group: Sequence[Entry], colours: Mapping[str, Colour]) -> None:
+def _height(group: Sequence[Entry]) -> float:
+    """Inches of a row, enough for its legend."""
+    return max(3.2, 0.6 + 0.155 * len(group))
+
+
+def _draw_curves(
+    axis: Axes, group: Sequence[Entry], styles: Mapping[str, Style], costs: Mapping[str, DesignCost] | None = None
+) -> None:
+    """Draw the pseudo Dice over the iterations, or with costs over the time: in training steps of the stock network."""
     for entry in group:
+        if costs is not None and entry.design not in costs:
+            continue
         epochs = np.arange(1, entry.pseudo_dice.shape[1] + 1)
-        iterations, colour = epochs * entry.iterations / len(epochs), colours[entry.label]
-        axis.plot(iterations, entry.pseudo_dice.mean(axis=0), color=colour, label=entry.label)
-    axis.set(xlabel="iteration", ylabel="Dice, validation patches")
-    axis.legend(fontsize=7)
+        x = epochs * entry.iterations / len(epochs) * (1 if costs is None else costs[entry.design].step)
+        style = styles[entry.label]
+        axis.plot(
+            x, entry.pseudo_dice.mean(axis=0), color=style.color, marker=style.marker, markersize=3, label=style.label
+        )
+    axis.set(
+        xlabel="iteration" if costs is None else "time, in training steps of stock", ylabel="Dice, validation patches"
+    )
 
 
 def _draw_frontier(
-    axis: Axes, group: Sequence[Entry], costs: Mapping[str, DesignCost], colours: Mapping[str, Colour]
+    axis: Axes, group: Sequence[Entry], styles: Mapping[str, Style], costs: Mapping[str, DesignCost]
 ) -> None:
     """Draw each design's Dice, with the range of its seeds, over its time: the mean of the runtimes."""
     for entry in group:
@@ -64,6 +98,6 @@ def _draw_frontier(
         of_seeds = entry.dice.mean(axis=1)
         mean = of_seeds.mean()
         range_ = [[mean - of_seeds.min()], [of_seeds.max() - mean]]
-        axis.errorbar(cost, mean, range_, fmt="o", capsize=3, color=colours[entry.label])
-        axis.annotate(entry.label, (cost, mean), xytext=(4, 4), textcoords="offset points", fontsize=7)
-    axis.set(xlabel="time / stock, mean of the runtimes", ylabel="Dice, unseen cases (bars: seeds)", xscale="log")
+        style = styles[entry.label]
+        axis.errorbar(cost, mean, range_, fmt=style.marker, capsize=3, color=style.color)
+    axis.set(xlabel="inference / stock, mean of the runtimes", ylabel="Dice, unseen cases (bars: seeds)", xscale="log")

@@ -66,18 +66,21 @@ class Summary:
             lines += [f"**{first.dataset}, {first.iterations} iterations, {first.dice.shape[1]} unseen cases**", ""]
             lines += [*markdown.table(columns, rows, numeric=range(1, len(columns))), ""]
         if self.costs:
-            columns = ["design", "parameters, M", "GMac", *(f"{runtime} / stock" for runtime in RUNTIMES)]
+            columns = ["design", "parameters, M", "GMac", "step / stock", "peak / stock"]
+            columns += [f"{runtime} / stock" for runtime in RUNTIMES]
             rows = [
                 [
                     name,
                     f"{cost.parameters_m:.2f}",
                     f"{cost.gmac:.2f}",
+                    f"{cost.step:.2f}",
+                    "-" if cost.peak is None else f"{cost.peak:.2f}",
                     *(f"{cost.times[each]:.2f}" for each in RUNTIMES),
                 ]
                 for name, cost in self.costs.items()
             ]
             lines += [
-                "**Cost of an inference**",
+                "**Cost: a training step in PyTorch, its peak memory, and an inference in each runtime**",
                 "",
                 *markdown.table(columns, rows, numeric=range(1, len(columns))),
                 "",

@@ -15,7 +15,7 @@ SUBJECTS = {
     "conversion": "the converters of datasets against reading and writing the same files",
     "designs": "trainings of blocks, widths and depths on the paper's data sets, scored on unseen cases",
     "volumes": "stock and PyConv trainings of nnU-Net on small volumes: speed, memory and Dice",
-    "runtimes": "the planned network of each design in PyTorch, ONNX Runtime and OpenVINO",
+    "runtimes": "what each design costs: a training step, memory, an inference in PyTorch, ONNX Runtime, OpenVINO",
     "precisions": "trained models in float32, half precision and 8 bit: Dice, file, time and memory",
     "cold_start": "a prediction from the shell to the labels: nnUNetv2_predict, and a model file",
     "training_memory": "the planners' estimate of a training's memory against what it takes (GPU)",

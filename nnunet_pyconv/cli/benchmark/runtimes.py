@@ -17,8 +17,9 @@ DESIGNS = ("stock-w0.5", "plain", "plain-w0.5", "bottleneck", "dilated", "dilate
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the subject's arguments."""
     parser.description = (
-        "Time an inference of nnU-Net's default network, and of what becomes of it by each block and width, in "
-        "PyTorch, ONNX Runtime and OpenVINO on the CPU: times as multiples of the stock network's in the same runtime."
+        "Measure what nnU-Net's default network, and what becomes of it by each block and width, cost on the CPU: a "
+        "training step and its peak memory, and an inference in PyTorch, ONNX Runtime and OpenVINO, as multiples of "
+        "the stock network's in the same runtime."
     )
     add_common_arguments(parser, rounds=9)
     parser.add_argument(
