@@ -346,8 +346,13 @@ static int64_t lay_out_packed(Tiling *t, int64_t height, int64_t width, int64_t 
     return lay_out(t, depth, height, width);
 }
 
-/* Let a pass see every `phases`-th depth alone, where a kernel dilated by that has its taps: its halo is then that of a
+/* Every `dilation`-th depth, where a dilated kernel has its taps: in such a phase, the halo of a tile is that of a
  * kernel without dilation. */
+typedef struct {
+    Pass pass;
+    Tiling tiling;
+} Phase;
+
 static void take_phase(Pass *p, PassLevel *l, int64_t phase, int64_t phases) {
     p->x += phase * p->x_plane;
     p->x_plane *= phases;
@@ -359,6 +364,32 @@ static void take_phase(Pass *p, PassLevel *l, int64_t phase, int64_t phases) {
     l->pad[0] /= phases;
 }
 
+static void convolve_phase_task(void *context, void *scratch, int64_t index) {
+    Phase *phase = context;
+    for (int64_t tasks; index >= (tasks = count_tasks(&phase->tiling)); phase++) index -= tasks;
+    convolve_task(&phase->tiling, scratch, index);
+}
+
+/* Returns 0, or 1 without memory. */
+static int run_level(const Pass *p, int64_t l, int64_t threads) {
+    const int64_t by_phases = p->stride[0] == 1 && p->step[0] == 1;
+    const int64_t phases = by_phases ? min64(p->level[l].dilation[0], max64(p->count[0], 1)) : 1;
+    Phase *phase = malloc((size_t)phases * sizeof(Phase));
+    if (!phase) return 1;
+    int64_t floats = 0, tasks = 0;
+    for (int64_t i = 0; i < phases; i++) {
+        phase[i].pass = *p;
+        take_phase(&phase[i].pass, phase[i].pass.level + l, i, by_phases ? p->level[l].dilation[0] : 1);
+        phase[i].tiling = (Tiling){
+            .pass = &phase[i].pass, .begin = l, .end = l + 1, .groups = p->level[l].groups, .channels = p->level[l].in};
+        floats = max64(floats, lay_out_packed(&phase[i].tiling, 32, 32, threads));
+        tasks += count_tasks(&phase[i].tiling);
+    }
+    const int failed = run_tasks(convolve_phase_task, phase, tasks, floats * (int64_t)sizeof(float), threads);
+    free(phase);
+    return failed;
+}
+
 /* Returns 0, or 1 without memory. */
 static int run_pass(const Pass *p, int64_t threads) {
     Tiling all = {.pass = p, .begin = 0, .end = p->levels, .groups = 1, .channels = p->in_channels};
@@ -367,17 +398,8 @@ static int run_pass(const Pass *p, int64_t threads) {
         if (floats <= SCRATCH_FLOATS && tasks >= 2 * threads)
             return run_tasks(convolve_task, &all, tasks, floats * (int64_t)sizeof(float), threads);
     }
-    for (int64_t l = 0; l < p->levels; l++) {
-        const int64_t phases = p->stride[0] == 1 && p->step[0] == 1 ? p->level[l].dilation[0] : 1;
-        for (int64_t phase = 0; phase < min64(phases, p->count[0]); phase++) {
-            Pass part = *p;
-            take_phase(&part, part.level + l, phase, phases);
-            Tiling one = {
-                .pass = &part, .begin = l, .end = l + 1, .groups = p->level[l].groups, .channels = p->level[l].in};
-            const int64_t floats = lay_out_packed(&one, 32, 32, threads);
-            if (run_tasks(convolve_task, &one, count_tasks(&one), floats * (int64_t)sizeof(float), threads)) return 1;
-        }
-    }
+    for (int64_t l = 0; l < p->levels; l++)
+        if (run_level(p, l, threads)) return 1;
     return 0;
 }
 
