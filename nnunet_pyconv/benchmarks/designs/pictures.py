@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import cycle
@@ -45,7 +46,9 @@ def draw(groups: Sequence[Sequence[Entry]], costs: Mapping[str, DesignCost], fil
     figure = Figure(figsize=(4.2 * columns + 2.5, height), layout="constrained")
     ratios = [_height(group) for group in groups]
     axes = figure.subplots(len(groups), columns, squeeze=False, height_ratios=ratios)
-    labels = sorted({entry.label for group in groups for entry in group})
+    # the designs of most data sets first, whose colours differ
+    in_groups = Counter(entry.label for group in groups for entry in group)
+    labels = sorted(in_groups, key=lambda label: (-in_groups[label], label))
     colours = [colormaps["tab10"](number) for number in range(10)]
     looks = zip(cycle(colours), cycle("osD^vP*"), strict=False)  # 70 of them
     styles = {label: Style(*look, label) for label, look in zip(labels, looks, strict=False)}
