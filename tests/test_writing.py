@@ -10,6 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from forks import in_fork, status_of
 
 from nnunet_pyconv import writing
 from nnunet_pyconv.errors import InputError
@@ -81,7 +82,8 @@ def test_error_leaves_all_as_it_was(error: type[BaseException], target: Path) ->
 
 def killed_at(call: str, number: int, run: Callable[[], None]) -> bool:
     """Run in a child that is killed at the nth call of a function; whether it came so far."""
-    if (child := os.fork()) == 0:
+
+    def run_counted() -> None:
         module, _, name = call.rpartition(".")
         owner = {"shutil": writing.shutil, "Path": Path}[module]
         original, count = getattr(owner, name), 0
@@ -95,8 +97,10 @@ def killed_at(call: str, number: int, run: Callable[[], None]) -> bool:
 
         setattr(owner, name, counted)
         run()
-        os._exit(0)
-    return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == -signal.SIGKILL
+
+    status = status_of(in_fork(run_counted))
+    assert status in (0, -signal.SIGKILL)
+    return status == -signal.SIGKILL
 
 
 @pytest.mark.slow
