@@ -353,15 +353,15 @@ typedef struct {
     Tiling tiling;
 } Phase;
 
-static void take_phase(Pass *p, PassLevel *l, int64_t phase, int64_t phases) {
+static void take_phase(Pass *p, PassLevel *l, int64_t phase, int64_t dilation) {
     p->x += phase * p->x_plane;
-    p->x_plane *= phases;
-    p->in_size[0] = ceil_div(p->in_size[0] - phase, phases);
-    p->count[0] = ceil_div(p->count[0] - phase, phases);
+    p->x_plane *= dilation;
+    p->in_size[0] = ceil_div(p->in_size[0] - phase, dilation);
+    p->count[0] = ceil_div(p->count[0] - phase, dilation);
     p->first[0] += phase * p->step[0];
-    p->step[0] *= phases;
-    l->dilation[0] /= phases;
-    l->pad[0] /= phases;
+    p->step[0] *= dilation;
+    l->dilation[0] /= dilation;
+    l->pad[0] /= dilation;
 }
 
 static void convolve_phase_task(void *context, void *scratch, int64_t index) {
@@ -372,14 +372,14 @@ static void convolve_phase_task(void *context, void *scratch, int64_t index) {
 
 /* Returns 0, or 1 without memory. */
 static int run_level(const Pass *p, int64_t l, int64_t threads) {
-    const int64_t by_phases = p->stride[0] == 1 && p->step[0] == 1;
-    const int64_t phases = by_phases ? min64(p->level[l].dilation[0], max64(p->count[0], 1)) : 1;
+    const int64_t dilation = p->stride[0] == 1 && p->step[0] == 1 ? p->level[l].dilation[0] : 1;
+    const int64_t phases = min64(dilation, max64(p->count[0], 1)); /* the others have no depth */
     Phase *phase = malloc((size_t)phases * sizeof(Phase));
     if (!phase) return 1;
     int64_t floats = 0, tasks = 0;
     for (int64_t i = 0; i < phases; i++) {
         phase[i].pass = *p;
-        take_phase(&phase[i].pass, phase[i].pass.level + l, i, by_phases ? p->level[l].dilation[0] : 1);
+        take_phase(&phase[i].pass, phase[i].pass.level + l, i, dilation);
         phase[i].tiling = (Tiling){
             .pass = &phase[i].pass, .begin = l, .end = l + 1, .groups = p->level[l].groups, .channels = p->level[l].in};
         floats = max64(floats, lay_out_packed(&phase[i].tiling, 32, 32, threads));
