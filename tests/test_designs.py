@@ -15,7 +15,7 @@ import torch
 from conftest import NnunetFolders
 
 from nnunet_pyconv.benchmarks.designs import data, runs, scoring, training
-from nnunet_pyconv.benchmarks.designs.additions import GlobalResponseNorm, Interleaved, Residual
+from nnunet_pyconv.benchmarks.designs.additions import GlobalResponseNorm, Residual
 from nnunet_pyconv.benchmarks.designs.costs import RUNTIMES, read_costs
 from nnunet_pyconv.benchmarks.designs.design import ComparedDesign, parse_design
 from nnunet_pyconv.benchmarks.designs.summary import summarise
@@ -127,8 +127,10 @@ def test_global_response_norm_raises_what_responds() -> None:
 
 
 def test_interleaved_channels_take_turns() -> None:
-    x = torch.arange(6.0).view(1, 6, 1, 1)
-    assert Interleaved(3)(x).flatten().tolist() == [0, 2, 4, 1, 3, 5]
+    network = designed_network((64, 64), parse_design("plain-w0.5-interleaved"))
+    shuffle = network.encoder.stages[1][0].convs[1].all_modules[0]
+    channels = shuffle(torch.arange(32.0).view(1, 32, 1, 1)).flatten().tolist()
+    assert channels[:5] == [0, 8, 16, 24, 1]  # of four levels with 8 channels each
 
 
 def test_a_residual_is_added_before_the_activation() -> None:

@@ -22,7 +22,7 @@ class PyConvUNetWithAddition(PyConvUNet):
       arXiv:1512.03385, Fig. 2).
     - "grn": a global response normalisation after the activation, see `GlobalResponseNorm`.
     - "interleaved": before a pyramidal convolution, the channels of the levels before it take turns, so that each
-      group sees all of them, see `Interleaved`.
+      group sees all of them (the shuffle of Zhang et al. 2018, arXiv:1707.01083).
 
     Args:
         *args: As for `PyConvUNet`.
@@ -38,7 +38,7 @@ class PyConvUNetWithAddition(PyConvUNet):
             elif addition == "grn":
                 layer.all_modules.append(GlobalResponseNorm(layer.output_channels))
             elif isinstance(layer.conv, (PyConv2d, PyConv3d)) and layer.input_channels % len(layer.conv.levels) == 0:
-                layer.all_modules.insert(0, Interleaved(len(layer.conv.levels)))
+                layer.all_modules.insert(0, nn.ChannelShuffle(len(layer.conv.levels)))
 
 
 class GlobalResponseNorm(nn.Module):
@@ -61,24 +61,6 @@ class GlobalResponseNorm(nn.Module):
         response = torch.linalg.vector_norm(x, dim=tuple(range(2, x.dim())), keepdim=True)
         relative = response / (response.mean(1, keepdim=True) + 1e-6)
         return x + self.gamma.view(of_channels) * (x * relative) + self.beta.view(of_channels)
-
-
-class Interleaved(nn.Module):
-    """Channels in `parts` equal parts, taken from each in turn: 0, C/parts, 2C/parts, ..., 1, ...
-
-    It is the channel shuffle of Zhang et al. 2018 (arXiv:1707.01083). Input and output: `(N, C, [Z,] Y, X)`.
-
-    Args:
-        parts: Divides the channels.
-    """
-
-    def __init__(self, parts: int) -> None:
-        super().__init__()
-        self.parts = parts
-
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        """Interleave."""
-        return torch.unflatten(x, 1, (self.parts, -1)).transpose(1, 2).flatten(1, 2)
 
 
 class Residual(nn.Module):
