@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from io import BytesIO
 from itertools import cycle
 from pathlib import Path
 
@@ -12,6 +13,7 @@ import numpy as np
 from matplotlib import colormaps
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from PIL import Image
 
 from nnunet_pyconv.benchmarks.designs.costs import RUNTIMES, DesignCost
 from nnunet_pyconv.benchmarks.designs.data import COMPARED_DATASETS
@@ -25,12 +27,10 @@ class Style:
     Attributes:
         color: Of its curve and its points.
         marker: Of its points.
-        label: In the legend.
     """
 
     color: tuple[float, float, float, float]
     marker: str
-    label: str
 
 
 def draw(groups: Sequence[Sequence[Entry]], costs: Mapping[str, DesignCost], file: Path) -> None:
@@ -42,16 +42,15 @@ def draw(groups: Sequence[Sequence[Entry]], costs: Mapping[str, DesignCost], fil
         file: The PNG.
     """
     columns = 3 if costs else 1
-    height = sum(_height(group) for group in groups)
-    figure = Figure(figsize=(4.2 * columns + 2.5, height), layout="constrained")
-    ratios = [_height(group) for group in groups]
-    axes = figure.subplots(len(groups), columns, squeeze=False, height_ratios=ratios)
+    heights = [max(3.2, 0.6 + 0.155 * len(group)) for group in groups]  # enough for the legends
+    figure = Figure(figsize=(4.2 * columns + 2.5, sum(heights)), layout="constrained")
+    axes = figure.subplots(len(groups), columns, squeeze=False, height_ratios=heights)
     # the designs of most data sets first, whose colours differ
     in_groups = Counter(entry.label for group in groups for entry in group)
     labels = sorted(in_groups, key=lambda label: (-in_groups[label], label))
     colours = [colormaps["tab10"](number) for number in range(10)]
     looks = zip(cycle(colours), cycle("osD^vP*"), strict=False)  # 70 of them
-    styles = {label: Style(*look, label) for label, look in zip(labels, looks, strict=False)}
+    styles = {label: Style(*look) for label, look in zip(labels, looks, strict=False)}
     for row, group in zip(axes, groups, strict=True):
         known = costs if COMPARED_DATASETS[group[0].dataset].configuration == "2d" else {}
         _draw_curves(row[0], group, styles)
@@ -64,12 +63,10 @@ def draw(groups: Sequence[Sequence[Entry]], costs: Mapping[str, DesignCost], fil
             row[2].set_axis_off()
         handles, names = row[0].get_legend_handles_labels()
         row[-1].legend(handles, names, fontsize=7, loc="upper left", bbox_to_anchor=(1.02, 1), borderaxespad=0)
-    figure.savefig(file, dpi=80, format="png", pil_kwargs={"optimize": True})
-
-
-def _height(group: Sequence[Entry]) -> float:
-    """Inches of a row, enough for its legend."""
-    return max(3.2, 0.6 + 0.155 * len(group))
+    picture = BytesIO()
+    figure.savefig(picture, dpi=80, format="png")
+    # a quarter of the size with few colours
+    Image.open(picture).convert("RGB").quantize(128).save(file, format="png", optimize=True)
 
 
 def _draw_curves(
@@ -83,7 +80,13 @@ def _draw_curves(
         x = epochs * entry.iterations / len(epochs) * (1 if costs is None else costs[entry.design].step)
         style = styles[entry.label]
         axis.plot(
-            x, entry.pseudo_dice.mean(axis=0), color=style.color, marker=style.marker, markersize=3, label=style.label
+            x,
+            entry.pseudo_dice.mean(axis=0),
+            color=style.color,
+            marker=style.marker,
+            markersize=3,
+            markevery=0.1,  # of the axes' diagonal
+            label=entry.label,
         )
     axis.set(
         xlabel="iteration" if costs is None else "time, in training steps of stock", ylabel="Dice, validation patches"
